@@ -1,0 +1,31 @@
+"""The suite on every supported pair of Python and Django; warnings are errors there too.
+
+`nox` runs all, `nox -s "tests(python='3.13', django='6.1')"` one; what follows `--` goes to
+pytest. The browser runs with the newest pair only: it is slow, and sees nothing of Python.
+"""
+
+import nox
+
+nox.options.default_venv_backend = "uv|virtualenv"
+# A pair that is not there was not tested: never a success.
+nox.options.error_on_missing_interpreters = True
+nox.options.reuse_existing_virtualenvs = True
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+PAIRS = [
+    *((python, "5.2") for python in ("3.10", "3.11", "3.12", "3.13")),
+    *((python, django) for django in ("6.0", "6.1") for python in ("3.12", "3.13")),
+]
+NEWEST = PAIRS[-1]
+
+
+@nox.session
+@nox.parametrize("python,django", PAIRS)
+def tests(session, django):
+    packages = nox.project.dependency_groups(PYPROJECT, "test")
+    # One resolution: a package that cannot live with this Django is an error here.
+    session.install("-e", ".", *packages, f"django~={django}.0")
+    arguments = session.posargs
+    if not arguments and (session.python, django) != NEWEST:
+        arguments = ["-n", "2", "--ignore=tests/browser"]
+    session.run("python", "-m", "pytest", *arguments)
