@@ -1,0 +1,186 @@
+"""The admin: staff look messages up by their owner, read them, write one, and delete.
+
+Made for a table of a hundred million rows: nothing here counts it, sorts it, or lists all users.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.forms import ModelForm, TypedChoiceField
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from . import mailbox
+from .constants import DEFAULT_TAGS, INFO, Folder
+from .drafts import checked_timeout, checked_url, display_name
+from .filters import BOXES
+from .inbox import BOX_NAMES, LEVEL_NAMES
+from .models import Block, Message, Report
+from .moderation import BlockAdmin, CappedPaginator, ReportAdmin
+
+FOLDERS: dict[int, Any] = {
+    Folder.ONE_SHOT: _("Shown once"),
+    **{folder: BOX_NAMES[box] for box, folder in BOXES.items() if box != "unread"},
+    Folder.SPENT: _("Deleted for good"),
+}
+LEVELS: dict[int, Any] = {level: LEVEL_NAMES[tag] for level, tag in DEFAULT_TAGS.items()}
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[Message]
+    MessageForm = ModelForm[Message]
+else:
+    ModelAdmin, MessageForm = admin.ModelAdmin, ModelForm
+
+
+class NumberFilter(admin.SimpleListFilter):
+    """One value of a column, from names of ours: the table is not asked which it has."""
+
+    names: dict[int, Any]
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[Any, Any]]:
+        """Offer every value that has a name."""
+        return [(str(int(number)), name) for number, name in self.names.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Keep the chosen value; what is none of them is as good as not chosen."""
+        value = self.value()
+        known = {str(int(number)) for number in self.names}
+        return queryset.filter((self.parameter_name, value)) if value in known else queryset
+
+
+class FolderFilter(NumberFilter):
+    """One folder."""
+
+    title = _("folder")
+    parameter_name = "folder"
+    names = FOLDERS
+
+
+class LevelFilter(NumberFilter):
+    """One of the levels that the app itself has."""
+
+    title = _("level")
+    parameter_name = "level"
+    names = LEVELS
+
+
+@contextmanager
+def _as_validation_error() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise ValidationError(str(error)) from None
+
+
+class NewMessageForm(MessageForm):
+    """A notice from the staff to one user."""
+
+    level = TypedChoiceField(
+        label=_("level"),
+        coerce=int,
+        choices=list(LEVELS.items()),
+        initial=INFO,
+    )
+
+    class Meta:
+        model = Message
+        fields = ("user", "level", "subject", "message", "url", "expires", "close_timeout")
+
+    def clean_url(self) -> str:
+        """Accept what `send_message` accepts."""
+        with _as_validation_error():
+            return checked_url(self.cleaned_data["url"])
+
+    def clean_close_timeout(self) -> int | None:
+        """Accept what `send_message` accepts."""
+        with _as_validation_error():
+            return checked_timeout(self.cleaned_data["close_timeout"])
+
+
+@admin.register(Message)
+class MessageAdmin(ModelAdmin):
+    """Read, write one, delete; nothing that was sent is changed."""
+
+    list_display = ("id", "created", "owner", "folder_name", "level", "title", "is_read")
+    list_display_links = ("id", "title")
+    list_filter = (FolderFilter, LevelFilter)
+    list_per_page = 50
+    list_select_related = ("user",)
+    ordering = ("-id",)
+    paginator = CappedPaginator
+    raw_id_fields = ("user", "from_user", "to_user")
+    search_help_text = _("The user name of the owner, exactly.")
+    show_full_result_count = False
+
+    def get_search_fields(self, request: HttpRequest) -> tuple[str]:
+        """Search by the owner, as the user model names people; the one search an index serves."""
+        return (f"user__{get_user_model().USERNAME_FIELD}__exact",)
+
+    def has_change_permission(self, request: HttpRequest, obj: Message | None = None) -> bool:
+        """Never: what people have been told stays as it was."""
+        return False
+
+    def get_form(
+        self,
+        request: HttpRequest,
+        obj: Any = None,
+        change: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """Offer the fields of a notice when adding; show all fields of a row."""
+        if obj is None:
+            kwargs["form"] = NewMessageForm
+        return super().get_form(request, obj, change, **kwargs)
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Offer the fields of a notice when adding; show all fields of a row."""
+        return NewMessageForm.Meta.fields if obj is None else super().get_fields(request, obj)
+
+    @admin.display(description=_("user"), ordering=None)
+    def owner(self, message: Message) -> str:
+        """Name the owner of the mailbox."""
+        return display_name(message.user)
+
+    @admin.display(description=_("folder"))
+    def folder_name(self, message: Message) -> Any:
+        """Name the folder."""
+        return FOLDERS[Folder(message.folder)]
+
+    @admin.display(description=_("message"))
+    def title(self, message: Message) -> str:
+        """Show the subject, or how the text begins."""
+        return message.title
+
+    @admin.display(description=_("read"), boolean=True)
+    def is_read(self, message: Message) -> bool:
+        """Tell whether it was opened or closed."""
+        return message.read
+
+    def save_model(self, request: HttpRequest, obj: Message, form: Any, change: bool) -> None:
+        """Deliver the notice as the API does."""
+        obj.settle_text()
+        mailbox.deliver([obj])
+
+    def delete_model(self, request: HttpRequest, obj: Message) -> None:
+        """Move to the trash; from there, for good."""
+        mailbox.delete(obj.user_id, Folder(obj.folder), Message.objects.filter(pk=obj.pk))
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Message]) -> None:
+        """Move to the trash, mailbox by mailbox; what lies there goes for good."""
+        chosen: defaultdict[tuple[Any, int], list[int]] = defaultdict(list)
+        for owner, folder, pk in queryset.order_by().values_list("user_id", "folder", "pk"):
+            chosen[owner, folder].append(pk)
+        for (owner, folder), ids in chosen.items():
+            mailbox.delete(owner, Folder(folder), Message.objects.filter(pk__in=ids))
+
+
+admin.site.register(Block, BlockAdmin)
+admin.site.register(Report, ReportAdmin)

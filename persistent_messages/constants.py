@@ -1,0 +1,58 @@
+"""Levels, folders, and what a text may hold. Knows nothing of Django but its level constants."""
+
+from __future__ import annotations
+
+import re
+from enum import IntEnum
+from typing import Final
+
+from django.contrib.messages import constants as contrib
+
+PERSISTENT_OFFSET: Final = 100
+"""What separates a persistent level from the one-shot level of the same meaning."""
+
+DEBUG: Final = contrib.DEBUG + PERSISTENT_OFFSET
+INFO: Final = contrib.INFO + PERSISTENT_OFFSET
+SUCCESS: Final = contrib.SUCCESS + PERSISTENT_OFFSET
+WARNING: Final = contrib.WARNING + PERSISTENT_OFFSET
+ERROR: Final = contrib.ERROR + PERSISTENT_OFFSET
+
+DEFAULT_TAGS: Final[dict[int, str]] = {
+    level + PERSISTENT_OFFSET: tag for level, tag in contrib.DEFAULT_TAGS.items()
+}
+DEFAULT_LEVELS: Final[dict[str, int]] = {
+    name: level + PERSISTENT_OFFSET for name, level in contrib.DEFAULT_LEVELS.items()
+}
+PERSISTENT_MESSAGE_LEVELS: Final = (DEBUG, INFO, SUCCESS, WARNING, ERROR)
+
+
+class Folder(IntEnum):
+    """Where a row lies in its owner's mailbox. The numbers are in the database."""
+
+    ONE_SHOT = 0
+    """Waits to be shown once; gone afterwards."""
+    INBOX = 1
+    SENT = 2
+    ARCHIVE = 3
+    TRASH = 4
+    SPENT = 5
+    """A letter that its sender deleted for good: an empty row that goes on counting as sent."""
+
+
+# PostgreSQL stores no NUL, and no database stores half a surrogate pair.
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def storable(text: str) -> str:
+    """Return `text` without what no database stores."""
+    return _UNSTORABLE.sub("", text)
+
+
+def is_persistent(level: int) -> bool:
+    """Tell whether messages of `level` stay until somebody deletes them: 101 to 199."""
+    return PERSISTENT_OFFSET < level < 2 * PERSISTENT_OFFSET
+
+
+def base_level(level: int) -> int:
+    """Return the level of `django.contrib.messages` that means the same: 140 is 40, 40 is 40."""
+    return level - PERSISTENT_OFFSET if is_persistent(level) else level

@@ -1,0 +1,95 @@
+"""Pending messages on any HTMX answer of the site."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+
+from . import htmx
+from .models import Message
+
+# A client that is told to go elsewhere shows the messages there.
+LEAVING = ("HX-Redirect", "HX-Refresh", "HX-Location")
+
+
+class HtmxMessagesMiddleware:
+    """Append the strip out of band where an answer to HTMX did not show the messages itself.
+
+    Takes part only where something new waits: what this request added, or a one-shot message. Not
+    where the page would not swap it in: other than 2xx, 204, 286, streams, other types than HTML,
+    and answers that send the client elsewhere. At most one query. Must stand after the session,
+    authentication, message and django-htmx middleware, and after any that compresses.
+    """
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(
+        self,
+        get_response: (
+            Callable[[HttpRequest], HttpResponseBase]
+            | Callable[[HttpRequest], Awaitable[HttpResponseBase]]
+        ),
+    ) -> None:
+        self.get_response: Any = get_response
+        self.async_mode = iscoroutinefunction(get_response)
+        if self.async_mode:
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        """Answer the request."""
+        if self.async_mode:
+            return self._acall(request)
+        response: HttpResponseBase = self.get_response(request)
+        return self.process_response(request, response)
+
+    async def _acall(self, request: HttpRequest) -> HttpResponseBase:
+        response: HttpResponseBase = await self.get_response(request)
+        if not swaps_html(request, response):
+            return response
+        return await sync_to_async(self.process_response)(request, response)
+
+    def process_response(
+        self, request: HttpRequest, response: HttpResponseBase
+    ) -> HttpResponseBase:
+        """Return `response`, with the strip out of band where it has something new to show."""
+        if isinstance(response, HttpResponse) and swaps_html(request, response):
+            storage: Any = getattr(request, "_messages", None)
+            if storage is not None and not storage.used and _has_news(storage):
+                _append(
+                    response, htmx.render_fragment(request, f"{htmx.STRIP}#oob", {"pm_oob": True})
+                )
+        return response
+
+
+def swaps_html(request: HttpRequest, response: HttpResponseBase) -> bool:
+    """Tell whether HTMX will put this answer into the page."""
+    return bool(
+        getattr(request, "htmx", None)
+        and request.method != "HEAD"
+        and not getattr(response, "pm_aside", False)
+        and 200 <= response.status_code < 300
+        and response.status_code not in (204, 205, 286)
+        and not response.streaming
+        and not response.has_header("Content-Encoding")
+        and not any(response.has_header(header) for header in LEAVING)
+        and response.headers.get("Content-Type", "").startswith("text/html")
+    )
+
+
+def _has_news(storage: Any) -> bool:
+    # Unread persistent messages alone are no news: the strip of the page has them.
+    return storage.added_new or any(
+        not (isinstance(message, Message) and message.is_persistent)
+        for message in storage._loaded_messages
+    )
+
+
+def _append(response: HttpResponse, html: str) -> None:
+    response.content += html.encode(response.charset, "xmlcharrefreplace")
+    if response.has_header("Content-Length"):
+        response["Content-Length"] = str(len(response.content))
