@@ -1,0 +1,313 @@
+"""What the inbox does beyond the main job: folders, search, undo, selection, keys, bell, news."""
+
+import re
+
+import pytest
+from django.contrib import messages as contrib_messages
+from playwright.sync_api import expect
+
+import persistent_messages
+from persistent_messages.models import Message
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+with_htmx = pytest.mark.parametrize("mode", ["htmx 2", "htmx 4"])
+in_all_modes = pytest.mark.parametrize("mode", ["htmx 2", "htmx 4", "without"])
+with_and_without = pytest.mark.parametrize("mode", ["htmx 2", "without"])
+Folder = persistent_messages.Folder
+
+
+def row(page, subject):
+    return page.locator(".pm-inbox").get_by_role("article", name=subject, exact=True)
+
+
+def button(page, name):
+    return page.get_by_role("button", name=name, exact=True)
+
+
+def subjects(page):
+    return page.locator(".pm-inbox .pm-row-link bdi").all_inner_texts()
+
+
+def folder_of(subject):
+    return Folder(Message.objects.get(subject=subject).folder)
+
+
+@pytest.fixture
+def three(send):
+    for subject in ("First", "Second", "Third"):
+        send(f"The text of {subject}.", subject=subject)
+
+
+@in_all_modes
+def test_a_folder_has_its_address_and_the_back_button_leads_back(page, three, mode):
+    page.goto("/messages/")
+    button(page, "Archive “Second”").click()
+    expect(row(page, "Second")).to_have_count(0)
+    page.get_by_role("link", name="Archive", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Archive")
+    expect(page).to_have_url(re.compile(r"\?box=archive$"))
+    expect(row(page, "Second")).to_have_count(1)
+    if mode != "without":
+        expect(page.get_by_role("heading", level=1)).to_be_focused()
+    page.reload()
+    expect(row(page, "Second")).to_have_count(1)
+    page.go_back()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Inbox")
+    assert subjects(page) == ["Third", "First"]
+
+
+@with_and_without
+def test_a_level_narrows_the_folder_and_leads_back(page, three, send, mode):
+    send("Look here.", subject="Broken", level=persistent_messages.ERROR)
+    page.goto("/messages/")
+    page.get_by_role("link", name="Error", exact=True).click()
+    expect(row(page, "First")).to_have_count(0)
+    assert subjects(page) == ["Broken"]
+    page.get_by_role("link", name="Error", exact=True).click()
+    expect(row(page, "First")).to_have_count(1)
+
+
+@with_htmx
+def test_searching_while_typing_keeps_the_focus_and_marks_the_words(page, three):
+    page.goto("/messages/")
+    field = page.get_by_role("searchbox")
+    field.press_sequentially("secon")
+    expect(row(page, "First")).to_have_count(0)
+    expect(row(page, "Second").locator("mark").first).to_have_text("Secon")
+    expect(field).to_be_focused()
+    expect(field).to_have_value("secon")
+    expect(page).to_have_url(re.compile(r"\?q=secon$"))
+    field.press_sequentially("xyz")
+    expect(page.get_by_text("No match for “seconxyz”")).to_be_visible()
+
+
+@with_htmx
+def test_what_waits_to_be_shown_once_is_seen_by_who_is_typing(page, three, send, mode):
+    page.goto("/messages/")
+    send("Settings were saved.", contrib_messages.SUCCESS)
+    page.get_by_role("searchbox").press_sequentially("first")
+    expect(row(page, "Second")).to_have_count(0)
+    expect(page.locator(".pm-passing")).to_contain_text("Settings were saved.")
+
+
+@pytest.mark.parametrize("mode", ["without"])
+def test_a_search_needs_no_script(page, three):
+    page.goto("/messages/")
+    page.get_by_role("searchbox").fill("second")
+    page.get_by_role("searchbox").press("Enter")
+    assert subjects(page) == ["Second"]
+    page.get_by_role("searchbox").fill("nothing")
+    button(page, "Search").click()
+    page.get_by_role("link", name="Clear search").click()
+    assert subjects(page) == ["Third", "Second", "First"]
+
+
+@in_all_modes
+def test_undo_brings_back_just_what_was_deleted(page, three, mode):
+    page.goto("/messages/")
+    button(page, "Delete “First”").click()
+    expect(row(page, "First")).to_have_count(0)
+    button(page, "Delete “Third”").click()
+    expect(row(page, "Third")).to_have_count(0)
+    button(page, "Undo").click()
+    expect(row(page, "Third")).to_have_count(1)
+    assert subjects(page) == ["Third", "Second"]
+    assert folder_of("First") == Folder.TRASH
+
+
+@in_all_modes
+def test_undo_makes_unread_just_what_was_marked(page, three, mode):
+    page.goto("/messages/")
+    button(page, "Mark “First” as read").click()
+    expect(button(page, "Mark “First” as unread")).to_have_count(1)
+    button(page, "Mark all 2 read").click()
+    expect(button(page, "Mark “Third” as unread")).to_have_count(1)
+    button(page, "Undo").click()
+    expect(button(page, "Mark “Third” as read")).to_have_count(1)
+    expect(button(page, "Mark “First” as unread")).to_have_count(1)
+
+
+def test_what_came_meanwhile_stays_unread(page, three, send):
+    page.goto("/messages/")
+    send("Look here.", subject="Late")
+    button(page, "Mark all 3 read").click()
+    expect(row(page, "Late").get_by_text("Unread:")).to_have_count(1)
+    expect(row(page, "Third").get_by_text("Unread:")).to_have_count(0)
+
+
+@with_and_without
+def test_deleting_from_the_trash_asks_and_is_final(page, three, mode):
+    page.goto("/messages/")
+    button(page, "Delete “Second”").click()
+    expect(row(page, "Second")).to_have_count(0)
+    page.get_by_role("link", name="Trash", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Trash")
+    row(page, "Second").hover()
+    page.get_by_role("link", name="Delete “Second” for good").click()
+    expect(page.get_by_role("heading", name="Delete “Second” for good?")).to_be_visible()
+    assert folder_of("Second") == Folder.TRASH
+    button(page, "Delete for good").click()
+    expect(page.get_by_text("“Second” deleted for good.")).to_be_visible()
+    assert not Message.objects.filter(subject="Second").exists()
+
+
+def test_a_double_click_never_deletes_for_good(page, three):
+    page.goto("/messages/")
+    button(page, "Delete “Second”").dblclick()
+    expect(row(page, "Second")).to_have_count(0)
+    expect(page.locator(".pm-said")).to_contain_text("“Second”")
+    assert folder_of("Second") == Folder.TRASH
+
+
+@in_all_modes
+def test_ticked_messages_are_archived_together(page, three, mode):
+    page.goto("/messages/")
+    bar = page.get_by_role("group", name="Selected messages")
+    expect(bar).to_be_hidden()
+    page.get_by_label("Select “First”").check()
+    page.get_by_label("Select “Third”").check()
+    button(page, "Archive selected").click()
+    expect(row(page, "Third")).to_have_count(0)
+    assert subjects(page) == ["Second"]
+    assert folder_of("First") == folder_of("Third") == Folder.ARCHIVE
+    button(page, "Undo").click()
+    expect(row(page, "Third")).to_have_count(1)
+    assert subjects(page) == ["Third", "Second", "First"]
+
+
+def test_shift_ticks_what_lies_between_and_one_box_ticks_all(page, three):
+    page.goto("/messages/")
+    page.get_by_label("Select “Third”").check()
+    page.get_by_label("Select “First”").click(modifiers=["Shift"])
+    expect(page.get_by_label("Select “Second”")).to_be_checked()
+    button(page, "Clear selection").click()
+    expect(page.get_by_label("Select “Second”")).not_to_be_checked()
+    page.get_by_label("Select all").check()
+    expect(page.locator(".pm-check:checked")).to_have_count(3)
+
+
+@with_htmx
+def test_the_next_page_comes_when_the_last_row_has_gone(page, send, settings):
+    settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 1}
+    send("Older.", subject="Older")
+    send("Newer.", subject="Newer")
+    page.goto("/messages/")
+    assert subjects(page) == ["Newer"]
+    button(page, "Delete “Newer”").click()
+    expect(row(page, "Older")).to_have_count(1)
+
+
+@with_htmx
+def test_news_are_announced_and_never_inserted(page, three, send):
+    page.goto("/messages/")
+    send("Look here.", subject="Late")
+    page.evaluate("document.body.dispatchEvent(new CustomEvent('pm:refresh', {bubbles: true}))")
+    news = page.get_by_role("link", name="1 new message")
+    expect(news).to_be_visible()
+    assert subjects(page) == ["Third", "Second", "First"]
+    news.click()
+    expect(row(page, "Late")).to_have_count(1)
+
+
+@with_htmx
+def test_the_bell_opens_the_newest_and_acts(page, send):
+    for number in range(7):
+        send("Look here.", subject=f"Number {number}")
+    page.goto("/")
+    bell = page.locator(".pm-bell")
+    bell.click()
+    pop = page.get_by_role("dialog", name="Messages")
+    expect(pop.get_by_role("article")).to_have_count(5)
+    pop.get_by_role("button", name="Mark “Number 6” as read", exact=True).click()
+    expect(page.locator(".pm-badge")).to_have_text("6")
+    pop.get_by_role("button", name="Mark all 6 read").click()
+    expect(page.locator(".pm-badge")).to_have_count(0)
+    page.keyboard.press("Escape")
+    expect(pop).to_be_hidden()
+
+
+@pytest.mark.parametrize("mode", ["without"])
+def test_the_bell_is_a_link_without_javascript(page, three):
+    page.goto("/")
+    page.locator(".pm-bell").click()
+    expect(page).to_have_url(re.compile("/messages/$"))
+
+
+@with_and_without
+def test_a_message_leads_to_its_address_and_is_read(page, user, mode):
+    persistent_messages.send_message(user, 120, "See there.", subject="Report", url="/project/")
+    page.goto("/messages/")
+    button(page, "Open what “Report” is about").click()
+    expect(page.get_by_role("heading", name="Spring meetup")).to_be_visible()
+    assert Message.objects.get().read
+
+
+@with_htmx
+def test_the_keys_move_tick_mark_archive_and_delete(page, three):
+    page.goto("/messages/")
+    link = page.locator(".pm-row-link")
+    link.nth(0).focus()
+    page.keyboard.press("j")
+    expect(link.nth(1)).to_be_focused()
+    page.keyboard.press("End")
+    expect(link.nth(2)).to_be_focused()
+    page.keyboard.press("k")
+    page.keyboard.press("Home")
+    expect(link.nth(0)).to_be_focused()
+    page.keyboard.press("x")
+    expect(page.get_by_label("Select “Third”")).to_be_checked()
+    page.keyboard.press("Escape")
+    expect(page.get_by_label("Select “Third”")).not_to_be_checked()
+    page.keyboard.press("u")
+    expect(button(page, "Mark “Third” as unread")).to_be_focused()
+    page.keyboard.press("e")
+    expect(row(page, "Third")).to_have_count(0)
+    expect(link.nth(0)).to_be_focused()
+    page.keyboard.press("Delete")
+    expect(row(page, "Second")).to_have_count(0)
+    expect(link.nth(0)).to_be_focused()
+    page.keyboard.press("/")
+    expect(page.get_by_role("searchbox")).to_be_focused()
+    assert (folder_of("Third"), folder_of("Second")) == (Folder.ARCHIVE, Folder.TRASH)
+
+
+def test_keys_are_letters_outside_of_a_list(page, three):
+    page.goto("/messages/")
+    page.get_by_role("searchbox").press_sequentially("xue")
+    expect(page.get_by_role("searchbox")).to_have_value("xue")
+    assert set(Message.objects.values_list("folder", flat=True)) == {Folder.INBOX}
+
+
+def test_a_server_out_of_reach_is_said(page, three, troubles):
+    page.goto("/messages/")
+    page.route("**/archive/**", lambda route: route.abort())
+    button(page, "Archive “Second”").click()
+    expect(page.locator(".pm-said")).to_contain_text("The server did not answer.")
+    expect(row(page, "Second")).to_have_count(1)
+    troubles.told.clear()  # the browser and htmx both tell of the failed request
+
+
+def test_the_style_sheet_leaves_the_elements_of_the_site_alone(page, three):
+    page.goto("/bootstrap/")
+    look = """() => ["h1", "p.card-text", "a.btn", ".card"].map(css => {
+      const style = getComputedStyle(document.querySelector("main > .row " + css));
+      return [style.font, style.color, style.margin, style.padding, style.backgroundColor].join();
+    })"""
+    with_ours = page.evaluate(look)
+    page.evaluate(
+        "document.querySelector('link[href*=\"persistent_messages.css\"]').disabled = true"
+    )
+    assert page.evaluate(look) == with_ours
+
+
+@pytest.mark.parametrize("path", ["/messages/", "/messages/?box=trash", "/project/"])
+def test_nothing_scrolls_sideways_on_the_narrowest_screen_and_in_large_text(page, three, path):
+    page.set_viewport_size({"width": 320, "height": 700})
+    overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    page.goto(path)
+    assert page.evaluate(overflow) <= 0
+    # Through the object model, which the policy of the page does not forbid.
+    page.set_viewport_size({"width": 640, "height": 700})
+    page.evaluate("document.documentElement.style.fontSize = '200%'")
+    assert page.evaluate(overflow) <= 0

@@ -1,0 +1,195 @@
+"""Two people who write to each other, in each of the ways a page can work."""
+
+import re
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+from persistent_messages import send_letter
+from persistent_messages.models import Message
+
+from .test_main_job import expect_unread, in_all_modes, row, with_htmx
+from .test_pages import examine
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def write(page, to, subject, text):
+    page.goto("/messages/")
+    page.get_by_role("link", name="Write", exact=True).click()
+    page.get_by_label("To", exact=True).fill(to)
+    page.get_by_label("Subject").fill(subject)
+    page.get_by_label("Message", exact=True).fill(text)
+    page.get_by_role("button", name="Send").click()
+
+
+def posts(page):
+    return page.locator(".pm-post .pm-body")
+
+
+def answer(page, text):
+    page.get_by_label("Your answer").fill(text)
+    page.get_by_role("button", name="Send").click()
+
+
+@in_all_modes
+def test_two_people_hold_a_conversation(page, other_page, mode):
+    # Sally writes.
+    write(page, "harry", "Rota", "Can you take Thursday?")
+    expect(page.get_by_text("Sent to harry.")).to_be_visible()
+    expect(posts(page)).to_have_text(["Can you take Thursday?"])
+
+    # It arrives, and the counter says so; Harry answers.
+    other_page.goto("/messages/")
+    expect_unread(other_page, 1)
+    row(other_page, "Rota").get_by_role("link").click()
+    expect(posts(other_page)).to_have_text(["Can you take Thursday?"])
+    expect_unread(other_page, 0)
+    answer(other_page, "I can.")
+    expect(posts(other_page)).to_have_text(["Can you take Thursday?", "I can."])
+    expect(other_page.get_by_label("Your answer")).to_have_value("")
+
+    # Sally answers back, to the one row of the conversation.
+    page.goto("/messages/")
+    expect_unread(page, 1)
+    expect(page.locator(".pm-inbox .pm-item")).to_have_count(1)
+    expect(row(page, "Rota")).to_contain_text("I can.")
+    row(page, "Rota").get_by_role("link").click()
+    answer(page, "Thank you!")
+    expect(posts(page)).to_have_text(["Can you take Thursday?", "I can.", "Thank you!"])
+
+    # Harry deletes it on his side: Sally keeps hers.
+    other_page.goto("/messages/")
+    expect_unread(other_page, 1)
+    row(other_page, "Rota").get_by_role("link").click()
+    other_page.get_by_role("button", name="Delete").click()
+    expect(other_page.get_by_role("button", name="Undo")).to_be_visible()
+    expect(row(other_page, "Rota")).to_have_count(0)
+    page.reload()
+    expect(posts(page)).to_have_count(3)
+
+    # And blocks her, which she is not told.
+    other_page.goto("/messages/?box=trash")
+    row(other_page, "Rota").get_by_role("link", name="Rota", exact=True).click()
+    other_page.get_by_role("button", name="Move to inbox").click()
+    other_page.goto("/messages/")
+    row(other_page, "Rota").get_by_role("link").click()
+    other_page.get_by_role("link", name="Block Sally Ride").click()
+    other_page.get_by_role("button", name="Block").click()
+    expect(other_page.get_by_text("Sally Ride is blocked.")).to_be_visible()
+    answer(page, "Are you there?")
+    expect(page.get_by_text("A letter to “harry” cannot be delivered.")).to_be_visible()
+    expect(page.get_by_label("Your answer")).to_have_value("Are you there?")
+    other_page.goto("/messages/blocked/")
+    other_page.get_by_role("button", name="Unblock Sally Ride").click()
+    expect(other_page.get_by_text("You have blocked nobody.")).to_be_visible()
+    page.get_by_role("button", name="Send").click()
+    expect(posts(page)).to_have_count(4)
+
+
+@with_htmx
+def test_a_name_is_completed_by_the_keyboard(page, other, mode):
+    other.first_name, other.last_name = "Harriet", "Quimby"
+    other.save()
+    page.goto("/messages/write/")
+    field = page.get_by_role("combobox", name="To")
+    expect(field).to_have_attribute("aria-expanded", "false")
+    field.press_sequentially("har")
+    option = page.get_by_role("option", name=re.compile("Harriet Quimby"))
+    expect(option).to_be_visible()
+    expect(field).to_have_attribute("aria-expanded", "true")
+    field.press("ArrowDown")
+    expect(option).to_have_attribute("aria-selected", "true")
+    expect(field).to_have_attribute("aria-activedescendant", option.get_attribute("id"))
+    assert Axe().run(page).violations_count == 0
+    field.press("Enter")
+    expect(field).to_have_value("harry, ")
+    expect(field).to_be_focused()
+    expect(page.get_by_role("listbox")).to_have_count(0)
+    assert not Message.objects.exists()
+
+
+def test_a_name_is_taken_by_a_click_and_the_list_closes_by_escape(page, other):
+    page.goto("/messages/write/")
+    field = page.get_by_role("combobox", name="To")
+    field.press_sequentially("har")
+    page.get_by_role("option").click()
+    expect(field).to_have_value("harry, ")
+    field.fill("")
+    field.press_sequentially("ha")
+    expect(page.get_by_role("option")).to_be_visible()
+    field.press("Escape")
+    expect(page.get_by_role("option")).to_have_count(0)
+    expect(field).to_have_value("ha")
+
+
+@with_htmx
+def test_a_field_says_what_is_wrong_when_it_is_left(page, other, mode):
+    page.goto("/messages/write/")
+    page.get_by_label("Message", exact=True).fill("Kept")
+    page.get_by_label("To", exact=True).fill("nobody")
+    page.get_by_label("Subject").focus()
+    expect(page.get_by_text("A letter to “nobody” cannot be delivered.")).to_be_visible()
+    expect(page.get_by_label("To", exact=True)).to_have_attribute("aria-invalid", "true")
+    expect(page.get_by_label("Message", exact=True)).to_have_value("Kept")
+    page.get_by_label("To", exact=True).fill("harry")
+    page.get_by_label("Subject").focus()
+    expect(page.get_by_text("cannot be delivered")).to_have_count(0)
+
+
+@in_all_modes
+def test_a_refused_letter_keeps_what_was_typed(page, other, mode):
+    write(page, "nobody", "Rota", "A long letter")
+    expect(page.get_by_text("A letter to “nobody” cannot be delivered.")).to_be_visible()
+    expect(page.get_by_label("Message", exact=True)).to_have_value("A long letter")
+    expect(page.get_by_label("Subject")).to_have_value("Rota")
+    if mode != "without":
+        expect(page.get_by_label("To", exact=True)).to_be_focused()
+    page.get_by_label("To", exact=True).fill("harry")
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_text("Sent to harry.")).to_be_visible()
+
+
+def test_control_and_enter_sends_and_characters_are_counted(page, other):
+    page.goto("/messages/write/?to=harry&subject=Rota")
+    page.get_by_label("Message", exact=True).press_sequentially("Hello 👍")
+    expect(page.get_by_text("7 / 10000")).to_be_visible()
+    page.get_by_label("Message", exact=True).press("Control+Enter")
+    expect(page.get_by_text("Sent to harry.")).to_be_visible()
+
+
+@with_htmx
+def test_earlier_letters_come_above(page, user, other, settings, mode):
+    settings.PERSISTENT_MESSAGES = {"LETTERS": True, "PAGE_SIZE": 3}
+    own = send_letter(other, user, "Rota", "Number 1")
+    for number in range(2, 6):
+        send_letter(other, None, "", f"Number {number}", own)
+    page.goto("/messages/")
+    row(page, "Rota").get_by_role("link").click()
+    expect(posts(page)).to_have_text(["Number 3", "Number 4", "Number 5"])
+    page.get_by_role("link", name="Show earlier letters").click()
+    expect(posts(page)).to_have_text([f"Number {number}" for number in range(1, 6)])
+
+
+def test_the_pages_of_letters_are_accessible(page, user, other):
+    own = send_letter(other, user, "Rota", "Can you take Thursday? https://example.com/")
+    copy = Message.objects.get(user=user, letter=own.letter)
+    send_letter(user, None, "", "I can.", copy)
+    for path in (
+        "/messages/",
+        "/messages/?box=sent",
+        f"/messages/detail/{copy.pk}/",
+        "/messages/write/",
+        f"/messages/reply/{copy.pk}/?quote=1",
+        f"/messages/block/{copy.pk}/",
+        "/messages/blocked/",
+        f"/messages/report/{copy.pk}/",
+    ):
+        page.goto(path)
+        assert examine(page, path) == []
+    page.goto("/messages/write/")
+    page.get_by_role("button", name="Send").evaluate("button => button.form.noValidate = true")
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator(".errorlist")).to_have_count(2)
+    assert examine(page, "what is wrong") == []

@@ -1,0 +1,398 @@
+"""What people do all day: read, close, mark, delete, in each of the ways a page can work."""
+
+import re
+
+import pytest
+from django.contrib.messages import constants as contrib
+from django.contrib.sessions.models import Session
+from playwright.sync_api import expect
+
+import persistent_messages
+from persistent_messages.models import Message
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+in_all_modes = pytest.mark.parametrize("mode", ["htmx 2", "htmx 4", "without"])
+with_htmx = pytest.mark.parametrize("mode", ["htmx 2", "htmx 4"])
+with_and_without = pytest.mark.parametrize("mode", ["htmx 2", "without"])
+MARK_ALL = re.compile(r"^Mark (all )?\d+ read$")
+
+
+def arrive(page, path):
+    page.goto(path)
+    page.evaluate("window.arrived = true")
+
+
+def is_same_page(page):
+    """Whether nothing loaded the page anew since `arrive`."""
+    return page.evaluate("window.arrived === true")
+
+
+def row(page, subject):
+    return page.get_by_role("article", name=subject, exact=True)
+
+
+def notice(page, subject):
+    return page.locator(".pm-notices .pm-notice", has_text=subject)
+
+
+def close(page, subject):
+    notice(page, subject).get_by_role("button", name="Close").click()
+
+
+def press(page, subject, words):
+    """Press the button of a row that says "Mark … as read", "Delete …"."""
+    row(page, subject).get_by_role("button", name=re.compile(words)).click()
+
+
+def expect_unread(page, number):
+    # The badge shows a bare number; what it means is said beside it, unseen.
+    counter = page.locator("header .pm-unread")
+    expect(counter.locator(".pm-badge")).to_have_text([str(number)] if number else [])
+    expect(counter.locator(".pm-vh")).to_have_text([f"{number} unread"] if number else [])
+
+
+@with_and_without
+def test_people_log_in_and_see_how_many_messages_wait(visitor_page, send):
+    send("The disk is full.", subject="Export failed")
+    send("All went well.", subject="Backup complete")
+    visitor_page.goto("/messages/")
+    visitor_page.get_by_label("Username").fill("sally")
+    visitor_page.get_by_label("Password").fill("secret")
+    visitor_page.get_by_role("button", name="Log in").click()
+    expect(visitor_page.get_by_role("heading", name="Inbox")).to_be_visible()
+    expect_unread(visitor_page, 2)
+
+
+@in_all_modes
+def test_closing_a_notice_changes_counter_strip_and_row_together(page, send, mode):
+    """Promise: HTMX close and delete buttons that update row, list state and counter together."""
+    send("The disk is full.", subject="Export failed")
+    send("All went well.", subject="Backup complete")
+    arrive(page, "/messages/")
+    expect(row(page, "Export failed").get_by_text("Unread:")).to_be_attached()
+    close(page, "Export failed")
+    expect_unread(page, 1)
+    expect(notice(page, "Export failed")).to_have_count(0)
+    expect(notice(page, "Backup complete")).to_have_count(1)
+    expect(row(page, "Export failed").get_by_text("Unread:")).to_have_count(0)
+    expect(row(page, "Backup complete").get_by_text("Unread:")).to_be_attached()
+    assert is_same_page(page) == (mode != "without")
+    assert Message.objects.get(subject="Export failed").read
+
+
+@with_htmx
+def test_closing_the_last_notice_empties_counter_and_strip(page, send):
+    send("All went well.", subject="Backup complete")
+    page.goto("/")
+    close(page, "Backup complete")
+    expect_unread(page, 0)
+    expect(page.locator(".pm-notices li")).to_have_count(0)
+
+
+@in_all_modes
+def test_a_row_is_marked_read_and_unread_again(page, send, mode):
+    send("All went well.", subject="Backup complete")
+    arrive(page, "/messages/")
+    press(page, "Backup complete", "as read$")
+    expect_unread(page, 0)
+    expect(row(page, "Backup complete").get_by_text("Unread:")).to_have_count(0)
+    expect(notice(page, "Backup complete")).to_have_count(0)
+    assert Message.objects.get().read
+    press(page, "Backup complete", "as unread$")
+    expect_unread(page, 1)
+    expect(row(page, "Backup complete").get_by_text("Unread:")).to_be_attached()
+    expect(notice(page, "Backup complete")).to_have_count(1)
+    assert not Message.objects.get().read
+    assert is_same_page(page) == (mode != "without")
+
+
+@in_all_modes
+def test_a_row_is_deleted_and_the_others_stay(page, send, user, mode):
+    send("The disk is full.", subject="Export failed")
+    send("All went well.", subject="Backup complete")
+    arrive(page, "/messages/")
+    press(page, "Export failed", "^Delete")
+    expect(row(page, "Export failed")).to_have_count(0)
+    expect(row(page, "Backup complete")).to_be_visible()
+    expect(notice(page, "Export failed")).to_have_count(0)
+    expect_unread(page, 1)
+    assert is_same_page(page) == (mode != "without")
+    assert [message.subject for message in Message.objects.inbox_of(user)] == ["Backup complete"]
+
+
+@in_all_modes
+def test_the_empty_state_shows_after_the_last_row_is_deleted(page, send):
+    send("All went well.", subject="Backup complete")
+    page.goto("/messages/")
+    expect(page.get_by_text("No messages")).to_be_hidden()
+    press(page, "Backup complete", "^Delete")
+    expect(page.get_by_text("No messages")).to_be_visible()
+    expect(page.get_by_role("button", name=MARK_ALL)).to_be_hidden()
+    expect_unread(page, 0)
+
+
+@in_all_modes
+def test_all_messages_are_marked_read_at_once(page, send, user, mode):
+    for subject in ("Export failed", "Backup complete", "Contacts imported"):
+        send("Look here.", subject=subject)
+    arrive(page, "/messages/")
+    page.get_by_role("button", name=MARK_ALL).click()
+    expect_unread(page, 0)
+    expect(page.locator(".pm-notices li")).to_have_count(0)
+    expect(page.get_by_role("article")).to_have_count(3)
+    expect(page.get_by_role("article").get_by_text("Unread:")).to_have_count(0)
+    assert is_same_page(page) == (mode != "without")
+    assert not Message.objects.inbox_of(user).unread().exists()
+
+
+@with_and_without
+def test_all_messages_are_deleted_after_a_question(page, send, user):
+    send("The disk is full.", subject="Export failed")
+    send("All went well.", subject="Backup complete")
+    page.goto("/messages/")
+    page.get_by_role("link", name="Delete all").click()
+    expect(page.get_by_role("heading", name=re.compile(r"Delete \d+ messages?\?"))).to_be_visible()
+    send("I came while the question was open.", subject="Latecomer")
+    page.get_by_role("button", name="Delete all").click()
+    expect(page.get_by_text("2 messages deleted.")).to_be_visible()
+    expect(page.get_by_role("article")).to_have_count(1)
+    assert [message.subject for message in Message.objects.inbox_of(user)] == ["Latecomer"]
+
+
+def test_cancelling_the_question_deletes_nothing(page, send, user):
+    send("All went well.", subject="Backup complete")
+    page.goto("/messages/")
+    page.get_by_role("link", name="Delete all").click()
+    page.get_by_role("link", name="Cancel").click()
+    expect(row(page, "Backup complete")).to_be_visible()
+    assert Message.objects.inbox_of(user).unread().count() == 1
+
+
+@with_and_without
+def test_opening_a_message_shows_it_and_marks_it_read(page, send):
+    send("It ran for three hours,\nand then it stopped.", subject="Export failed")
+    page.goto("/messages/")
+    # The subject of the row, not that of the strip.
+    row(page, "Export failed").get_by_role("link").click()
+    expect(page.get_by_role("heading", name="Export failed")).to_be_visible()
+    expect(page.get_by_text("and then it stopped.")).to_be_visible()
+    expect_unread(page, 0)
+    page.get_by_role("button", name="Mark unread").click()
+    expect(row(page, "Export failed").get_by_text("Unread:")).to_be_attached()
+    expect_unread(page, 1)
+
+
+def test_a_message_is_deleted_from_its_own_page(page, send):
+    sent = send("It ran for three hours.", subject="Export failed")
+    page.goto(f"/messages/detail/{sent.pk}/")
+    page.get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("heading", name="Inbox")).to_be_visible()
+    expect(page.get_by_text("“Export failed” deleted.")).to_be_visible()
+    expect(page.get_by_text("No messages")).to_be_visible()
+
+
+@in_all_modes
+def test_older_messages_come_on_demand_until_there_are_no_more(page, send, settings, mode):
+    settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 2}
+    for number in range(1, 6):
+        send("Look here.", subject=f"Number {number}")
+    arrive(page, "/messages/")
+    expect(page.get_by_role("article")).to_have_count(2)
+    page.get_by_role("link", name="Show older messages").click()
+    expect(row(page, "Number 2")).to_be_visible()
+    page.get_by_role("link", name="Show older messages").click()
+    expect(row(page, "Number 1")).to_be_visible()
+    expect(page.get_by_role("link", name="Show older messages")).to_have_count(0)
+    # With HTMX they are added below; a link leads to them.
+    expect(page.get_by_role("article")).to_have_count(1 if mode == "without" else 5)
+    assert is_same_page(page) == (mode != "without")
+    # One day has one heading, however many pages it came in.
+    expect(page.locator(".pm-day:visible")).to_have_count(1)
+
+
+@with_htmx
+def test_rows_of_an_older_page_work_too(page, send, settings, user):
+    settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 2}
+    for number in range(1, 4):
+        send("Look here.", subject=f"Number {number}")
+    page.goto("/messages/")
+    page.get_by_role("link", name="Show older messages").click()
+    press(page, "Number 1", "as read$")
+    expect_unread(page, 2)
+    expect(row(page, "Number 1").get_by_text("Unread:")).to_have_count(0)
+    press(page, "Number 1", "^Delete")
+    expect(row(page, "Number 1")).to_have_count(0)
+    assert Message.objects.inbox_of(user).count() == 2
+
+
+@in_all_modes
+def test_a_message_shown_once_is_gone_on_the_next_page(page, mode):
+    arrive(page, "/")
+    page.get_by_role("button", name="one-shot").click()
+    expect(page.get_by_text("Your changes were saved.")).to_be_visible()
+    assert is_same_page(page) == (mode != "without")
+    assert not Message.objects.exists()
+    page.goto("/")
+    expect(page.get_by_role("heading", name="Good to see you")).to_be_visible()
+    expect(page.get_by_text("Your changes were saved.")).to_have_count(0)
+
+
+@with_and_without
+def test_a_message_shown_once_is_closed(page, mode):
+    arrive(page, "/")
+    page.get_by_role("button", name="one-shot").click()
+    page.locator(".pm-passing").get_by_role("button", name="Close").click()
+    expect(page.get_by_text("Your changes were saved.")).to_have_count(0)
+    assert is_same_page(page) == (mode != "without")
+
+
+@with_htmx
+def test_a_persistent_message_added_by_any_view_is_in_the_strip_at_once(page, mode):
+    arrive(page, "/")
+    page.get_by_role("button", name="notice").click()
+    expect(notice(page, "Maintenance on Sunday")).to_be_visible()
+    assert is_same_page(page) == (mode != "without")
+
+
+def test_visitors_are_told_too(visitor_page):
+    visitor_page.goto("/")
+    visitor_page.get_by_role("button", name="notice").click()
+    expect(visitor_page.get_by_text("Only for people who are logged in")).to_be_visible()
+
+
+@with_htmx
+def test_a_notice_closes_by_itself_and_is_read(page, send):
+    """Promise: `close_timeout=` auto-close; integer, milliseconds, also marks read."""
+    send("It stays.", subject="Export failed")
+    send("It goes.", subject="Contacts imported", close_timeout=400)
+    arrive(page, "/messages/")
+    expect(notice(page, "Contacts imported")).to_have_count(0)
+    expect_unread(page, 1)
+    expect(row(page, "Contacts imported").get_by_text("Unread:")).to_have_count(0)
+    expect(notice(page, "Export failed")).to_be_visible()
+    assert is_same_page(page)
+    assert Message.objects.get(subject="Contacts imported").read
+
+
+@with_htmx
+def test_a_message_shown_once_closes_by_itself(page, user, send):
+    send("Saved.", contrib.SUCCESS, close_timeout=400)
+    arrive(page, "/")
+    expect(page.get_by_text("Saved.")).to_have_count(0)
+    assert is_same_page(page)
+
+
+@in_all_modes
+def test_the_inbox_works_inside_a_page_of_the_site(page, send, mode):
+    """Promise: inbox **partial to include** in any page."""
+    send("The disk is full.", subject="Export failed")
+    send("All went well.", subject="Backup complete")
+    send("Look here.", subject="News")
+    arrive(page, "/project/")
+    press(page, "Export failed", "as read$")
+    expect_unread(page, 2)
+    press(page, "Backup complete", "^Delete")
+    expect(row(page, "Backup complete")).to_have_count(0)
+    page.get_by_role("button", name=MARK_ALL).click()
+    expect_unread(page, 0)
+    assert page.url.endswith("/project/")
+    expect(page.get_by_role("heading", name="Spring meetup")).to_be_visible()
+    assert is_same_page(page) == (mode != "without")
+
+
+def test_an_older_page_of_an_embedded_inbox_shows_older_messages(page, send, settings):
+    settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 2}
+    for number in range(1, 4):
+        send("Look here.", subject=f"Number {number}")
+    page.goto("/project/")
+    page.get_by_role("link", name="Show older messages").click()
+    expect(row(page, "Number 1")).to_be_visible()
+
+
+@in_all_modes
+def test_everything_twice_on_one_page_changes_together(page, send, settings, mode):
+    settings.ROOT_URLCONF = "tests.browser.site"
+    [engine] = settings.TEMPLATES
+    folder = settings.BASE_DIR / "tests" / "browser" / "templates"
+    settings.TEMPLATES = [{**engine, "DIRS": [folder, *engine["DIRS"]]}]
+    send("The disk is full.", subject="Export failed")
+    send("All went well.", subject="Backup complete")
+    send("1,284 people added.", subject="Contacts imported")
+    arrive(page, "/twice/")
+    expect(page.get_by_role("article")).to_have_count(6)
+    expect(notice(page, "Export failed")).to_have_count(2)
+
+    notice(page, "Export failed").first.get_by_role("button", name="Close").click()
+    expect(notice(page, "Export failed")).to_have_count(0)
+    expect(page.get_by_text("Unread:")).to_have_count(4)
+    expect_unread(page, 2)
+    expect(page.locator(".second")).to_have_text(re.compile("2 unread"))
+
+    row(page, "Backup complete").last.get_by_role("button", name=re.compile("as read")).click()
+    expect(page.get_by_text("Unread:")).to_have_count(2)
+    expect(notice(page, "Backup complete")).to_have_count(0)
+    expect_unread(page, 1)
+
+    row(page, "Contacts imported").last.get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("article")).to_have_count(4)
+    expect_unread(page, 0)
+    expect(page.locator(".second")).not_to_have_text(re.compile("unread"))
+
+    row(page, "Backup complete").first.get_by_role("button", name=re.compile("unread")).click()
+    expect(page.get_by_text("Unread:")).to_have_count(2)
+    page.get_by_role("button", name=MARK_ALL).last.click()
+    expect(page.get_by_text("Unread:")).to_have_count(0)
+    expect(page.get_by_role("article")).to_have_count(4)
+    assert is_same_page(page) == (mode != "without")
+
+
+@in_all_modes
+def test_a_stale_page_leads_to_the_log_in_page_and_back(page, send, live_server, mode):
+    send("All went well.", subject="Backup complete")
+    page.goto("/messages/")
+    Session.objects.all().delete()
+    press(page, "Backup complete", "as read$")
+    expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+    # The whole page, not a log-in page inside the list.
+    expect(page.get_by_role("banner")).to_have_count(1)
+    expect(page.get_by_role("article")).to_have_count(0)
+    assert page.url.startswith(f"{live_server.url}/log-in/?next=/messages/")
+    assert not Message.objects.get().read
+    page.get_by_label("Username").fill("sally")
+    page.get_by_label("Password").fill("secret")
+    page.get_by_role("button", name="Log in").click()
+    if mode == "without":
+        # The browser asks again for the address that it posted to.
+        question = page.get_by_role("heading", name="Mark “Backup complete” as read?")
+        expect(question).to_be_visible()
+        page.get_by_role("button", name="Mark as read").click()
+    expect(page.get_by_role("heading", name="Inbox")).to_be_visible()
+    expect(row(page, "Backup complete")).to_be_visible()
+
+
+@with_htmx
+def test_the_strip_of_a_stale_page_leads_to_the_log_in_page(page, send):
+    send("All went well.", subject="Backup complete")
+    page.goto("/")
+    Session.objects.all().delete()
+    close(page, "Backup complete")
+    expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+    expect(page.locator(".pm-notice")).to_have_count(0)
+
+
+def test_text_of_people_is_never_markup(page, send, other):
+    send(
+        "<img src=x onerror=alert(1)>",
+        persistent_messages.WARNING,
+        subject="<b>Bold</b> & co",
+        from_user=other,
+    )
+    page.goto("/messages/")
+    expect(notice(page, "<b>Bold</b> & co")).to_contain_text("<img src=x onerror=alert(1)>")
+    expect(row(page, "<b>Bold</b> & co")).to_be_visible()
+    press(page, "<b>Bold</b> & co", "as read$")
+    expect_unread(page, 0)
+    row(page, "<b>Bold</b> & co").get_by_role("link").click()
+    expect(page.locator(".pm-body")).to_have_text("<img src=x onerror=alert(1)>")
+    expect(page.locator("main img")).to_have_count(0)

@@ -1,0 +1,143 @@
+"""What every page keeps: a strict policy, accessibility in light and dark, on any screen."""
+
+import re
+from datetime import timedelta
+from itertools import product
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.contrib.messages import constants as contrib
+from django.utils import timezone
+from playwright.sync_api import expect
+
+import persistent_messages
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+WIDTHS = (360, 1280)
+# What of the rules another colour scheme can break.
+ALL_RULES = {"resultTypes": ["violations"]}
+COLOURS = {**ALL_RULES, "runOnly": ["color-contrast", "link-in-text-block"]}
+
+
+@pytest.fixture
+def mailbox(send, other):
+    """A message of each kind; returns the latest."""
+    send("Settings were saved.", contrib.SUCCESS)
+    send("Settings were not saved.", contrib.ERROR)
+    for level in persistent_messages.PERSISTENT_MESSAGE_LEVELS:
+        send("It took three hours.", level, subject="Export of everything")
+    send("A notice without a subject.")
+    send("x" * 300, subject="worker-17.queue.imports.2026-11-22T14:51:07Z.retry.exhausted")
+    send("هل أدفع العربون الآن؟", subject="موعد لقاء الربيع", from_user=other)
+    return send(
+        "Read https://example.com/ soon.",
+        persistent_messages.WARNING,
+        subject="Your card expires",
+        from_user=other,
+        expires=timezone.now() + timedelta(days=8),
+    )
+
+
+@pytest.fixture
+def paths(mailbox):
+    """Each kind of page, by name; the inbox last, since opening a message marks it read."""
+    return {
+        "home": "/",
+        "detail": f"/messages/detail/{mailbox.pk}/",
+        "confirm": "/messages/delete/all/",
+        "project": "/project/",
+        "list": "/messages/",
+    }
+
+
+def open_all(page):
+    """Unfold what is folded, so that it is looked at too."""
+    for summary in page.locator("summary").all():
+        summary.click()
+
+
+def examine(page, name):
+    """Hold the page that is open against the rules of axe-core, on each screen, light and dark."""
+    found = []
+    for (scheme, rules), width in product({"light": ALL_RULES, "dark": COLOURS}.items(), WIDTHS):
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        page.set_viewport_size({"width": width, "height": 900})
+        found += [
+            f"{name}, {scheme}, {width}px: {rule['id']}: {node['html']} {node['failureSummary']}"
+            for rule in Axe().run(page, options=rules).response["violations"]
+            for node in rule["nodes"]
+        ]
+        room = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        if room > 0:
+            found.append(f"{name}, {scheme}, {width}px: scrolls sideways by {room}px")
+    return found
+
+
+@pytest.mark.parametrize("name", ["home", "detail", "confirm", "project", "list"])
+def test_pages_are_accessible(page, paths, name):
+    page.goto(paths[name])
+    open_all(page)
+    assert examine(page, name) == []
+
+
+def test_the_empty_inbox_is_accessible(page):
+    page.goto("/messages/")
+    expect(page.get_by_text("No messages")).to_be_visible()
+    assert examine(page, "empty") == []
+
+
+def test_the_log_in_page_is_accessible(visitor_page):
+    visitor_page.goto("/log-in/")
+    assert examine(visitor_page, "log in") == []
+
+
+def test_our_own_base_page_is_accessible(page, paths, settings):
+    """The bundled frame, as a site has it that overrides nothing."""
+    [engine] = settings.TEMPLATES
+    settings.TEMPLATES = [{**engine, "DIRS": []}]
+    # It leaves the icon to the site, and this site has none at the usual place.
+    page.route("**/favicon.ico", lambda route: route.fulfill(status=204))
+    page.goto("/messages/")
+    expect(page.get_by_role("heading", name="Inbox", level=1)).to_be_visible()
+    open_all(page)
+    assert examine(page, "bundled") == []
+
+
+def test_a_changed_page_is_still_accessible(page, mailbox):
+    """The parts that actions bring are as good as those of the first page."""
+    page.goto("/messages/")
+    page.get_by_role("button", name="Mark “Your card expires” as read").click()
+    expect(page.get_by_role("button", name="Mark “Your card expires” as unread")).to_be_focused()
+    page.get_by_role("button", name=re.compile("^Mark (all )?[0-9]+ read$")).click()
+    expect(page.locator(".pm-notices li")).to_have_count(0)
+    assert examine(page, "changed") == []
+
+
+@pytest.mark.parametrize("mode", ["htmx 2", "htmx 4"])
+def test_no_page_needs_more_than_a_strict_policy(page, paths):
+    """All pages of these tests are served under it; here each of them is opened once."""
+    for path in paths.values():
+        answer = page.goto(path)
+        assert answer.headers["content-security-policy"].startswith("default-src 'self'")
+        # htmx has done its work at the start.
+        page.wait_for_function("window.htmx")
+
+
+def test_a_page_that_breaks_the_policy_is_noticed(visitor_page, base_page, troubles):
+    base_page("<title>", '<style>h1 { color: red }</style><script src="data:,1"></script><title>')
+    visitor_page.goto("/")
+    troubles.expect("policy: style-src")
+    troubles.expect("policy: script-src")
+    # The browser's own lines about the same.
+    troubles.expect("inline style")
+    troubles.expect("data:")
+
+
+def test_an_error_in_a_script_is_noticed(visitor_page, troubles):
+    visitor_page.goto("/")
+    visitor_page.evaluate("setTimeout(() => { throw Error('broken') })")
+    visitor_page.wait_for_timeout(0)
+    visitor_page.evaluate("console.error('said so')")
+    troubles.expect("broken")
+    troubles.expect("said so")

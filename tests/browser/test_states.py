@@ -1,0 +1,241 @@
+"""Every folder and state: accessible, in reach, on any screen, in any colours."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.contrib import messages as contrib_messages
+from django.contrib.auth import get_user_model
+from django.utils import timezone
+from playwright.sync_api import expect
+
+from persistent_messages import DEBUG, INFO, Folder, send_letter, send_message
+from persistent_messages.models import Message
+
+from .test_main_job import row
+from .test_pages import examine
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LEVELS = (110, 120, 125, 130, 140)
+FOLDERS = {"archive": Folder.ARCHIVE, "sent": Folder.SENT, "trash": Folder.TRASH}
+LIST = "/messages/"
+
+
+@pytest.fixture
+def filled(user, other, send):
+    """Something of each level in each folder; returns the letter that began a conversation."""
+    now = timezone.now()
+    for folder in FOLDERS.values():
+        for level in LEVELS[1:]:
+            Message.objects.create(
+                user=user,
+                folder=folder,
+                level=level,
+                subject=f"Level {level}",
+                message="It took three hours.",
+                moved_at=now,
+                to_name="Harry\nIda" if folder == Folder.SENT else "",
+            )
+    for level in LEVELS[1:]:
+        send("It took three hours.", level, subject=f"Level {level}", url="/project/")
+    send("Soon gone.", subject="Expires", expires=now + timedelta(days=3))
+    own = send_letter(other, user, "Rota", "Can you take Thursday?")
+    here = Message.objects.get(user=user, letter=own.letter)
+    send_letter(user, None, "", "Yes.", here)
+    return here
+
+
+PAGES = {
+    "home": "/",
+    **{box: f"{LIST}?box={box}" for box in ("unread", "archive", "sent", "trash")},
+    "a level": f"{LIST}?level=error",
+    "a search": f"{LIST}?q=three",
+    "Bootstrap": "/bootstrap/",
+    "no error in the archive": f"{LIST}?box=archive&level=debug",
+    "nothing in sent": f"{LIST}?box=sent&level=debug",
+    "nothing in the trash": f"{LIST}?box=trash&level=debug",
+    "nothing unread": f"{LIST}?box=unread&level=debug",
+    "no hit": f"{LIST}?q=unheard-of",
+    "delete all": f"{LIST}delete/all/?box=trash",
+}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_each_folder_is_accessible_filled_and_empty(page, filled, name):
+    page.goto(PAGES[name])
+    assert examine(page, name) == []
+
+
+def ring(page):
+    page.goto("/")
+    page.locator("[data-pm-opens]").click()
+    expect(page.get_by_role("dialog").get_by_role("link", name="Open the inbox")).to_be_visible()
+
+
+def tick(page):
+    row(page, "Level 140").hover()
+    row(page, "Level 140").get_by_role("checkbox").check()
+    expect(page.get_by_role("group", name="Selected messages")).to_be_visible()
+
+
+def delete(page):
+    row(page, "Level 140").get_by_role("button", name=re.compile("^Delete")).click()
+    expect(page.get_by_role("button", name="Undo")).to_be_visible()
+
+
+def hear_news(page):
+    send_message(get_user_model().objects.get(username="sally"), INFO, "News")
+    with page.expect_response(re.compile("/news/")):
+        page.evaluate("document.body.dispatchEvent(new Event('pm:refresh', {bubbles: true}))")
+    expect(page.get_by_role("link", name="1 new message")).to_be_visible()
+
+
+STATES = {"bell": ring, "selection": tick, "undo": delete, "news": hear_news}
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_each_state_is_accessible(page, filled, name):
+    page.goto(LIST)
+    STATES[name](page)
+    assert examine(page, name) == []
+
+
+@pytest.fixture
+def arabic(page, live_server):
+    page.context.add_cookies([{"name": "django_language", "value": "ar", "url": live_server.url}])
+
+
+def test_a_page_from_right_to_left_is_accessible_and_mirrored(page, filled, arabic):
+    page.goto(LIST)
+    assert page.locator("html").get_attribute("dir") == "rtl"
+    assert examine(page, "Arabic") == []
+    page.set_viewport_size({"width": 1280, "height": 900})
+    item = page.locator(".pm-row").first
+    avatar, time = (item.locator(css).bounding_box() for css in (".pm-avatar", "time"))
+    assert avatar["x"] > time["x"]
+
+
+# In reach
+
+
+TARGETS = """() => [...document.querySelectorAll(
+  'main a, main button, main summary, main input:not([type=hidden]), main select, main textarea')]
+  .filter((e) => e.checkVisibility({ opacityProperty: false }))
+  .filter((e) => !e.closest('.pm-vh, p, .pm-check'))
+  .map((e) => [e, (e.closest('label') ?? e.closest('.pm-row-link')?.closest('.pm-row') ?? e)])
+  .map(([e, target]) => [e, target.getBoundingClientRect()])
+  .filter(([e, box]) => box.width > 1 && (box.width < 24 || box.height < 24))
+  .map(([e, box]) => `${e.outerHTML.slice(0, 120)} ${box.width} x ${box.height}`)"""
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_each_target_has_24_pixels(page, filled, width):
+    """WCAG 2.2, 2.5.8: target size; links in a sentence excepted."""
+    page.set_viewport_size({"width": width, "height": 900})
+    for path in (LIST, f"{LIST}?box=sent", f"{LIST}?box=trash", f"{LIST}write/"):
+        page.goto(path)
+        assert page.evaluate(TARGETS) == [], path
+
+
+@pytest.mark.parametrize("size", ["100%", "200%"])
+def test_nothing_scrolls_sideways_on_320_pixels_nor_with_large_text(page, filled, size):
+    page.set_viewport_size({"width": 320 if size == "100%" else 640, "height": 800})
+    paths = [*PAGES.values(), LIST, f"{LIST}write/", f"{LIST}detail/{filled.pk}/"]
+    for path in paths:
+        if path == "/bootstrap/":
+            continue  # its navigation is not ours
+        page.goto(path)
+        page.evaluate("size => (document.documentElement.style.fontSize = size)", size)
+        room = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        assert room <= 0, path
+
+
+def test_a_long_notice_leaves_the_page_in_sight_and_what_is_shown_once_is_whole(page, send):
+    page.set_viewport_size({"width": 360, "height": 740})
+    send("It took three hours. " * 100, subject="Long")
+    send("It took three hours. " * 100)
+    send("It took three hours. " * 30, contrib_messages.INFO)
+    page.goto("/")
+    for notice in page.locator(".pm-notices .pm-notice").all():
+        assert notice.bounding_box()["height"] < 100
+    whole = page.locator(".pm-passing p")
+    assert whole.evaluate("p => p.scrollHeight - p.clientHeight") <= 0
+
+
+def test_without_a_pointer_that_hovers_the_actions_are_there(open_page, user, filled):
+    page = open_page(user, is_mobile=True, has_touch=True, viewport={"width": 390, "height": 844})
+    page.goto(LIST)
+    actions = row(page, "Level 140").locator(".pm-row-actions")
+    assert actions.evaluate("element => getComputedStyle(element).opacity") == "1"
+    button = actions.get_by_role("button", name=re.compile("^Delete"))
+    box = button.bounding_box()
+    assert min(box["width"], box["height"]) >= 24
+    # The avatar ticks the row.
+    row(page, "Level 140").locator(".pm-pick").click()
+    expect(row(page, "Level 140").get_by_role("checkbox")).to_be_checked()
+
+
+# Not by colour alone
+
+
+def test_unread_is_said_and_shown_by_weight(page, send):
+    send("Read soon.", subject="Unread one")
+    Message.objects.filter(pk=send("Old.", subject="Read one").pk).update(read_at=timezone.now())
+    page.goto(LIST)
+    weights = {}
+    for subject in ("Unread one", "Read one"):
+        link = row(page, subject).locator(".pm-subject")
+        weights[subject] = int(link.evaluate("element => getComputedStyle(element).fontWeight"))
+    assert weights["Unread one"] >= weights["Read one"] + 200
+    expect(row(page, "Unread one").get_by_text("Unread:")).to_be_attached()
+    expect(row(page, "Unread one").locator(".pm-dot")).to_be_visible()
+    expect(row(page, "Read one").locator(".pm-dot")).to_have_count(0)
+
+
+def test_forced_colours_leave_what_matters_in_sight(page, filled):
+    page.emulate_media(forced_colors="active")
+    page.goto(LIST)
+    # The dot and the badge are drawn by borders, which keep a colour of the system.
+    for css in (".pm-dot", ".pm-badge", ".pm-input"):
+        width = page.locator(css).first.evaluate("e => getComputedStyle(e).borderTopWidth")
+        assert float(width.removesuffix("px")) >= 1, css
+    link = row(page, "Level 140").get_by_role("link", name=re.compile("Level 140"))
+    link.focus()
+    page.keyboard.press("j")
+    outline = page.evaluate("getComputedStyle(document.activeElement, '::after').outlineStyle")
+    assert outline == "solid"
+    current = page.locator(".pm-filters [aria-current]")
+    assert current.evaluate("e => getComputedStyle(e).borderBlockEndWidth") == "2px"
+    tick(page)
+    check = row(page, "Level 140").get_by_role("checkbox")
+    assert check.evaluate("e => getComputedStyle(e).opacity") == "1"
+
+
+def test_reduced_motion_moves_nothing(page, filled):
+    page.emulate_media(reduced_motion="reduce")
+    page.goto(LIST)
+    moving = page.evaluate(
+        """() => [...document.querySelectorAll(".pm, .pm *")].filter((e) => {
+          const style = getComputedStyle(e);
+          return style.animationName !== "none" || /[1-9]/.test(style.transitionDuration);
+        }).map((e) => e.className)"""
+    )
+    assert moving == []
+
+
+def test_each_button_of_a_row_names_its_message(page, filled):
+    page.goto(LIST)
+    for item in page.locator(".pm-item").all():
+        subject = item.get_by_role("article").get_attribute("aria-label")
+        for button in item.get_by_role("button").all():
+            assert subject in button.get_attribute("aria-label")
+
+
+# Signs of life
+
+
+def test_a_debug_message_is_shown_as_such(page, send):
+    send("Rebuilt.", DEBUG, subject="Search index")
+    page.goto(f"{LIST}?level=debug")
+    expect(row(page, "Search index")).to_contain_text("Debug")

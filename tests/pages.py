@@ -1,0 +1,319 @@
+"""How the tests ask for a page, and what they find in it."""
+
+import json
+from collections import Counter
+from urllib.parse import parse_qs, urlsplit
+
+from django.test import Client
+from django.test.html import Element, parse_html
+from django.urls import reverse
+from django.utils import timezone
+
+from persistent_messages import Folder, undo
+from persistent_messages.mailbox import Change
+from persistent_messages.models import Message
+from persistent_messages.urls import urlpatterns
+
+HTMX = {"HX-Request": "true"}
+BOOSTED = {**HTMX, "HX-Boosted": "true"}
+RESTORED = {**HTMX, "HX-History-Restore-Request": "true"}
+WHOLE = {**HTMX, "HX-Request-Type": "full"}
+MODES = {"plain": {}, "htmx": HTMX, "boosted": BOOSTED, "restored": RESTORED, "full": WHOLE}
+PAGES = {mode: headers for mode, headers in MODES.items() if mode != "htmx"}
+
+# Every address and what it takes, from the URLconf: a new view is tried without a word, and
+# taken for one that changes something.
+ALL = {pattern.name: set(pattern.pattern.converters) for pattern in urlpatterns}
+# The pages of letters take more than a message: test_correspondence.py has them.
+LETTERS = tuple(p.name for p in urlpatterns if p.callback.__module__.endswith(".correspondence"))
+TAKES = {name: takes for name, takes in ALL.items() if name not in LETTERS}
+READING = ("message_list", "message_detail", "message_latest", "message_news")
+ANYBODYS = ("message_dismiss",)  # asks nobody to sign in: it reads and writes nothing
+CHANGING = tuple(name for name in TAKES if name not in READING + ANYBODYS)
+ASKING = tuple(name for name in CHANGING if name != "message_bulk")  # there is no one question
+ON_ONE = tuple(name for name in CHANGING if "message_id" in TAKES[name])
+ON_ALL = ("message_mark_all_read", "message_delete_all")
+
+ABSURD = (
+    "abc",
+    "-1",
+    "",
+    "1.5",
+    "9" * 20,
+    "9" * 5000,
+    "١٢",
+    "²",
+    "1\x00",
+    "\x00",
+    " 1",
+    "0x1",
+    "1_0",
+)
+
+
+# Asking
+
+
+def browser_of(user, **kwargs):
+    """A browser in which `user` is logged in."""
+    browser = Client(**kwargs)
+    browser.force_login(user)
+    return browser
+
+
+def undo_of(message):
+    """A token that marks a read message unread again."""
+    change = Change("read", Folder(message.folder), message.read_at or timezone.now(), count=1)
+    return undo.token(message.user, change)
+
+
+def address(name, message=None, **query):
+    given = {
+        "message_id": lambda: message.pk,
+        "token": lambda: undo_of(message),
+    }
+    return reverse(name, kwargs={key: given[key]() for key in TAKES[name]}, query=query)
+
+
+def ask(browser, method, name, message=None, headers=None, data=None, **query):
+    url = address(name, message, **query)
+    return getattr(browser, method)(url, data=data, headers=headers or {})
+
+
+def prepare(name, message):
+    """Give the view `name` something to do with `message`; returns what to post with it."""
+    now = timezone.now()
+    state = {
+        "message_mark_unread": {"read_at": now},
+        "message_undo": {"read_at": now},
+        "message_restore": {"folder": Folder.ARCHIVE, "moved_at": now},
+        "message_open": {"url": "/project/"},
+    }
+    if name in state:
+        Message.objects.filter(pk=message.pk).update(**state[name])
+        message.refresh_from_db()
+    return {"ids": [message.pk], "do": "read"} if name == "message_bulk" else {}
+
+
+def is_done(message, name):
+    """Tell whether the view `name` did to `message` what it is for."""
+    message.refresh_from_db()
+    folder, read = {
+        "message_mark_unread": (Folder.INBOX, False),
+        "message_undo": (Folder.INBOX, False),
+        "message_archive": (Folder.ARCHIVE, False),
+        "message_restore": (Folder.INBOX, False),
+        "message_delete": (Folder.TRASH, False),
+        "message_delete_all": (Folder.TRASH, False),
+    }.get(name, (Folder.INBOX, True))
+    moved = message.moved_at is not None
+    away = folder in {Folder.ARCHIVE, Folder.TRASH}
+    return (message.folder, message.read, moved) == (folder, read, away)
+
+
+def act(browser, name, message=None, *parts, **data):
+    """Post as a page of ours does by HTMX, that shows `parts`; `row=True` has the row."""
+    if data.pop("row", False):
+        data["pm-row"] = [message.pk]
+    return ask(browser, "post", name, message, HTMX, {"pm-part": list(parts), **data})
+
+
+def fill(user, count, **fields):
+    """Put `count` messages into a mailbox, quickly; returns the keys, newest first."""
+    fields = {"folder": Folder.INBOX, "level": 120, **fields}
+    Message.objects.bulk_create(
+        Message(user=user, **{"message": f"Number {number}", **fields}) for number in range(count)
+    )
+    found = Message.objects.filter(user=user).order_by("-pk")[:count]
+    return [message.pk for message in found]
+
+
+def fill_every_folder(user, levels):
+    """Put two messages of each level into each folder, one of them read."""
+    now = timezone.now()
+    for folder in (Folder.INBOX, Folder.ARCHIVE, Folder.SENT, Folder.TRASH):
+        away = {"moved_at": now} if folder in {Folder.ARCHIVE, Folder.TRASH} else {}
+        sent = {"to_name": "Harry"} if folder == Folder.SENT else {}
+        for level in levels:
+            for read in ({}, {"read_at": now}):
+                text = "The disk quota was reached."
+                fill(user, 1, folder=folder, level=level, message=text, **away, **sent, **read)
+
+
+def standing_in(user, folder):
+    """The texts of the rows that the list of a folder shows, from top to bottom."""
+    rows = Message.objects.owned_by(user).in_folder(folder).heads()
+    return [row.message for row in rows]
+
+
+def rows_by_folder(user):
+    """How many rows of each folder a mailbox has."""
+    return dict(Counter(Message.objects.owned_by(user).values_list("folder", flat=True)))
+
+
+def mailbox(user):
+    """All of a mailbox, to compare with what it was."""
+    return list(Message.objects.filter(user=user).order_by("pk").values())
+
+
+# What is there
+
+
+def elements(page):
+    """Every element that is shown; fails where tags do not match."""
+    if not isinstance(page, Element):
+        page = parse_html(page if isinstance(page, str) else page.text)
+    waiting, found = [page], []
+    while waiting:
+        element = waiting.pop()
+        found.append(element)
+        if element.name != "template":
+            waiting += [child for child in reversed(element.children) if isinstance(child, Element)]
+    return found
+
+
+def attributes(element):
+    return dict(element.attributes)
+
+
+def classes(element):
+    return (attributes(element).get("class") or "").split()
+
+
+def text_of(element):
+    """The text in an element, without what is hidden in it."""
+    shown = [child for child in element.children if not is_hidden(child)]
+    parts = [child if isinstance(child, str) else text_of(child) for child in shown]
+    return " ".join(" ".join(parts).split())
+
+
+def is_hidden(child):
+    return isinstance(child, Element) and "hidden" in attributes(child)
+
+
+def named(page, name):
+    """The elements of one tag."""
+    return [element for element in elements(page) if element.name == name]
+
+
+def with_class(page, name):
+    return [element for element in elements(page) if name in classes(element)]
+
+
+def texts(page, name):
+    return [text_of(element) for element in with_class(page, name)]
+
+
+def outermost(response):
+    """The elements that stand in nothing else."""
+    root = parse_html(response.text)
+    # A single one takes the place of the root.
+    return [root] if root.name else [c for c in root.children if isinstance(c, Element)]
+
+
+def rows(page):
+    """The keys of the rows of the inbox, from top to bottom."""
+    found = (attributes(element).get("data-pm-message") for element in elements(page))
+    return [int(key) for key in found if key]
+
+
+def messages_on(page):
+    """The messages of those rows."""
+    found = Message.objects.in_bulk(rows(page))
+    return [found[key] for key in rows(page)]
+
+
+def canonical(url):
+    """An address without what says nothing."""
+    parts = urlsplit(url)
+    return parts.path, parse_qs(parts.query)
+
+
+def older_link(page):
+    return next((e for e in with_class(page, "pm-more") if e.name == "a"), None)
+
+
+def swaps(response):
+    """What the answer swaps out of band, in the words of the attribute."""
+    found = (attributes(element).get("hx-swap-oob") for element in elements(response))
+    return [swap for swap in found if swap]
+
+
+def is_page(response):
+    return b"<html" in response.content
+
+
+def unread_told(response):
+    return json.loads(response["HX-Trigger"])["pm:changed"]["unread"]
+
+
+def values_of(page, name):
+    """The values of the fields of that name, in order."""
+    return [attributes(e).get("value") for e in elements(page) if attributes(e).get("name") == name]
+
+
+def form_to(page, action):
+    """The form that posts to an address, by itself or by one of its buttons."""
+    for form in named(page, "form"):
+        if action in [attributes(form).get("action"), *map(formaction, named(form, "button"))]:
+            return form
+    raise AssertionError(f"no form posts to {action}")
+
+
+def formaction(button):
+    return attributes(button).get("formaction")
+
+
+def fields_of(form, tick=()):
+    """What a browser sends with a form in which the messages `tick` are ticked."""
+    sent = {}
+    for element in named(form, "input"):
+        field = attributes(element)
+        ticked = field.get("type") != "checkbox" or int(field.get("value", 0)) in tick
+        # With an attribute `form` it belongs elsewhere.
+        if field.get("name") and ticked and "disabled" not in field and "form" not in field:
+            sent.setdefault(field["name"], []).append(field.get("value", ""))
+    return sent
+
+
+def included(page, selector):
+    """What `hx-include` gathers: the parts of the page, by their classes."""
+    sent, wanted = {}, {name.strip().removeprefix(".") for name in selector.split(",")}
+    for element in elements(page):
+        if wanted & set(classes(element)) and "name" in attributes(element):
+            # An output has its value as text.
+            value = attributes(element).get("value") or text_of(element)
+            sent.setdefault(attributes(element)["name"], []).append(value)
+    return sent
+
+
+def press(browser, page, button, tick=(), here="/messages/"):
+    """Press a button as htmx does: its form, over what it includes, under its own values."""
+    control = attributes(button)
+    (form,) = [form for form in named(page, "form") if button in elements(form)]
+    control = {**attributes(form), **control}
+    data = {**included(page, control["hx-include"]), **fields_of(form, tick)}
+    if "name" in attributes(button):
+        data[control["name"]] = control["value"]
+    data.update(json.loads(control.get("hx-vals") or "{}"))
+    headers = {**HTMX, "HX-Current-URL": f"http://testserver{here}"}
+    return browser.post(control["hx-post"], data, headers=headers)
+
+
+def button_of(page, action, **wanted):
+    """The button that posts to an address by htmx."""
+    for form in named(page, "form"):
+        for button in named(form, "button"):
+            control = {**attributes(form), **attributes(button)}
+            if control.get("hx-post") == action and wanted.items() <= control.items():
+                return button
+    raise AssertionError(f"no button posts to {action}")
+
+
+def log_in_of(response):
+    """Where signing in leads back to; fails if the answer is anything else than the log-in."""
+    target = urlsplit(response.get("HX-Redirect") or response["Location"])
+    assert target.path == reverse("login")
+    assert b"<html" not in response.content
+    (back,) = parse_qs(target.query)["next"]
+    return back

@@ -1,0 +1,16 @@
+"""Settings of the test suite: those of the demo, with quick passwords and mail kept in memory."""
+
+import django
+
+from demo.settings import *  # noqa: F403
+from demo.settings import INSTALLED_APPS
+
+INSTALLED_APPS = [*INSTALLED_APPS, "tests"]
+DEBUG = False
+ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1"]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+if django.VERSION >= (6, 1):
+    MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
+else:
+    EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+del MESSAGE_LEVEL  # noqa: F821 (Django's default)

@@ -1,0 +1,798 @@
+"""The names a site calls, and what they refuse."""
+
+import inspect
+import logging
+import subprocess
+import sys
+from datetime import date, datetime, timedelta, timezone
+
+import django
+import pytest
+from django.contrib import messages
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AnonymousUser, Group
+from django.core.mail.backends.base import BaseEmailBackend
+from django.core.mail.backends.locmem import EmailBackend as LocmemBackend
+from django.db import connection, transaction
+from django.http import HttpResponse
+from django.test import RequestFactory
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone as django_timezone
+from django.utils.functional import SimpleLazyObject
+from django.utils.safestring import SafeData, mark_safe
+
+import persistent_messages
+from persistent_messages import mailbox
+from persistent_messages.constants import Folder
+from persistent_messages.models import Message
+from persistent_messages.storage import PersistentMessageStorage
+
+pytestmark = pytest.mark.django_db
+
+SHORTCUTS = ["debug", "info", "success", "warning", "error"]
+TAIL = (
+    "message, extra_tags='', fail_silently=False, subject='', user=None, email=False, "
+    "from_user=None, expires=None, close_timeout=None"
+)
+
+
+class BrokenBackend(BaseEmailBackend):
+    """A mail server that is down."""
+
+    def send_messages(self, email_messages):
+        raise OSError("connection refused")
+
+
+class HalfBrokenBackend(LocmemBackend):
+    """A mail server that refuses Sally's mail."""
+
+    def send_messages(self, email_messages):
+        if any("sally@example.com" in mail.to for mail in email_messages):
+            raise OSError("mailbox full")
+        return super().send_messages(email_messages)
+
+
+@pytest.fixture
+def request_of():
+    """Make a request of a user, with its storage."""
+
+    def request_of(user):
+        request = RequestFactory().get("/")
+        request.session = {}
+        request.user = user
+        request._messages = PersistentMessageStorage(request)
+        return request
+
+    return request_of
+
+
+@pytest.fixture
+def request_(user, request_of):
+    """A request of Sally."""
+    return request_of(user)
+
+
+@pytest.fixture
+def many(db):
+    """Twenty-five users."""
+    User = get_user_model()  # noqa: N806 (it is a class)
+    return User.objects.bulk_create(User(username=f"user{n:02}") for n in range(25))
+
+
+@pytest.fixture
+def batches_of_ten(monkeypatch):
+    monkeypatch.setattr(mailbox, "FAN_OUT_BATCH", 10)
+
+
+@pytest.fixture
+def delivered():
+    """The sizes of the batches that `messages_delivered` told of."""
+    sizes = []
+
+    def receive(sender, messages, email, **kwargs):
+        assert sender is Message
+        sizes.append(len(messages))
+
+    persistent_messages.messages_delivered.connect(receive)
+    yield sizes
+    persistent_messages.messages_delivered.disconnect(receive)
+
+
+def plain(signature):
+    """Write a signature without its annotations."""
+    bare = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
+    return str(inspect.Signature(bare))
+
+
+# Signatures
+
+
+def test_add_message_has_its_signature():
+    """Promise: exact order of the arguments of `add_message`."""
+    signature = inspect.signature(persistent_messages.add_message)
+    assert plain(signature) == f"(request, level, {TAIL})"
+
+
+@pytest.mark.parametrize("name", SHORTCUTS)
+def test_each_shortcut_has_the_same_arguments_without_the_level(name):
+    """Promise: shortcuts with the same tail of arguments."""
+    shortcut = getattr(persistent_messages, name)
+    assert plain(inspect.signature(shortcut)) == f"(request, {TAIL})"
+    assert shortcut.__name__ == name
+    assert name.upper() in shortcut.__doc__
+
+
+def test_send_message_has_its_signature():
+    signature = inspect.signature(persistent_messages.send_message)
+    assert list(signature.parameters)[:3] == ["users", "level", "message"]
+    rest = list(signature.parameters.values())[3:]
+    assert {p.name: p.default for p in rest} == {
+        "subject": "",
+        "extra_tags": "",
+        "from_user": None,
+        "url": "",
+        "expires": None,
+        "close_timeout": None,
+        "email": False,
+    }
+    assert {p.kind for p in rest} == {inspect.Parameter.KEYWORD_ONLY}
+
+
+def test_everything_public_is_there():
+    """Promise: the module has contrib's names, `PERSISTENT_MESSAGE_LEVELS`, `DEFAULT_TAGS`."""
+    assert len(set(persistent_messages.__all__)) == len(persistent_messages.__all__)
+    for name in persistent_messages.__all__:
+        assert hasattr(persistent_messages, name)
+    assert {*SHORTCUTS, *map(str.upper, SHORTCUTS)} <= set(persistent_messages.__all__)
+    assert {"add_message", "send_message", "MessageFailure"} <= set(persistent_messages.__all__)
+    assert {"PERSISTENT_MESSAGE_LEVELS", "DEFAULT_TAGS"} <= set(persistent_messages.__all__)
+
+
+def test_a_star_import_gives_the_public_names():
+    names = {}
+    exec("from persistent_messages import *", names)
+    assert set(persistent_messages.__all__) <= set(names)
+
+
+@pytest.mark.parametrize("name", messages.api.__all__)
+def test_every_function_of_contrib_has_its_counterpart(name):
+    """Promise: same names as contrib, different meaning."""
+    assert name in persistent_messages.__all__
+
+
+def test_the_package_is_importable_before_the_app_registry_is_ready():
+    code = """
+import persistent_messages
+from django.apps import apps
+assert not apps.ready and not apps.models_ready
+from persistent_messages import *
+assert persistent_messages.INFO == 120
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+
+
+def test_settings_may_import_the_levels(tmp_path):
+    (tmp_path / "site_settings.py").write_text(
+        "import persistent_messages\n"
+        "MESSAGE_TAGS = {persistent_messages.ERROR: 'danger'}\n"
+        "INSTALLED_APPS = ['django.contrib.auth', 'django.contrib.contenttypes',\n"
+        "                  'django_htmx', 'persistent_messages']\n"
+        "DATABASES = {}\n"
+        "USE_TZ = True\n"
+    )
+    code = f"""
+import os, sys
+sys.path.insert(0, {str(tmp_path)!r})
+os.environ["DJANGO_SETTINGS_MODULE"] = "site_settings"
+import django
+django.setup()
+from persistent_messages.models import Message
+assert Message(level=140).level_tag == "danger"
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+
+
+# add_message
+
+
+def test_a_persistent_message_is_returned(request_, user):
+    """Promise: returns the saved message."""
+    row = persistent_messages.add_message(request_, persistent_messages.INFO, "Hello")
+    assert isinstance(row, Message)
+    assert row.pk is not None
+    assert Message.objects.get() == row
+    assert (row.user, row.level, row.message) == (user, 120, "Hello")
+
+
+def test_a_one_shot_message_is_queued_and_nothing_returned(request_):
+    """Promise: `persistent_messages.add_message(request, messages.INFO, ...)` is equivalent."""
+    assert persistent_messages.add_message(request_, messages.INFO, "Hello") is None
+    assert not Message.objects.exists()
+    assert [(m.level, m.message) for m in request_._messages] == [(20, "Hello")]
+
+
+def test_an_ignored_message_returns_nothing(request_):
+    """Promise: empty message ignored; level below `MESSAGE_LEVEL` ignored."""
+    assert persistent_messages.info(request_, "") is None
+    assert persistent_messages.info(request_, None) is None
+    assert persistent_messages.debug(request_, "Below the default level") is None
+    assert not Message.objects.exists()
+
+
+@pytest.mark.parametrize("name", SHORTCUTS)
+def test_each_shortcut_adds_its_level(request_, settings, name):
+    """Promise: `DEBUG` is a persistent level like the others."""
+    settings.MESSAGE_LEVEL = messages.DEBUG
+    row = getattr(persistent_messages, name)(request_, "Hello", "x", subject="Subject")
+    assert row.level == getattr(persistent_messages, name.upper())
+    assert (row.message, row.extra_tags, row.subject) == ("Hello", "x", "Subject")
+
+
+@pytest.mark.parametrize("name", SHORTCUTS)
+def test_each_shortcut_takes_the_arguments_its_signature_names(request_, settings, name):
+    settings.MESSAGE_LEVEL = messages.DEBUG
+    row = getattr(persistent_messages, name)(request=request_, message="Hello")
+    assert row.message == "Hello"
+
+
+def test_the_arguments_may_be_given_by_place(request_, other):
+    expires = django_timezone.now() + timedelta(days=1)
+    row = persistent_messages.add_message(
+        request_, 130, "Hello", "x", False, "Subject", other, False, request_.user, expires, 5000
+    )
+    assert (row.level, row.message, row.extra_tags, row.subject) == (130, "Hello", "x", "Subject")
+    assert (row.user, row.from_user) == (other, request_.user)
+    assert (row.expires, row.close_timeout) == (expires, 5000)
+
+
+def test_a_sender_is_kept_with_the_name(request_, user, other):
+    """Promise: `from_user=` sender; the name stays readable after an account goes."""
+    row = persistent_messages.info(request_, "Hello", from_user=user, user=other)
+    assert (row.from_user, row.from_name) == (user, "Sally Ride")
+    user.delete()
+    row = Message.objects.get()
+    assert (row.from_user, row.from_name) == (None, "Sally Ride")
+
+
+def test_a_message_to_another_user_is_stored_at_once(request_, other):
+    row = persistent_messages.add_message(request_, messages.INFO, "Once", user=other)
+    assert (row.user, row.folder) == (other, Folder.ONE_SHOT)
+    assert Message.objects.count() == 1
+
+
+def test_a_user_may_be_given_by_key(request_, other):
+    assert persistent_messages.info(request_, "Hello", user=other.pk).user == other
+    assert persistent_messages.info(request_, "Hello", user=str(other.pk)).user == other
+
+
+def test_text_of_a_user_is_never_safe(request_, user, other):
+    row = persistent_messages.info(request_, mark_safe("<b>Hi</b>"), from_user=user, user=other)
+    assert not isinstance(row.message, SafeData)
+    assert not isinstance(Message.objects.get().message, SafeData)
+    assert Message.objects.get().message == "<b>Hi</b>"
+
+
+def test_text_of_the_site_stays_safe(request_):
+    row = persistent_messages.info(request_, mark_safe("<b>Hi</b>"))
+    assert isinstance(row.message, SafeData)
+    assert isinstance(Message.objects.get().message, SafeData)
+
+
+def test_another_storage_is_told(db, rf):
+    request = rf.get("/")
+    request._messages = []
+    with pytest.raises(messages.MessageFailure, match="PersistentMessageStorage"):
+        persistent_messages.info(request, "Hello")
+
+
+def test_a_naive_expires_is_taken_in_the_current_time_zone(request_):
+    with django_timezone.override("Europe/Berlin"):
+        row = persistent_messages.info(request_, "Hello", expires=datetime(2030, 1, 1, 12))  # noqa: DTZ001 (naive)
+    expected = datetime(2030, 1, 1, 11, 0, tzinfo=timezone.utc)
+    assert row.expires == expected
+    assert Message.objects.get().expires == expected
+
+
+def test_an_aware_expires_is_kept(request_):
+    expires = datetime(2030, 1, 1, 12, 0, tzinfo=timezone(timedelta(hours=5)))
+    assert persistent_messages.info(request_, "Hello", expires=expires).expires == expires
+    assert Message.objects.get().expires == expires
+
+
+# What is refused, before anything is written
+
+WRONG = {
+    "level-word": ({"level": "high"}, TypeError, "level"),
+    "level-none": ({"level": None}, TypeError, "level"),
+    "level-list": ({"level": [20]}, TypeError, "level"),
+    "level-big": ({"level": 2**15}, ValueError, "level.*32767"),
+    "level-small": ({"level": -(2**15) - 1}, ValueError, "level.*-32768"),
+    "subject": ({"subject": "x" * 256}, ValueError, "subject.*255"),
+    "extra_tags": ({"extra_tags": "x" * 129}, ValueError, "extra_tags.*128"),
+    "from_user-unsaved": ({"from_user": "unsaved"}, ValueError, "from_user"),
+    "from_user-visitor": ({"from_user": AnonymousUser()}, ValueError, "from_user"),
+    "from_user-group": ({"from_user": "group"}, TypeError, "from_user"),
+    "from_user-key": ({"from_user": 1}, TypeError, "from_user"),
+    "from_user-object": ({"from_user": object()}, TypeError, "from_user"),
+    "expires-date": ({"expires": date(2030, 1, 1)}, TypeError, "expires"),
+    "expires-text": ({"expires": "2030-01-01"}, TypeError, "expires"),
+    "expires-number": ({"expires": 5}, TypeError, "expires"),
+    "expires-delta": ({"expires": timedelta(days=1)}, TypeError, "expires"),
+    "close_timeout-text": ({"close_timeout": "5000"}, TypeError, "close_timeout"),
+    "close_timeout-float": ({"close_timeout": 1.5}, TypeError, "close_timeout"),
+    "close_timeout-small": ({"close_timeout": -1}, ValueError, "close_timeout.*0"),
+    "close_timeout-big": ({"close_timeout": 2**31}, ValueError, "close_timeout.*2147483647"),
+}
+WRONG_USERS = {
+    "visitor": (AnonymousUser(), ValueError),
+    "unsaved": ("unsaved", ValueError),
+    "group": ("group", TypeError),
+    "object": (object(), TypeError),
+    "word": ("sally", TypeError),
+    "huge": (10**30, TypeError),
+}
+WRONG_URLS = [
+    "javascript:alert(1)",
+    "JavaScript:alert(1)",
+    " javascript:alert(1)",
+    "\x01javascript:alert(1)",
+    "java\nscript:alert(1)",
+    "data:text/html,<script>alert(1)</script>",
+    "vbscript:x",
+    "mailto:sally@example.com",
+    "http://[",
+]
+
+
+def real(value):
+    """Put a thing that needs the database in the place of its name."""
+    if value == "unsaved":
+        return get_user_model()(username="nobody")
+    if value == "group":
+        return Group.objects.create(name="Staff")
+    return value
+
+
+@pytest.mark.parametrize(("wrong", "error", "told"), WRONG.values(), ids=WRONG)
+@pytest.mark.parametrize("level", [messages.ERROR, persistent_messages.ERROR])
+def test_add_message_refuses_a_wrong_argument(request_, level, wrong, error, told):
+    given = {"level": level, "message": "Hello"} | {k: real(v) for k, v in wrong.items()}
+    with CaptureQueriesContext(connection) as queries, pytest.raises(error, match=told):
+        persistent_messages.add_message(request_, **given)
+    assert len(queries) == 0
+    request_._messages.update(HttpResponse())
+    assert not Message.objects.exists()
+
+
+@pytest.mark.parametrize(("wrong", "error", "told"), WRONG.values(), ids=WRONG)
+def test_send_message_refuses_a_wrong_argument(user, wrong, error, told):
+    given = {"level": 120, "message": "Hello"} | {k: real(v) for k, v in wrong.items()}
+    with pytest.raises(error, match=told):
+        persistent_messages.send_message(user, **given)
+    assert not Message.objects.exists()
+
+
+@pytest.mark.parametrize("level", [messages.ERROR, persistent_messages.ERROR])
+@pytest.mark.parametrize(("wrong", "error"), WRONG_USERS.values(), ids=WRONG_USERS)
+def test_add_message_refuses_a_wrong_user(request_, level, wrong, error):
+    wrong = real(wrong)
+    with CaptureQueriesContext(connection) as queries, pytest.raises(error, match=r"^user must be"):
+        persistent_messages.add_message(request_, level, "Hello", user=wrong)
+    assert len(queries) == 0
+    assert not Message.objects.exists()
+
+
+@pytest.mark.parametrize(("wrong", "error"), WRONG_USERS.values(), ids=WRONG_USERS)
+@pytest.mark.parametrize("wrap", [lambda user: user, lambda user: [user]], ids=["alone", "list"])
+def test_send_message_refuses_a_wrong_user(user, wrong, error, wrap):
+    with pytest.raises(error, match=r"^users must be"):
+        persistent_messages.send_message(wrap(real(wrong)), 120, "Hello")
+    assert not Message.objects.exists()
+
+
+@pytest.mark.parametrize("url", WRONG_URLS)
+def test_a_url_that_leads_elsewhere_than_a_page_is_refused(user, url):
+    with pytest.raises(ValueError, match=r"^url must be a path or an http"):
+        persistent_messages.send_message(user, 120, "Hello", url=url)
+    assert not Message.objects.exists()
+
+
+def test_a_long_url_is_refused(user):
+    with pytest.raises(ValueError, match=r"url.*2000"):
+        persistent_messages.send_message(user, 120, "Hello", url="/" * 2001)
+
+
+@pytest.mark.parametrize("character", ["\x00", "\ud800"])
+def test_a_url_that_no_database_stores_is_refused(user, character):
+    with pytest.raises(ValueError, match=r"^url"):
+        persistent_messages.send_message(user, 120, "Hello", url=f"/a{character}b")
+
+
+@pytest.mark.parametrize("url", ["", "/orders/1/", "orders?x=1", "https://example.com/", "#top"])
+def test_a_url_that_leads_to_a_page_is_kept(user, url):
+    persistent_messages.send_message(user, 120, "Hello", url=url)
+    assert Message.objects.get().url == url
+
+
+def test_an_empty_message_is_not_sent(user):
+    with pytest.raises(ValueError, match=r"^message must not be empty"):
+        persistent_messages.send_message(user, 120, "")
+
+
+def test_what_just_fits_is_stored_as_it_is(user):
+    values = {
+        "subject": "s" * 255,
+        "extra_tags": "t" * 128,
+        "url": "/" + "u" * 1999,
+        "close_timeout": 2**31 - 1,
+    }
+    persistent_messages.send_message(user, 199, "x" * 100_000, **values)
+    row = Message.objects.get()
+    assert {name: getattr(row, name) for name in values} == values
+    assert len(row.message) == 100_000
+
+
+@pytest.mark.parametrize("level", [-(2**15), 0, 2**15 - 1])
+def test_any_level_that_the_column_holds_is_stored(user, level):
+    persistent_messages.send_message(user, level, "Hello")
+    assert Message.objects.get().level == level
+
+
+def test_the_refusal_of_a_visitor_comes_before_any_write(request_of, db):
+    request = request_of(AnonymousUser())
+    with CaptureQueriesContext(connection) as queries, pytest.raises(NotImplementedError):
+        persistent_messages.info(request, "Hello")
+    assert len(queries) == 0
+
+
+# Mail
+
+
+def test_mail_goes_to_the_recipient_after_commit(
+    request_, other, mailoutbox, django_capture_on_commit_callbacks
+):
+    """Promise: `email=True` stores and mails the address of the recipient."""
+    with django_capture_on_commit_callbacks(execute=True):
+        persistent_messages.info(request_, "The text", subject="Subject", user=other, email=True)
+        assert mailoutbox == []
+    [mail] = mailoutbox
+    assert (mail.to, mail.subject, mail.body) == (["harry@example.com"], "Subject", "The text")
+    assert Message.objects.get().user == other
+
+
+@pytest.mark.parametrize("level", [messages.INFO, persistent_messages.INFO])
+def test_mail_goes_to_the_current_user_where_none_is_named(
+    request_, level, mailoutbox, django_capture_on_commit_callbacks
+):
+    """Promise: the recipient is the current user when `user` is None."""
+    with django_capture_on_commit_callbacks(execute=True):
+        row = persistent_messages.add_message(request_, level, "The text", email=True)
+    assert [mail.to for mail in mailoutbox] == [["sally@example.com"]]
+    assert row.user == request_.user
+
+
+def test_no_mail_goes_unless_asked(request_, other, mailoutbox, django_capture_on_commit_callbacks):
+    with django_capture_on_commit_callbacks(execute=True):
+        persistent_messages.info(request_, "Hello")
+        persistent_messages.info(request_, "Hello", user=other)
+        messages.info(request_, "Hello")
+        request_._messages.update(HttpResponse())
+    assert mailoutbox == []
+
+
+def test_no_mail_goes_for_an_ignored_message(
+    request_, mailoutbox, django_capture_on_commit_callbacks
+):
+    with django_capture_on_commit_callbacks(execute=True):
+        persistent_messages.debug(request_, "Low", email=True)
+        persistent_messages.info(request_, "", email=True)
+    assert mailoutbox == []
+
+
+def test_no_mail_goes_when_the_transaction_is_rolled_back(
+    request_, mailoutbox, django_capture_on_commit_callbacks
+):
+    with django_capture_on_commit_callbacks(execute=True), transaction.atomic():
+        persistent_messages.info(request_, "Hello", email=True)
+        transaction.set_rollback(True)
+    assert mailoutbox == []
+    assert not Message.objects.exists()
+
+
+def test_a_line_break_in_a_subject_sends_one_header(
+    request_, mailoutbox, django_capture_on_commit_callbacks
+):
+    """Trap: newline in an email subject crashes the send."""
+    with django_capture_on_commit_callbacks(execute=True):
+        persistent_messages.info(
+            request_, "Text", subject="Hello\r\nBcc: eve@example.com", email=True
+        )
+    [mail] = mailoutbox
+    assert mail.subject == "Hello Bcc: eve@example.com"
+    assert "Bcc" not in mail.message()
+
+
+def test_mail_of_safe_text_is_plain(request_, mailoutbox, django_capture_on_commit_callbacks):
+    with django_capture_on_commit_callbacks(execute=True):
+        persistent_messages.info(request_, mark_safe("<p>Tom &amp; <b>Jerry</b></p>"), email=True)
+    [mail] = mailoutbox
+    assert mail.body == "Tom & Jerry"
+    assert mail.subject == "Tom & Jerry"
+
+
+def test_mail_comes_from_the_site(
+    request_, user, other, mailoutbox, settings, django_capture_on_commit_callbacks
+):
+    """Trap: the sender's own address as From fails DMARC."""
+    settings.DEFAULT_FROM_EMAIL = "site@example.org"
+    with django_capture_on_commit_callbacks(execute=True):
+        persistent_messages.info(request_, "Text", user=other, from_user=user, email=True)
+    assert [mail.from_email for mail in mailoutbox] == ["site@example.org"]
+
+
+def test_a_recipient_without_an_address_is_passed_over(
+    user, other, mailoutbox, django_capture_on_commit_callbacks
+):
+    get_user_model().objects.filter(pk=user.pk).update(email="")
+    with django_capture_on_commit_callbacks(execute=True):
+        assert persistent_messages.send_message([user, other], 120, "Hello", email=True) == 2
+    assert [mail.to for mail in mailoutbox] == [["harry@example.com"]]
+
+
+def use_mail_backend(settings, name):
+    if django.VERSION >= (6, 1):
+        settings.MAILERS = {"default": {"BACKEND": f"{__name__}.{name}"}}
+    else:
+        settings.EMAIL_BACKEND = f"{__name__}.{name}"
+
+
+def test_a_broken_mail_server_is_logged_and_fails_nothing(
+    request_, settings, caplog, django_capture_on_commit_callbacks
+):
+    """Trap: mail errors swallowed: log them, and never fail the save."""
+    use_mail_backend(settings, "BrokenBackend")
+    with django_capture_on_commit_callbacks(execute=True):
+        row = persistent_messages.info(request_, "Hello", email=True)
+    assert Message.objects.get() == row
+    [record] = [record for record in caplog.records if record.name == "persistent_messages.email"]
+    assert record.levelno == logging.ERROR
+    assert str(row.pk) in record.getMessage()
+    assert "connection refused" in caplog.text
+
+
+def test_one_mail_that_fails_stops_no_other(
+    user, other, settings, caplog, mailoutbox, django_capture_on_commit_callbacks
+):
+    use_mail_backend(settings, "HalfBrokenBackend")
+    with django_capture_on_commit_callbacks(execute=True):
+        persistent_messages.send_message([user, other], 120, "Hello", email=True)
+    assert [mail.to for mail in mailoutbox] == [["harry@example.com"]]
+    assert "mailbox full" in caplog.text
+
+
+def test_addresses_cost_one_query_a_batch(many, django_capture_on_commit_callbacks):
+    with django_capture_on_commit_callbacks() as callbacks:
+        persistent_messages.send_message(many, 120, "Hello", email=True)
+    with CaptureQueriesContext(connection) as queries:
+        for callback in callbacks:
+            callback()
+    assert len(queries) == len(callbacks) == 1
+
+
+# send_message
+
+
+def owners():
+    return list(Message.objects.order_by("user_id").values_list("user_id", flat=True))
+
+
+def test_one_user_gets_one_message(user, other):
+    sent = persistent_messages.send_message(
+        user, 130, "Hello", subject="Subject", extra_tags="x", from_user=other, url="/orders/"
+    )
+    assert sent == 1
+    row = Message.objects.get()
+    assert (row.user, row.folder, row.level, row.message) == (user, Folder.INBOX, 130, "Hello")
+    assert (row.subject, row.extra_tags, row.url) == ("Subject", "x", "/orders/")
+    assert (row.from_user, row.from_name) == (other, "harry")
+
+
+def test_a_one_shot_message_may_be_sent(user):
+    assert persistent_messages.send_message(user, messages.INFO, "Once") == 1
+    assert Message.objects.get().folder == Folder.ONE_SHOT
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        lambda a, b: [a, b],
+        lambda a, b: (a.pk, b.pk),
+        lambda a, b: [a, b.pk],
+        lambda a, b: {a, b},
+        lambda a, b: [str(a.pk), b],
+        lambda a, b: (user for user in (a, b)),
+        lambda a, b: iter([b.pk, a]),
+        lambda a, b: get_user_model().objects.all(),
+        lambda a, b: get_user_model().objects.order_by("-username"),
+        lambda a, b: get_user_model().objects.filter(pk__in=[a.pk, b.pk]),
+        lambda a, b: get_user_model().objects.order_by("pk")[:2],
+        lambda a, b: get_user_model().objects.values_list("pk", flat=True),
+        lambda a, b: [a, b, a, b.pk, str(b.pk)],
+    ],
+    ids=[
+        "users",
+        "keys",
+        "both",
+        "set",
+        "text key",
+        "generator",
+        "iterator",
+        "queryset",
+        "ordered queryset",
+        "filtered queryset",
+        "sliced queryset",
+        "keys of a queryset",
+        "duplicates",
+    ],
+)
+def test_everybody_named_gets_one_message(user, other, given):
+    assert persistent_messages.send_message(given(user, other), 120, "Hello") == 2
+    assert owners() == sorted([user.pk, other.pk])
+
+
+@pytest.mark.parametrize("key", [lambda user: user.pk, lambda user: str(user.pk)])
+def test_one_user_may_be_given_by_key(user, other, key):
+    assert persistent_messages.send_message(key(other), 120, "Hello") == 1
+    assert owners() == [other.pk]
+
+
+def test_the_user_of_a_request_may_be_given_as_it_is(user, other):
+    # The middleware leaves a lazy object there, which claims to be iterable.
+    lazy = SimpleLazyObject(lambda: user)
+    assert persistent_messages.send_message([lazy], 120, "Hello", from_user=lazy) == 1
+    assert persistent_messages.send_message(lazy, 120, "Hello") == 1
+    assert owners() == [user.pk] * 2
+
+
+def test_a_user_whom_a_join_repeats_gets_one_message(user, other):
+    """Trap: two groups, and one message twice."""
+    for name in ("One", "Two"):
+        user.groups.add(Group.objects.create(name=name))
+    users = get_user_model().objects.filter(groups__name__in=["One", "Two"])
+    assert users.count() == 2
+    assert persistent_messages.send_message(users, 120, "Hello") == 1
+    assert persistent_messages.send_message(users[:2], 120, "Hello") == 1
+
+
+def test_a_union_of_querysets_reaches_everybody_once(user, other):
+    users = get_user_model().objects.all()
+    both = users.filter(pk=user.pk).union(users.filter(pk__in=[user.pk, other.pk]))
+    assert persistent_messages.send_message(both, 120, "Hello") == 2
+
+
+@pytest.mark.parametrize("empty", [[], (), set(), "none", "generator"])
+def test_nobody_gets_nothing(user, delivered, empty, django_capture_on_commit_callbacks):
+    users = {"none": get_user_model().objects.none(), "generator": iter(())}.get(
+        empty if isinstance(empty, str) else "", empty
+    )
+    with django_capture_on_commit_callbacks(execute=True):
+        assert persistent_messages.send_message(users, 120, "Hello") == 0
+    assert delivered == []
+    assert not Message.objects.exists()
+
+
+@pytest.mark.parametrize("key", [0, -1, 10**6, str(10**6)])
+def test_a_key_without_a_user_is_refused_and_nothing_written(user, key):
+    with pytest.raises(ValueError, match=r"^users: there is no user with the key"):
+        persistent_messages.send_message([user, key], 120, "Hello")
+    assert not Message.objects.exists()
+
+
+@pytest.mark.parametrize("key", [10**6, "sally", None, object(), 10**30])
+def test_a_wrong_key_in_the_last_batch_leaves_nothing_of_the_first(
+    many, key, delivered, monkeypatch, django_capture_on_commit_callbacks
+):
+    monkeypatch.setattr("persistent_messages.drafts.KEYS_AT_A_TIME", 10)
+    monkeypatch.setattr(mailbox, "FAN_OUT_BATCH", 10)
+    written = []
+
+    def users():
+        yield from many
+        written.append(Message.objects.count())
+        yield key
+
+    with (
+        django_capture_on_commit_callbacks(execute=True),
+        pytest.raises((TypeError, ValueError), match=r"^users"),
+    ):
+        persistent_messages.send_message(users(), 120, "Hello")
+    assert written == [20]  # it was streamed: the first batches had been written
+    assert not Message.objects.exists()
+    assert delivered == []
+
+
+def test_a_queryset_of_something_else_is_refused(db):
+    Group.objects.create(name="Staff")
+    with pytest.raises(TypeError, match=r"^users must be a queryset of users, not of Group"):
+        persistent_messages.send_message(Group.objects.all(), 120, "Hello")
+
+
+@pytest.mark.parametrize("wrong", [True, 1.5])
+def test_what_only_looks_like_a_key_is_refused(user, wrong):
+    with pytest.raises(TypeError, match=r"^users must be"):
+        persistent_messages.send_message([wrong], 120, "Hello")
+
+
+def test_a_queryset_is_read_once_and_written_in_batches(
+    many, batches_of_ten, delivered, django_capture_on_commit_callbacks
+):
+    """Trap: fan-out by a loop of saves."""
+    with (
+        django_capture_on_commit_callbacks(execute=True),
+        CaptureQueriesContext(connection) as queries,
+    ):
+        assert persistent_messages.send_message(get_user_model().objects.all(), 120, "Hi") == 25
+        assert delivered == []
+    kinds = [row["sql"].split()[0] for row in queries]
+    assert kinds == ["SAVEPOINT", "SELECT", "INSERT", "INSERT", "INSERT", "RELEASE"]
+    assert delivered == [10, 10, 5]
+    assert owners() == sorted(user.pk for user in many)
+
+
+def test_users_cost_no_look_up(many, batches_of_ten):
+    with CaptureQueriesContext(connection) as queries:
+        persistent_messages.send_message(many, 120, "Hi")
+    kinds = [row["sql"].split()[0] for row in queries]
+    assert kinds == ["SAVEPOINT", "INSERT", "INSERT", "INSERT", "RELEASE"]
+
+
+def test_keys_cost_one_look_up(many, batches_of_ten):
+    keys = [user.pk for user in many]
+    with CaptureQueriesContext(connection) as queries:
+        persistent_messages.send_message(keys, 120, "Hi")
+    kinds = [row["sql"].split()[0] for row in queries]
+    assert kinds == ["SAVEPOINT", "SELECT", "INSERT", "INSERT", "INSERT", "RELEASE"]
+
+
+def test_a_fan_out_has_few_statements_and_one_time(many):
+    with CaptureQueriesContext(connection) as queries:
+        persistent_messages.send_message(many, 120, "Hi")
+    assert [row["sql"].split()[0] for row in queries].count("INSERT") == 1
+    assert len(set(Message.objects.values_list("created", flat=True))) == 1
+
+
+def test_the_signal_has_stored_rows(user, other, django_capture_on_commit_callbacks):
+    seen = []
+
+    def receive(sender, messages, email, **kwargs):
+        seen.extend((row.pk, row.user_id, str(row), email) for row in messages)
+
+    persistent_messages.messages_delivered.connect(receive)
+    try:
+        with django_capture_on_commit_callbacks(execute=True):
+            persistent_messages.send_message([user, other], 120, "Hello", subject="S")
+    finally:
+        persistent_messages.messages_delivered.disconnect(receive)
+    rows = Message.objects.order_by("pk")
+    assert seen == [(row.pk, row.user_id, "S: Hello", False) for row in rows]
+    assert len(seen) == 2
+
+
+def test_what_a_user_sends_is_never_safe(user, other):
+    """Trap: keep `SafeString` only when the caller marked it, never for user-to-user text."""
+    persistent_messages.send_message(user, 120, mark_safe("<b>Hi</b>"), from_user=other)
+    row = Message.objects.get()
+    assert row.is_safe is False
+    assert not isinstance(row.message, SafeData)
+    assert not isinstance(str(row), SafeData)
+
+
+def test_what_the_site_sends_may_be_safe(user):
+    persistent_messages.send_message(user, 120, mark_safe("<b>Hi</b>"))
+    assert isinstance(Message.objects.get().message, SafeData)
+
+
+def test_what_no_database_stores_is_dropped(user):
+    persistent_messages.send_message(user, 120, "a\x00\ud800b", subject="\x00S", extra_tags="t\x00")
+    row = Message.objects.get()
+    assert (row.message, row.subject, row.extra_tags) == ("ab", "S", "t")

@@ -1,0 +1,135 @@
+"""The settings of the app."""
+
+from dataclasses import FrozenInstanceError, fields
+from datetime import timedelta
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
+
+from persistent_messages.conf import Config, get_config
+
+NUMBERS = {
+    "PAGE_SIZE": 25,
+    "STRIP_LIMIT": 10,
+    "COUNTER_LIMIT": 99,
+    "SEARCH_WINDOW": 5000,
+    "TRASH_DAYS": 30,
+    "MAX_RECIPIENTS": 20,
+    "MESSAGE_LENGTH": 10_000,
+}
+DEFAULTS = {
+    **NUMBERS,
+    "LETTERS": False,
+    "RECIPIENTS": "persistent_messages.policy.active_users",
+    "SEND_RATE": "30/h",
+    "MARKDOWN": False,
+}
+
+
+def test_a_site_need_set_nothing(settings):
+    del settings.PERSISTENT_MESSAGES
+    assert get_config() == Config()
+    assert {field.name: getattr(get_config(), field.name) for field in fields(Config)} == DEFAULTS
+
+
+def test_each_key_is_optional(settings):
+    settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 5}
+    assert get_config() == Config(PAGE_SIZE=5)
+    assert get_config().STRIP_LIMIT == 10
+
+
+@pytest.mark.parametrize("key", NUMBERS)
+def test_each_key_is_followed(settings, key):
+    settings.PERSISTENT_MESSAGES = {key: 1}
+    assert getattr(get_config(), key) == 1
+
+
+def test_the_settings_are_read_at_each_call():
+    before = get_config()
+    with override_settings(PERSISTENT_MESSAGES={"PAGE_SIZE": 7}):
+        assert get_config().PAGE_SIZE == 7
+    assert get_config() == before
+
+
+def test_a_changed_dict_is_followed(settings):
+    settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 7}
+    settings.PERSISTENT_MESSAGES["PAGE_SIZE"] = 8
+    assert get_config().PAGE_SIZE == 8
+
+
+@pytest.mark.parametrize("key", ["PAGESIZE", "page_size", "", 5])
+def test_an_unknown_key_is_named(settings, key):
+    settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 5, key: 5}
+    with pytest.raises(ImproperlyConfigured) as error:
+        get_config()
+    assert f"PERSISTENT_MESSAGES has an unknown key {key!r}" in str(error.value)
+    assert all(known in str(error.value) for known in DEFAULTS)
+
+
+@pytest.mark.parametrize("value", [0, -1, None, "10", 1.5, True, [5]])
+@pytest.mark.parametrize("key", NUMBERS)
+def test_an_impossible_value_is_named(settings, key, value):
+    settings.PERSISTENT_MESSAGES = {key: value}
+    with pytest.raises(ImproperlyConfigured) as error:
+        get_config()
+    assert f"PERSISTENT_MESSAGES[{key!r}]" in str(error.value)
+    assert "at least 1" in str(error.value)
+    assert repr(value) in str(error.value)
+
+
+@pytest.mark.parametrize("value", [None, [], "PAGE_SIZE", 5])
+def test_the_setting_must_be_a_dict(settings, value):
+    settings.PERSISTENT_MESSAGES = value
+    with pytest.raises(ImproperlyConfigured, match="PERSISTENT_MESSAGES must be a dict"):
+        get_config()
+
+
+def test_the_settings_in_force_cannot_be_changed():
+    with pytest.raises(FrozenInstanceError):
+        get_config().PAGE_SIZE = 5
+
+
+def test_the_settings_are_given_by_name():
+    with pytest.raises(TypeError):
+        Config(5)
+
+
+@pytest.mark.parametrize(
+    ("rate", "limit", "period"),
+    [
+        ("1/s", 1, timedelta(seconds=1)),
+        ("5/m", 5, timedelta(minutes=1)),
+        ("30/h", 30, timedelta(hours=1)),
+        ("200/d", 200, timedelta(days=1)),
+    ],
+)
+def test_a_rate_is_so_many_in_such_a_time(settings, rate, limit, period):
+    settings.PERSISTENT_MESSAGES = {"SEND_RATE": rate}
+    assert get_config().rate == (limit, period)
+
+
+def test_no_rate_is_any_number(settings):
+    settings.PERSISTENT_MESSAGES = {"SEND_RATE": None}
+    assert get_config().rate is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "what"),
+    [
+        *[
+            ("SEND_RATE", rate, "None")
+            for rate in ("", "30", "0/h", "x/h", "-1/h", "3/w", "²/h", 30)
+        ],
+        *[("LETTERS", value, "True or False") for value in (1, "yes", None)],
+        *[("MARKDOWN", value, "True or False") for value in (0, "no", None)],
+        *[("RECIPIENTS", value, "a dotted path") for value in ("", "nobody", None, len)],
+    ],
+)
+def test_what_is_no_number_is_checked_too(settings, key, value, what):
+    settings.PERSISTENT_MESSAGES = {key: value}
+    with pytest.raises(ImproperlyConfigured) as error:
+        get_config()
+    assert f"PERSISTENT_MESSAGES[{key!r}] must be" in str(error.value)
+    assert what in str(error.value)
+    assert repr(value) in str(error.value)

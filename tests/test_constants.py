@@ -1,0 +1,79 @@
+"""Levels and folders."""
+
+import pytest
+from django.contrib.messages import constants as contrib
+
+import persistent_messages
+from persistent_messages import constants
+from persistent_messages.constants import Folder, base_level, is_persistent
+
+
+def test_the_levels_have_their_values():
+    """Promise: values 120, 125, 130, 140 and `DEBUG` 110."""
+    names = ["DEBUG", "INFO", "SUCCESS", "WARNING", "ERROR"]
+    assert [getattr(persistent_messages, name) for name in names] == [110, 120, 125, 130, 140]
+
+
+def test_the_persistent_levels_are_listed():
+    """Promise: `PERSISTENT_MESSAGE_LEVELS`. Trap: `DEBUG` 110 is missing from it."""
+    assert tuple(persistent_messages.PERSISTENT_MESSAGE_LEVELS) == (110, 120, 125, 130, 140)
+
+
+def test_the_default_tags_are_those_of_contrib():
+    """Promise: `DEFAULT_TAGS`; same names as contrib, different meaning."""
+    assert persistent_messages.DEFAULT_TAGS == {
+        110: "debug",
+        120: "info",
+        125: "success",
+        130: "warning",
+        140: "error",
+    }
+
+
+def test_the_default_levels_are_those_of_contrib():
+    assert persistent_messages.DEFAULT_LEVELS == {
+        "DEBUG": 110,
+        "INFO": 120,
+        "SUCCESS": 125,
+        "WARNING": 130,
+        "ERROR": 140,
+    }
+
+
+def test_contribs_own_constants_are_not_touched():
+    """Trap: contrib's `DEFAULT_TAGS` is mutated at import."""
+    assert contrib.DEFAULT_TAGS == {
+        10: "debug",
+        20: "info",
+        25: "success",
+        30: "warning",
+        40: "error",
+    }
+    assert set(contrib.DEFAULT_LEVELS.values()) == {10, 20, 25, 30, 40}
+
+
+@pytest.mark.parametrize("level", [101, 110, 129, 140, 199])
+def test_from_101_to_199_levels_are_persistent(level):
+    assert is_persistent(level)
+    assert base_level(level) == level - 100
+
+
+@pytest.mark.parametrize("level", [-100, -1, 0, 10, 40, 99, 100, 200, 240])
+def test_other_levels_are_not_persistent(level):
+    assert not is_persistent(level)
+    assert base_level(level) == level
+
+
+def test_the_numbers_of_the_folders_stay_as_they_are_in_databases():
+    assert {folder.name: folder.value for folder in Folder} == {
+        "ONE_SHOT": 0,
+        "INBOX": 1,
+        "SENT": 2,
+        "ARCHIVE": 3,
+        "TRASH": 4,
+        "SPENT": 5,
+    }
+
+
+def test_the_offset_separates_the_two_kinds():
+    assert constants.PERSISTENT_OFFSET == constants.INFO - contrib.INFO == 100

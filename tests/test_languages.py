@@ -1,0 +1,473 @@
+"""The catalogues: complete, compiled, right in their plurals, and seen on the pages."""
+
+import ast
+import gettext
+import re
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from django.conf import settings
+from django.template.loader import render_to_string
+from django.test import RequestFactory
+from django.urls import reverse
+from django.utils import translation
+from django.utils.translation.template import templatize
+
+import persistent_messages
+from persistent_messages.inbox import BOX_NAMES
+
+from .pages import attributes, elements
+
+PACKAGE = Path(persistent_messages.__file__).parent
+LOCALE = PACKAGE / "locale"
+
+# As browsers ask for them, and the folders of the catalogues.
+LANGUAGES = {
+    "ar": "ar",
+    "de": "de",
+    "es": "es",
+    "fr": "fr",
+    "ja": "ja",
+    "pt-br": "pt_BR",
+    "zh-hans": "zh_Hans",
+}
+BOXES = {
+    "ar": ["البريد الوارد", "غير مقروءة", "الأرشيف", "البريد المرسل", "المهملات"],
+    "de": ["Posteingang", "Ungelesen", "Archiv", "Gesendet", "Papierkorb"],
+    "es": ["Bandeja de entrada", "No leídos", "Archivo", "Enviados", "Papelera"],
+    "fr": ["Boîte de réception", "Non lus", "Archives", "Envoyés", "Corbeille"],
+    "ja": ["受信トレイ", "未読", "アーカイブ", "送信済み", "ゴミ箱"],
+    "pt-br": ["Caixa de entrada", "Não lidas", "Arquivo", "Enviadas", "Lixeira"],
+    "zh-hans": ["收件箱", "未读", "归档", "已发送", "回收站"],
+}
+QUOTES = {
+    "ar": "«»",
+    "de": "„“",
+    "es": "«»",
+    "fr": "«»",
+    "ja": "「」",
+    "pt-br": "“”",
+    "zh-hans": "“”",
+}
+# Each plural form of any of the languages is that of one of these.
+COUNTS = (0, 1, 2, 3, 11, 100, 1_000_000)
+# Arabic says none, one and two without a number.
+NUMBERLESS = {"ar": (0, 1, 2)}
+
+each_language = pytest.mark.parametrize("code", LANGUAGES)
+
+
+# Reading the catalogues
+
+
+class Key(NamedTuple):
+    """What a string is looked up by."""
+
+    context: str | None
+    text: str
+    plural: str | None
+
+
+class Entry(NamedTuple):
+    key: Key
+    forms: list[str]
+    flags: str
+
+
+def po_path(code):
+    return LOCALE / LANGUAGES[code] / "LC_MESSAGES" / "django.po"
+
+
+def read_po(text):
+    """Return the entries of a catalogue, its header first; fails at a line it does not know."""
+    entries = []
+    for block in re.split(r"\n\s*\n", text.strip()):
+        strings, flags, name = {}, "", None
+        for line in block.splitlines():
+            if line.startswith("#,"):
+                flags += line
+            elif match := re.fullmatch(r'(?:(msg\w+(?:\[\d\])?) )?(".*")', line):
+                name = match[1] or name
+                strings[name] = strings.get(name, "") + ast.literal_eval(match[2])
+            else:
+                raise AssertionError(f"What is {line!r}?")
+        forms = [said for name, said in strings.items() if name.startswith("msgstr")]
+        key = Key(strings.get("msgctxt"), strings["msgid"], strings.get("msgid_plural"))
+        entries.append(Entry(key, forms, flags))
+    return entries
+
+
+def entries(code):
+    header, *others = read_po(po_path(code).read_text(encoding="utf-8"))
+    assert header.key == Key(None, "", None)
+    return others
+
+
+# Reading the sources
+
+PLAIN = {"_", "gettext", "gettext_lazy", "gettext_noop"}
+PLURAL = {"ngettext", "ngettext_lazy"}
+WITH_CONTEXT = {"pgettext", "pgettext_lazy"}
+BOTH = {"npgettext", "npgettext_lazy"}
+LOOKUPS = PLAIN | PLURAL | WITH_CONTEXT | BOTH
+LITERAL = r"""[ru]?(?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')"""
+
+
+def key_of(name, words):
+    context = words.pop(0) if name in WITH_CONTEXT | BOTH else None
+    plural = words[1] if name in PLURAL | BOTH else None
+    return Key(context, words[0], plural)
+
+
+def strings_in_python(source):
+    """Yield the keys of all lookups; fails at one whose words are put together as it runs."""
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call):
+            continue
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        if name in LOOKUPS:
+            taken = 1 + (name in PLURAL | BOTH) + (name in WITH_CONTEXT | BOTH)
+            yield key_of(name, [ast.literal_eval(argument) for argument in node.args[:taken]])
+
+
+def strings_in_template(source):
+    """Yield the keys of all tags and `_("…")`, from what makemessages too makes of a template."""
+    call = re.compile(rf"\b({'|'.join(LOOKUPS)})\(((?:\s*{LITERAL}\s*,?)+)")
+    for match in call.finditer(templatize(source)):
+        yield key_of(match[1], [ast.literal_eval(word) for word in re.findall(LITERAL, match[2])])
+
+
+@cache
+def strings_of_the_sources():
+    found = set()
+    for path in PACKAGE.rglob("*.py"):
+        found.update(strings_in_python(path.read_text(encoding="utf-8")))
+    for path in (PACKAGE / "templates").rglob("*.html"):
+        found.update(strings_in_template(path.read_text(encoding="utf-8")))
+    return frozenset(found)
+
+
+# The catalogues as files
+
+
+def test_the_catalogues_are_those_of_the_seven_languages():
+    assert {path.name for path in LOCALE.iterdir()} == set(LANGUAGES.values())
+
+
+@each_language
+def test_every_string_of_the_sources_is_in_the_catalogue(code):
+    assert strings_of_the_sources() - {entry.key for entry in entries(code)} == set()
+
+
+@each_language
+def test_no_string_of_the_catalogue_has_left_the_sources(code):
+    assert {entry.key for entry in entries(code)} - strings_of_the_sources() == set()
+
+
+@each_language
+def test_every_string_is_said_in_the_language(code):
+    unsaid = [entry.key.text for entry in entries(code) if not all(map(str.strip, entry.forms))]
+    assert unsaid == []
+
+
+@each_language
+def test_no_translation_is_a_guess(code):
+    text = po_path(code).read_text(encoding="utf-8")
+    assert [entry.key.text for entry in read_po(text) if "fuzzy" in entry.flags] == []
+    assert "#~" not in text
+
+
+@each_language
+def test_the_header_names_its_language_and_no_person(code):
+    [header] = read_po(po_path(code).read_text(encoding="utf-8").split("\n\n")[0])[0].forms
+    fields = dict(line.split(": ", 1) for line in header.splitlines())
+    assert fields["Language"] == LANGUAGES[code]
+    assert fields["Content-Type"] == "text/plain; charset=UTF-8"
+    assert "Plural-Forms" in fields
+    assert fields.keys().isdisjoint({"Last-Translator", "Language-Team", "PO-Revision-Date"})
+    assert "@" not in header
+
+
+@each_language
+def test_the_compiled_catalogue_is_that_of_the_text(code):
+    expected = {}
+    for key, forms, _flags in read_po(po_path(code).read_text(encoding="utf-8")):
+        text = key.text if key.context is None else f"{key.context}\x04{key.text}"
+        for number, form in enumerate(forms):
+            expected[text if key.plural is None else (text, number)] = form
+    with po_path(code).with_suffix(".mo").open("rb") as file:
+        assert gettext.GNUTranslations(file)._catalog == expected
+
+
+# What stands in for something else
+
+PLACEHOLDER = re.compile(r"%(?:\((\w+)\))?[-#0 +]*\d*(?:\.\d+)?([a-zA-Z%])")
+
+
+def placeholders(text):
+    return sorted((name or "", conversion) for name, conversion in PLACEHOLDER.findall(text))
+
+
+def fits(said, text, *, may_lack_number):
+    """Tell whether `said` takes what `text` takes; one without names must take all of it."""
+    given, wanted = placeholders(said), placeholders(text)
+    named = all(name for name, _conversion in wanted)
+    return set(given) <= set(wanted) if may_lack_number and named else given == wanted
+
+
+@each_language
+def test_a_translation_takes_what_its_string_takes(code):
+    numberless = NUMBERLESS.get(code, ())
+    wrong = [
+        (entry.key.text, form)
+        for entry in entries(code)
+        for number, form in enumerate(entry.forms)
+        if not fits(
+            form,
+            entry.key.plural or entry.key.text,
+            may_lack_number=bool(entry.key.plural) and number in numberless,
+        )
+    ]
+    assert wrong == []
+
+
+@each_language
+@pytest.mark.parametrize("count", COUNTS)
+def test_every_counting_string_can_be_said_of_any_count(code, count):
+    counting = [key for key in strings_of_the_sources() if key.plural is not None]
+    assert counting
+    with translation.override(code):
+        for context, text, plural in counting:
+            if context is None:
+                said = translation.ngettext(text, plural, count)
+            else:
+                said = translation.npgettext(context, text, plural, count)
+            names = [name for name, _conversion in placeholders(plural)]
+            arguments = dict.fromkeys(names, count) if all(names) else (count,) * len(names)
+            # Raises where it takes more or less than it is given.
+            assert (said % arguments).strip()
+
+
+@each_language
+def test_what_is_quoted_stands_in_the_quotes_of_the_language(code):
+    opening, closing = QUOTES[code]
+    quoting = [entry for entry in entries(code) if "“" in entry.key.text]
+    assert quoting
+    for entry in quoting:
+        name = re.search(r"“(%\(\w+\)s)”", entry.key.text)[1]
+        for form in entry.forms:
+            # French sets no-break spaces inside.
+            assert f"{opening}{name}{closing}" in form.replace("\N{NO-BREAK SPACE}", "")
+            assert sorted(set(form) & set("\"'«»„“”「」")) == sorted({opening, closing})
+
+
+# Plurals
+
+
+def new_messages(code, count):
+    with translation.override(code):
+        said = translation.ngettext("%(count)s new message", "%(count)s new messages", count)
+        return said % {"count": count}
+
+
+@pytest.mark.parametrize(
+    ("code", "count", "said"),
+    [
+        ("ar", 0, "لا رسائل جديدة"),
+        ("ar", 1, "رسالة جديدة واحدة"),
+        ("ar", 2, "رسالتان جديدتان"),
+        ("ar", 3, "3 رسائل جديدة"),
+        ("ar", 11, "11 رسالةً جديدة"),
+        ("ar", 100, "100 رسالة جديدة"),
+        ("fr", 0, "0 nouveau message"),
+        ("fr", 1, "1 nouveau message"),
+        ("fr", 2, "2 nouveaux messages"),
+        ("de", 0, "0 neue Nachrichten"),
+        ("de", 1, "1 neue Nachricht"),
+        ("de", 2, "2 neue Nachrichten"),
+        ("es", 1, "1 mensaje nuevo"),
+        ("es", 2, "2 mensajes nuevos"),
+        ("es", 1_000_000, "1000000 de mensajes nuevos"),
+        ("pt-br", 0, "0 mensagem nova"),
+        ("pt-br", 1, "1 mensagem nova"),
+        ("pt-br", 2, "2 mensagens novas"),
+        ("ja", 1, "新着メッセージ1件"),
+        ("ja", 2, "新着メッセージ2件"),
+        ("zh-hans", 1, "1 条新消息"),
+        ("zh-hans", 2, "2 条新消息"),
+    ],
+)
+def test_a_count_takes_the_plural_form_of_its_language(code, count, said):
+    assert new_messages(code, count) == said
+
+
+# The pages
+
+
+def text_of(element):
+    parts = [child if isinstance(child, str) else text_of(child) for child in element.children]
+    return " ".join(" ".join(parts).split())
+
+
+def filters(response):
+    """The names of the folders, as the links to them have it."""
+    nav = next(e for e in elements(response) if "pm-filters" in attributes(e).get("class", ""))
+    links = [element for element in elements(str(nav)) if element.name == "a"]
+    return [text_of(link) for link in links][: len(BOX_NAMES)]
+
+
+def in_language(client, code, url=None):
+    """Ask for a page as a browser of somebody who reads that language does."""
+    response = client.get(url or reverse("message_list"), headers={"Accept-Language": code})
+    assert response.status_code == 200
+    assert response["Content-Language"] == code
+    return response
+
+
+@each_language
+def test_the_inbox_names_its_folders_in_the_language_of_its_reader(client, send, code):
+    send("Hello")
+    response = in_language(client, code)
+    # Unread says how many, too.
+    assert [name.rstrip("1 ") for name in filters(response)] == BOXES[code]
+    [heading] = [element for element in elements(response) if element.name == "h1"]
+    assert text_of(heading) == BOXES[code][0]
+
+
+@each_language
+def test_each_folder_has_its_translated_name_as_the_title_of_its_page(client, code):
+    for box, name in zip(BOX_NAMES, BOXES[code], strict=True):
+        response = in_language(client, code, reverse("message_list", query={"box": box}))
+        [heading] = [element for element in elements(response) if element.name == "h1"]
+        assert text_of(heading) == name
+
+
+def test_without_a_catalogue_the_inbox_is_in_english(client):
+    names = ["Inbox", "Unread", "Archive", "Sent", "Trash"]
+    assert filters(client.get(reverse("message_list"))) == names
+    response = client.get(reverse("message_list"), headers={"Accept-Language": "tlh"})
+    assert filters(response) == names
+
+
+def test_the_first_of_several_languages_that_there_is_is_taken(client):
+    response = client.get(
+        reverse("message_list"), headers={"Accept-Language": "tlh, fr-CH;q=0.9, de;q=0.5"}
+    )
+    assert filters(response) == BOXES["fr"]
+
+
+@pytest.fixture
+def without_the_demo(settings):
+    """The templates of the package alone, as on a site that overrides none."""
+    settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": []}]
+
+
+def frame_of(response):
+    [frame] = [element for element in elements(response) if element.name == "html"]
+    return attributes(frame)["lang"], attributes(frame)["dir"]
+
+
+@each_language
+@pytest.mark.usefixtures("without_the_demo")
+def test_our_frame_of_a_page_runs_in_the_direction_of_its_language(client, code):
+    direction = "rtl" if code == "ar" else "ltr"
+    assert frame_of(in_language(client, code)) == (code, direction)
+
+
+@each_language
+@pytest.mark.usefixtures("without_the_demo")
+def test_our_frame_alone_is_in_the_language_and_its_direction(code):
+    with translation.override(code):
+        request = RequestFactory().get("/")
+        html = render_to_string("persistent_messages/base.html", {"messages": []}, request)
+    assert frame_of(html) == (code, "rtl" if code == "ar" else "ltr")
+    [title] = [element for element in elements(html) if element.name == "title"]
+    assert text_of(title) == BOXES[code][0]
+
+
+def test_the_demo_too_runs_from_right_to_left_in_arabic(client):
+    assert settings.TEMPLATES[0]["DIRS"]
+    assert frame_of(in_language(client, "ar")) == ("ar", "rtl")
+
+
+# The readers above find what they look for.
+
+
+def test_every_kind_of_lookup_in_python_is_found():
+    source = """
+_("a" "b")
+translation.gettext_lazy("c")
+ngettext("%d d", "%d ds", n)
+pgettext("verb", "e")
+npgettext("verb", "f", "fs", n)
+other("g")
+"""
+    assert set(strings_in_python(source)) == {
+        Key(None, "ab", None),
+        Key(None, "c", None),
+        Key(None, "%d d", "%d ds"),
+        Key("verb", "e", None),
+        Key("verb", "f", "fs"),
+    }
+
+
+def test_words_put_together_as_it_runs_are_refused():
+    with pytest.raises(ValueError, match="malformed"):
+        list(strings_in_python("_('Delete ' + name)"))
+
+
+def test_every_kind_of_tag_in_a_template_is_found():
+    source = """{% load i18n %}
+{% translate "It's a" %}{% translate "b" as b %}<a title="{% translate 'c' context "verb" %}">
+{% blocktranslate with name=user.name %}d “{{ name }}” 100%{% endblocktranslate %}
+{% blocktranslate count n=n %}{{ n }} e{% plural %}{{ n }} es{% endblocktranslate %}
+{% blocktranslate trimmed context "verb" count counter=n %}
+  f
+{% plural %}
+  fs
+{% endblocktranslate %}
+{{ _("g") }}{{ value|default:_("h") }}{# {% translate "i" %} #}
+{% comment %}{% translate "j" %}{% endcomment %}
+"""
+    assert set(strings_in_template(source)) == {
+        Key(None, "It's a", None),
+        Key(None, "b", None),
+        Key("verb", "c", None),
+        Key(None, "d “%(name)s” 100%%", None),
+        Key(None, "%(n)s e", "%(n)s es"),
+        Key("verb", "f", "fs"),
+        Key(None, "g", None),
+        Key(None, "h", None),
+    }
+
+
+def test_the_parts_of_a_catalogue_are_read():
+    text = r"""
+msgid ""
+msgstr ""
+"Language: de\n"
+
+#, fuzzy, python-format
+msgctxt "verb"
+msgid "a \"%d\""
+msgid_plural ""
+"as "
+"%d"
+msgstr[0] "b"
+msgstr[1] ""
+"""
+    assert read_po(text) == [
+        Entry(Key(None, "", None), ["Language: de\n"], ""),
+        Entry(Key("verb", 'a "%d"', "as %d"), ["b", ""], "#, fuzzy, python-format"),
+    ]
+
+
+def test_a_translation_that_takes_something_else_is_found():
+    assert fits("so viele: %d", "%d many", may_lack_number=False)
+    assert fits("keine", "%(count)s many", may_lack_number=True)
+    assert not fits("keine", "%(count)s many", may_lack_number=False)
+    assert not fits("keine", "%d many", may_lack_number=True)  # "%" would raise
+    assert not fits("%s", "%d", may_lack_number=True)
+    assert not fits("%(name)s", "%(title)s", may_lack_number=True)

@@ -1,0 +1,574 @@
+"""Letters between users: what is stored, for whom, by which rules, and which letter heads what."""
+
+import uuid
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone, translation
+from django.utils.safestring import mark_safe
+
+import persistent_messages
+from persistent_messages import Folder, LetterRefused, letters, mailbox, policy, send_letter
+from persistent_messages.models import Block, Message, Report
+
+from .pages import rows_by_folder, standing_in
+
+
+@pytest.fixture(autouse=True)
+def letters_on(settings):
+    settings.PERSISTENT_MESSAGES = {"LETTERS": True}
+
+
+@pytest.fixture
+def third(db):
+    return get_user_model().objects.create_user("ida", "ida@example.com", "secret")
+
+
+def copy_of(letter, owner):
+    return Message.objects.get(letter=letter.letter, user=owner)
+
+
+def refused(*args, **kwargs):
+    before = Message.objects.count()
+    with pytest.raises(LetterRefused) as error:
+        send_letter(*args, **kwargs)
+    assert Message.objects.count() == before
+    return error.value
+
+
+def converse(one, other, count):
+    """Let two people write to each other in turn; returns the last letter."""
+    last = send_letter(one, other, "Rota", "Number 1")
+    for number in range(2, count + 1):
+        writer = other if number % 2 == 0 else one
+        last = send_letter(writer, None, "", f"Number {number}", copy_of(last, writer))
+    return last
+
+
+# What is stored
+
+
+def test_a_letter_is_one_row_for_its_recipient_and_one_for_its_sender(user, other):
+    sent = send_letter(other, user, "Rota", "Can you take Thursday?")
+
+    own, copy = copy_of(sent, other), copy_of(sent, user)
+    assert (own.folder, copy.folder) == (Folder.SENT, Folder.INBOX)
+    assert (own.subject, own.message) == (copy.subject, copy.message) == ("Rota", sent.message)
+    assert own.thread == copy.thread is not None
+    assert (own.from_user, copy.from_user) == (other, other)
+    assert (own.to_user, own.to_names) == (user, ["Sally Ride"])
+    assert (copy.to_user, copy.to_names) == (None, [])
+    assert (own.read, copy.read) == (True, False)
+    assert Message.objects.count() == 2
+
+
+def test_a_letter_to_several_is_one_row_for_its_sender(user, other, third):
+    sent = send_letter(other, [user, third, user], "Rota", "Who takes Thursday?")
+
+    assert Message.objects.owned_by(other).count() == 1
+    assert sent.to_names == ["Sally Ride", "ida"]
+    assert sent.to_user is None
+    assert {row.user for row in Message.objects.in_folder(Folder.INBOX)} == {user, third}
+
+
+def test_no_copy_says_who_else_got_it(user, other, third):
+    sent = send_letter(other, [user, third], "Rota", "Who takes Thursday?")
+
+    for person in (user, third):
+        assert copy_of(sent, person).to_name == ""
+
+
+@pytest.mark.parametrize("count", [1, 20])
+def test_sending_takes_the_same_statements_however_many_get_it(other, count):
+    people = [get_user_model().objects.create_user(f"person-{n}") for n in range(count)]
+
+    with CaptureQueriesContext(connection) as queries:
+        send_letter(other, people, "Rota", "Hello")
+
+    inserts = [query for query in queries if query["sql"].startswith("INSERT")]
+    assert len(inserts) == 1
+    assert len(queries) <= 7, [query["sql"] for query in queries]
+
+
+@pytest.mark.parametrize("size", [0, 300])
+def test_an_answer_takes_the_same_statements_whatever_the_mailboxes_hold(user, other, size):
+    for owner in (user, other):
+        Message.objects.bulk_create(
+            Message(user=owner, level=120, message="Hello") for _ in range(size)
+        )
+    copy = copy_of(send_letter(other, user, "Rota", "Hello"), user)
+
+    with CaptureQueriesContext(connection) as queries:
+        send_letter(user, None, "", "Hello yourself", copy)
+
+    assert len(queries) <= 12, [query["sql"] for query in queries]
+
+
+def test_a_letter_is_told_once_it_is_stored(user, other, django_capture_on_commit_callbacks):
+    heard = []
+
+    def hear(**told):
+        heard.append(told)
+
+    persistent_messages.letter_sent.connect(hear)
+    persistent_messages.messages_delivered.connect(hear)
+    try:
+        with django_capture_on_commit_callbacks(execute=True):
+            sent = send_letter(other, user, "Rota", "Hello")
+            assert heard == []
+    finally:
+        persistent_messages.letter_sent.disconnect(hear)
+        persistent_messages.messages_delivered.disconnect(hear)
+
+    assert [message.user for told in heard for message in told["messages"]] == [user, user]
+    (own,) = [told["letter"] for told in heard if "letter" in told]
+    assert own == sent
+
+
+def test_what_users_write_is_never_safe(user, other):
+    """Trap: user text rendered as HTML."""
+    sent = send_letter(other, user, mark_safe("<b>S</b>"), mark_safe("<script>"))
+
+    assert not copy_of(sent, user).is_safe
+    assert sent.message == "<script>"
+
+
+@pytest.mark.parametrize(
+    ("text", "stored"),
+    [
+        ("  two\r\nlines  ", "two\nlines"),
+        ("N\x00UL and half \ud800 a pair", "NUL and half  a pair"),
+        ("turned \u202eround", "turned round"),
+        ("isolated \u2067עברית\u2069", "isolated \u2067עברית\u2069"),
+    ],
+)
+def test_text_is_stored_without_what_misleads_or_no_database_takes(user, other, text, stored):
+    sent = send_letter(other, user, f"S\n{text}", text)
+
+    sent.refresh_from_db()
+    assert sent.message == stored
+    assert "\n" not in sent.subject
+    assert "\x00" not in sent.subject
+
+
+# What is refused
+
+
+@pytest.mark.parametrize("text", ["", "   ", "\n\t\r\n", "\x00", "\u202e"])
+def test_a_letter_says_something(user, other, text):
+    assert refused(other, user, "Rota", text).argument == "message"
+
+
+def test_a_text_has_its_bound(user, other, settings):
+    settings.PERSISTENT_MESSAGES = {"MESSAGE_LENGTH": 10}
+
+    assert send_letter(other, user, "", "x" * 10)
+    error = refused(other, user, "", "x" * 13)
+    assert error.argument == "message"
+    assert "10 characters at most" in str(error)
+    assert "this one has 13" in str(error)
+
+
+def test_a_subject_has_its_bound(user, other):
+    assert send_letter(other, user, "s" * 255, "Hello")
+    assert refused(other, user, "s" * 256, "Hello").argument == "subject"
+
+
+def test_nobody_writes_to_nobody_or_to_themselves(user, other):
+    assert refused(other, [], "Rota", "Hello").argument == "to_users"
+    assert refused(other, None, "Rota", "Hello").argument == "to_users"
+    assert "yourself" in str(refused(other, [user, other], "Rota", "Hello"))
+
+
+def test_a_letter_goes_to_so_many_at_most(other):
+    people = [get_user_model().objects.create_user(f"person-{n}") for n in range(21)]
+
+    assert send_letter(other, people[:20], "Rota", "Hello")
+    assert "20 people" in str(refused(other, people, "Rota", "Hello"))
+
+
+def test_one_who_cannot_be_reached_stops_the_letter_to_all(user, other, third):
+    third.is_active = False
+    third.save()
+
+    assert refused(other, [user, third], "Rota", "Hello").argument == "to_users"
+
+
+def test_the_words_do_not_tell_why_somebody_cannot_be_reached(user, other, third, settings):
+    """Trap: error text lets anybody test who exists."""
+    words = set()
+    Block.objects.create(user=user, blocked=other)
+    words.add(str(refused(other, user, "Rota", "Hello").reason))
+    Block.objects.all().delete()
+    Block.objects.create(user=other, blocked=user)
+    words.add(str(refused(other, user, "Rota", "Hello").reason))
+    Block.objects.all().delete()
+    user.is_active = False
+    user.save()
+    words.add(str(refused(other, user, "Rota", "Hello").reason))
+    user.is_active = True
+    user.save()
+    settings.PERSISTENT_MESSAGES = {"RECIPIENTS": "tests.test_letters.nobody"}
+    words.add(str(refused(other, user, "Rota", "Hello").reason))
+    words.add(str(policy.undeliverable("sally")))
+
+    assert words == {"A letter to “sally” cannot be delivered."}
+
+
+def nobody(user):
+    return get_user_model().objects.none()
+
+
+@pytest.mark.parametrize("wrong", ["sally", 5, [5], object(), ["sally"]])
+def test_a_recipient_that_is_no_user_is_the_callers_error(other, wrong):
+    with pytest.raises((TypeError, ValueError), match="to_users"):
+        send_letter(other, wrong, "Rota", "Hello")
+
+
+def test_a_sender_that_is_no_saved_user_is_the_callers_error(user):
+    with pytest.raises((TypeError, ValueError), match="from_user"):
+        send_letter(get_user_model()(username="new"), user, "Rota", "Hello")
+
+
+# How often
+
+
+def test_the_rate_is_kept_and_says_when_it_is_possible_again(user, other, settings):
+    settings.PERSISTENT_MESSAGES = {"SEND_RATE": "2/h"}
+    first = send_letter(other, user, "", "One")
+    send_letter(other, user, "", "Two")
+
+    error = refused(other, user, "", "Three")
+
+    assert error.argument == "from_user"
+    assert error.retry_at == first.created + timedelta(hours=1)
+    Message.objects.filter(letter=first.letter).update(
+        created=timezone.now() - timedelta(hours=1, seconds=1)
+    )
+    assert send_letter(other, user, "", "Three")
+
+
+def test_a_letter_to_several_counts_once(user, other, third, settings):
+    settings.PERSISTENT_MESSAGES = {"SEND_RATE": "2/h"}
+    send_letter(other, [user, third], "", "One")
+
+    assert send_letter(other, [user, third], "", "Two")
+
+
+def test_a_deleted_letter_counts_all_the_same(user, other, settings):
+    settings.PERSISTENT_MESSAGES = {"SEND_RATE": "2/h"}
+    for text in ("One", "Two"):
+        sent = Message.objects.filter(pk=send_letter(other, user, "", text).pk)
+        mailbox.delete(other, Folder.SENT, sent)
+        mailbox.delete(other, Folder.TRASH, sent)
+
+    assert refused(other, user, "", "Three").argument == "from_user"
+    spent = Message.objects.owned_by(other)
+    assert {(row.folder, row.message, row.subject, row.to_name) for row in spent} == {
+        (Folder.SPENT, "", "", "")
+    }
+    assert not Message.objects.kept_by(other).exists()
+
+
+def test_what_counts_no_longer_is_pruned(user, other):
+    sent = Message.objects.filter(pk=send_letter(other, user, "", "One").pk)
+    mailbox.delete(other, Folder.SENT, sent)
+    mailbox.delete(other, Folder.TRASH, sent)
+    assert sum(mailbox.prune(mailbox.prunable(30)["spent"])) == 0
+
+    sent.update(moved_at=timezone.now() - timedelta(days=1, seconds=1))
+
+    assert sum(mailbox.prune(mailbox.prunable(30)["spent"])) == 1
+
+
+def test_received_letters_do_not_count(user, other, settings):
+    settings.PERSISTENT_MESSAGES = {"SEND_RATE": "1/h"}
+    send_letter(user, other, "", "One")
+
+    assert send_letter(other, user, "", "Mine")
+
+
+def test_the_same_letter_again_sends_nothing(user, other):
+    letter = uuid.uuid4()
+    first = letters.send(other, [user], "", "Hello", letter=letter)
+    again = letters.send(other, [user], "", "Hello", letter=letter)
+
+    assert again == first
+    assert Message.objects.count() == 2
+
+
+# Answers
+
+
+def test_an_answer_goes_to_the_other_end(user, other):
+    sent = send_letter(other, user, "Rota", "Can you take Thursday?")
+
+    answer = send_letter(user, None, "", "Yes.", copy_of(sent, user))
+
+    copy = copy_of(answer, other)
+    assert (copy.folder, copy.thread, copy.subject) == (Folder.INBOX, sent.thread, "Rota")
+    assert (sent.thread_position, answer.thread_position) == (1, 2)
+
+
+def test_one_may_write_again_before_an_answer_came(user, other):
+    sent = send_letter(other, user, "Rota", "Can you take Thursday?")
+
+    more = send_letter(other, None, "", "Or Friday?", sent)
+
+    assert copy_of(more, user).thread == sent.thread
+    assert more.thread_position == 2
+
+
+def test_an_answer_to_a_letter_to_several_goes_to_its_sender_alone(user, other, third):
+    sent = send_letter(other, [user, third], "Rota", "Who?")
+
+    send_letter(user, None, "", "I.", copy_of(sent, user))
+
+    assert Message.objects.owned_by(third).count() == 1
+
+
+def test_of_several_the_one_who_answered_last_is_answered(user, other, third):
+    sent = send_letter(other, [user, third], "Rota", "Who?")
+    assert refused(other, None, "", "Nobody?", sent).argument == "reply_to"
+    send_letter(user, None, "", "I.", copy_of(sent, user))
+
+    answer = send_letter(other, None, "", "Thanks.", sent)
+
+    assert answer.to_user == user
+
+
+def test_what_a_site_sent_in_the_name_of_a_user_can_be_answered(user, other, send):
+    """Promise: mark them as read, remove them or even reply them."""
+    notice = send("Your order is on its way.", from_user=other)
+
+    answer = send_letter(user, None, "", "Thank you!", notice)
+
+    notice.refresh_from_db()
+    assert copy_of(answer, other).folder == Folder.INBOX
+    assert notice.thread == answer.thread
+    assert (notice.thread_position, answer.thread_position) == (1, 2)
+
+
+def test_what_cannot_be_answered_says_so(user, other, third, send):
+    received = copy_of(send_letter(other, user, "Rota", "Hello"), user)
+    assert refused(third, None, "", "Mine", received).argument == "reply_to"  # foreign
+    assert refused(user, None, "", "Hello", send("Notice")).argument == "reply_to"
+    assert refused(user, third, "", "Hello", received).argument == "to_users"
+
+    mailbox.delete(user, Folder.INBOX, Message.objects.filter(pk=received.pk))
+    received.refresh_from_db()
+    assert "Restore" in str(refused(user, None, "", "Hello", received))
+
+    mailbox.restore(user, Folder.TRASH, Message.objects.filter(pk=received.pk))
+    Message.objects.filter(pk=received.pk).update(expires=timezone.now())
+    received.refresh_from_db()
+    assert refused(user, None, "", "Hello", received).argument == "reply_to"
+
+
+def test_a_policy_that_changed_since_stops_the_answer(user, other):
+    received = copy_of(send_letter(other, user, "Rota", "Hello"), user)
+    policy.block(other, user)
+
+    assert refused(user, None, "", "Hello", received).argument == "to_users"
+
+
+def test_an_account_that_is_gone_leaves_its_letters_and_its_name(user, other):
+    received = copy_of(send_letter(other, user, "Rota", "Hello"), user)
+    answer = send_letter(user, None, "", "Yes.", received)
+    other.delete()
+
+    received.refresh_from_db()
+    answer.refresh_from_db()
+    assert (received.from_user, received.from_name) == (None, "harry")
+    assert (answer.to_user, answer.to_names) == (None, ["harry"])
+    assert "gone" in str(refused(user, None, "", "Still there?", received))
+
+
+def test_a_quotation_has_a_mark_before_each_line(user, other):
+    sent = send_letter(other, user, "", "One\n\nTwo")
+
+    assert letters.quoted(sent) == "> One\n> \n> Two\n"
+
+
+# Which letter heads its conversation
+
+
+def test_the_newest_of_a_folder_heads_its_conversation(user, other):
+    converse(other, user, 5)
+
+    assert standing_in(user, Folder.INBOX) == ["Number 5"]
+    assert standing_in(user, Folder.SENT) == ["Number 4"]
+    assert standing_in(other, Folder.INBOX) == ["Number 4"]
+    assert standing_in(other, Folder.SENT) == ["Number 5"]
+
+
+def test_two_conversations_stay_two(user, other):
+    converse(other, user, 3)
+    converse(other, user, 1)
+
+    assert standing_in(user, Folder.INBOX) == ["Number 1", "Number 3"]
+
+
+@pytest.mark.parametrize("away", [mailbox.archive, mailbox.delete])
+def test_a_moved_conversation_has_one_head_where_it_went(user, other, away):
+    thread = converse(other, user, 5).thread
+    rows = Message.objects.filter(thread=thread)
+    target = Folder.TRASH if away is mailbox.delete else Folder.ARCHIVE
+
+    change = away(user, Folder.INBOX, rows)
+
+    assert change.count == 3
+    assert standing_in(user, Folder.INBOX) == []
+    assert standing_in(user, target) == ["Number 5"]
+    assert mailbox.undo(user, change) == 3
+    assert standing_in(user, Folder.INBOX) == ["Number 5"]
+    assert standing_in(user, target) == []
+
+
+def test_what_comes_later_joins_the_rest_where_it_goes(user, other):
+    thread = converse(other, user, 3).thread
+    rows = Message.objects.filter(thread=thread)
+    mailbox.archive(user, Folder.INBOX, rows)
+    own = Message.objects.filter(user=other, folder=Folder.SENT).latest("pk")
+    send_letter(other, None, "", "Later", own)
+    assert standing_in(user, Folder.INBOX) == ["Later"]
+    assert standing_in(user, Folder.ARCHIVE) == ["Number 3"]
+
+    mailbox.archive(user, Folder.INBOX, rows)
+
+    assert standing_in(user, Folder.ARCHIVE) == ["Later"]
+
+
+def test_a_head_that_goes_alone_hands_over(user, other):
+    last = converse(other, user, 3)
+    head = Message.objects.filter(pk=copy_of(last, user).pk)
+
+    mailbox.delete(user, Folder.INBOX, head)
+
+    assert standing_in(user, Folder.INBOX) == ["Number 1"]
+    assert standing_in(user, Folder.TRASH) == ["Number 3"]
+    mailbox.delete(user, Folder.TRASH, head)
+    assert standing_in(user, Folder.TRASH) == []
+    assert rows_by_folder(user) == {Folder.INBOX: 1, Folder.SENT: 1}
+
+
+def test_pruning_hands_over_too(user, other):
+    last = converse(other, user, 3)
+    mailbox.delete(user, Folder.INBOX, Message.objects.filter(thread=last.thread))
+    head = Message.objects.filter(pk=copy_of(last, user).pk)
+    head.update(moved_at=timezone.now() - timedelta(days=31))
+
+    assert sum(mailbox.prune(mailbox.prunable(30)["trash"])) == 1
+
+    assert standing_in(user, Folder.TRASH) == ["Number 1"]
+
+
+def test_deleting_on_one_side_leaves_the_other(user, other):
+    """Trap: delete for one side must not remove the other side's copy."""
+    thread = converse(other, user, 4).thread
+    for folder in (Folder.INBOX, Folder.SENT):
+        mailbox.delete(user, folder, Message.objects.filter(thread=thread))
+    mailbox.delete(user, Folder.TRASH, Message.objects.filter(thread=thread))
+
+    assert rows_by_folder(other) == {Folder.INBOX: 2, Folder.SENT: 2}
+
+
+def test_many_conversations_are_settled_at_once(user, other, settings, monkeypatch):
+    monkeypatch.setattr("persistent_messages.threads.MANY", 3)
+    settings.PERSISTENT_MESSAGES = {"SEND_RATE": None}
+    for _ in range(6):
+        converse(other, user, 3)
+    newest = Message.objects.latest("pk").pk
+    later = Message.objects.filter(user=other, folder=Folder.SENT).latest("pk")
+    send_letter(other, None, "", "Later", later)
+
+    mailbox.delete(user, Folder.INBOX, Message.objects.filter(pk__lte=newest))
+
+    assert standing_in(user, Folder.INBOX) == ["Later"]
+    assert standing_in(user, Folder.TRASH) == ["Number 3"] * 6
+
+
+# Who may be written to
+
+
+def test_the_search_for_people_finds_names_that_begin_so(user, other, third):
+    third.first_name, third.last_name = "Idabel", "Harper"
+    third.save()
+
+    assert policy.suggestions(user, "har") == [other, third]
+    assert policy.suggestions(user, "IDA") == [third]
+    assert policy.suggestions(user, "h") == []
+    assert policy.suggestions(user, " h ") == []
+    assert policy.suggestions(user, "sal") == []  # oneself
+    assert policy.suggestions(user, "%a") == []
+
+
+def test_the_search_for_people_shows_eight(user):
+    for number in range(12):
+        get_user_model().objects.create_user(f"person-{number:02}")
+
+    found = [person.username for person in policy.suggestions(user, "person")]
+
+    assert found == [f"person-{number:02}" for number in range(8)]
+
+
+@pytest.mark.parametrize("blocker", ["user", "other"])
+def test_the_search_leaves_out_who_cannot_be_reached(request, user, other, third, blocker):
+    third.is_active = False
+    third.save()
+    blocker = request.getfixturevalue(blocker)
+    policy.block(blocker, other if blocker == user else user)
+
+    assert policy.suggestions(user, "harry") == policy.suggestions(user, "ida") == []
+    assert policy.named(user, ["harry", "ida", "nobody"]) == {}
+
+
+def test_blocking_twice_is_one_block(user, other):
+    assert policy.block(user, other) == policy.block(user, other)
+    assert list(policy.blocks_of(user)) == list(Block.objects.all())
+    assert not policy.blocks_of(other).exists()
+
+
+# Reports
+
+
+def test_a_report_keeps_what_was_written(user, other):
+    last = converse(other, user, 13)
+    copy = copy_of(last, user)
+
+    found = letters.report(user, copy, "Rude.")
+    copy.delete()
+    other.delete()
+
+    found.refresh_from_db()
+    assert (found.reporter, found.accused, found.accused_name) == (user, None, "harry")
+    assert [row["text"] for row in found.excerpt] == [f"Number {n}" for n in range(4, 14)]
+    assert found.reason == "Rude."
+
+
+def test_reporting_twice_is_one_report(user, other):
+    copy = copy_of(send_letter(other, user, "", "Hello"), user)
+
+    assert letters.report(user, copy) == letters.report(user, copy, "Again")
+    assert Report.objects.count() == 1
+
+
+def test_only_a_letter_one_received_can_be_reported(user, other, send):
+    sent = send_letter(other, user, "", "Hello")
+    for reporter, message in ((other, sent), (user, send("Notice")), (other, copy_of(sent, user))):
+        with pytest.raises(LetterRefused):
+            letters.report(reporter, message)
+    assert not Report.objects.exists()
+
+
+# Words
+
+
+def test_a_refusal_is_in_the_language_of_who_reads_it(user, other):
+    with translation.override("de"):
+        german = refused(other, user, "", "").reason
+
+    assert german != refused(other, user, "", "").reason

@@ -1,0 +1,58 @@
+"""What goes for good in another tab while a request is at work on it."""
+
+from contextlib import contextmanager
+
+import pytest
+from django.db import connection
+from django.urls import reverse
+
+from persistent_messages import Folder, LetterRefused, send_letter
+from persistent_messages.models import Message
+from persistent_messages.urls import urlpatterns
+
+from .pages import HTMX, prepare
+
+ON_ONE = [p.name for p in urlpatterns if "message_id" in p.pattern.converters]
+TABLE = Message._meta.db_table
+
+
+@contextmanager
+def vanishing():
+    """Delete every message right before the next statement that would change one."""
+    gone = []
+
+    def delete_first(execute, sql, params, many, context):
+        if not gone and sql.startswith(f"UPDATE {connection.ops.quote_name(TABLE)}"):
+            gone.append(sql)
+            with connection.cursor() as cursor:
+                cursor.execute(f"DELETE FROM {TABLE}")
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(delete_first):
+        yield
+
+
+@pytest.mark.parametrize("headers", [{}, HTMX], ids=["plain", "htmx"])
+@pytest.mark.parametrize("method", ["get", "post"])
+@pytest.mark.parametrize("name", ON_ONE)
+def test_what_was_deleted_for_good_meanwhile_answers_in_words(
+    client, user, other, name, method, headers
+):
+    letter = send_letter(other, user, "Rota", "Can you take Thursday?").letter
+    mine = Message.objects.get(user=user, letter=letter)
+    prepare(name, mine)
+    data = {"message": "Yes."} if method == "post" else {}
+
+    with vanishing():
+        answer = getattr(client, method)(reverse(name, args=[mine.pk]), data, headers=headers)
+
+    assert answer.status_code < 500
+
+
+def test_a_notice_that_goes_while_it_is_answered_refuses_the_answer(user, other, send):
+    notice = send("Can you take Thursday?", from_user=other)
+
+    with vanishing(), pytest.raises(LetterRefused, match="cannot be answered"):
+        send_letter(user, None, "", "Yes.", notice)
+
+    assert not Message.objects.in_folder(Folder.SENT)

@@ -1,0 +1,330 @@
+"""Any sequence of what people do, against a model of what they were promised.
+
+Two people write, open, move, undo and delete, in several tabs; notices arrive meanwhile. The model
+is a list of rows for each of them, in the order of arrival.
+"""
+
+import os
+import re
+from dataclasses import dataclass, field
+from itertools import count
+
+import pytest
+from django.contrib import messages as contrib_messages
+from django.contrib.auth import get_user_model
+from django.db import transaction
+from django.test import Client
+from django.urls import reverse
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from persistent_messages import INFO, Folder, add_message, send_letter, send_message
+from persistent_messages.models import Message
+from persistent_messages.storage import PersistentMessageStorage
+
+from .pages import HTMX, browser_of, rows
+
+NAMES = ("sally", "harry")
+BOXES = {
+    "inbox": Folder.INBOX,
+    "archive": Folder.ARCHIVE,
+    "sent": Folder.SENT,
+    "trash": Folder.TRASH,
+}
+names = st.sampled_from(NAMES)
+picks = st.integers(0, 30)
+
+
+@dataclass(eq=False)
+class Row:
+    """What somebody has of one message."""
+
+    pk: int
+    folder: Folder
+    thread: object
+    sent: bool = False
+    read: bool = False
+    read_by: int | None = None  # which change
+    moved_by: int | None = None
+
+
+@dataclass
+class Tab:
+    """A page as it was drawn: the newest message of its list."""
+
+    owner: str
+    box: str
+    newest: int
+
+
+@dataclass
+class Change:
+    """What can be taken back."""
+
+    owner: str
+    number: int
+    folder: Folder
+    url: str
+
+
+@dataclass
+class Mailbox:
+    """What somebody was promised to have."""
+
+    rows: list[Row] = field(default_factory=list)
+    passing: list[str] = field(default_factory=list)
+
+    def lying(self, folder):
+        return [row for row in self.rows if row.folder == folder]
+
+    def heads(self, folder):
+        """What the list of a folder shows, newest first."""
+        found, threads = [], set()
+        for row in reversed(self.lying(folder)):
+            if row.thread not in threads:
+                found.append(row)
+                threads.add(row.thread)
+        return found
+
+    def unread(self):
+        return [row for row in self.lying(Folder.INBOX) if not row.read]
+
+
+class Mailboxes(RuleBasedStateMachine):
+    def __init__(self):
+        super().__init__()
+        self.atomic = transaction.atomic()
+        self.atomic.__enter__()
+        self.numbers = count(1)
+        self.users = {name: get_user_model().objects.create(username=name) for name in NAMES}
+        self.browsers = {name: browser_of(user) for name, user in self.users.items()}
+        self.model = {name: Mailbox() for name in NAMES}
+        self.tabs: list[Tab] = []
+        self.changes: list[Change] = []
+
+    def teardown(self):
+        transaction.set_rollback(True)
+        self.atomic.__exit__(None, None, None)
+
+    # Arrivals
+
+    @rule(name=names)
+    def a_task_sends_a_notice(self, name):
+        send_message(self.users[name], INFO, f"Notice {next(self.numbers)}")
+        self._arrived(name)
+
+    @rule(name=names)
+    def a_view_adds_a_notice(self, name):
+        add_message(self._request(name), INFO, f"Notice {next(self.numbers)}")
+        self._arrived(name)
+
+    @rule(name=names, many=st.integers(1, 3))
+    def a_view_says_something_once(self, name, many):
+        request = self._request(name)
+        for _ in range(many):
+            text = f"Once {next(self.numbers)}."
+            contrib_messages.success(request, text)
+            self.model[name].passing.append(text)
+        request._messages.update(contrib_response())
+
+    def _request(self, name):
+        request = Client().get("/").wsgi_request
+        request.user = self.users[name]
+        request._messages = PersistentMessageStorage(request)
+        return request
+
+    def _arrived(self, name, thread=None, **more):
+        row = Message.objects.filter(user=self.users[name]).latest("pk")
+        thread = thread or object()
+        self.model[name].rows.append(Row(row.pk, Folder(row.folder), thread, **more))
+
+    # Letters
+
+    @rule(name=names)
+    def somebody_writes(self, name):
+        other = NAMES[name == NAMES[0]]
+        send_letter(self.users[name], self.users[other], "", f"Letter {next(self.numbers)}")
+        self._sent(name, other, object())
+
+    @rule(name=names, pick=picks)
+    def somebody_answers(self, name, pick):
+        mine = [row for row in self.model[name].rows if hasattr(row.thread, "letters")]
+        mine = [row for row in mine if row.folder != Folder.TRASH]
+        if not mine:
+            return
+        row, other = mine[pick % len(mine)], NAMES[name == NAMES[0]]
+        url = reverse("message_reply", args=[row.pk])
+        form = self.browsers[name].get(url).context["form"]
+        token = form["letter"].value()
+        answer = {"letter": token, "message": f"Answer {next(self.numbers)}"}
+        assert self.browsers[name].post(url, answer).status_code == 302
+        self.model[name].passing.append("Sent to ")
+        self._sent(name, other, row.thread)
+
+    def _sent(self, name, other, thread):
+        thread = thread if isinstance(thread, Thread) else Thread()
+        self._arrived(name, thread, sent=True, read=True)
+        self._arrived(other, thread)
+
+    # Looking
+
+    @rule(name=names)
+    def a_page_shows_what_waits(self, name):
+        mailbox, page = self.model[name], self.browsers[name].get("/").text
+        told = re.findall(r"Once \d+\.|Sent to ", page)
+        assert told == mailbox.passing
+        mailbox.passing.clear()
+
+    @rule(name=names, box=st.sampled_from(list(BOXES)))
+    def a_folder_is_opened(self, name, box):
+        page = self.browsers[name].get("/messages/", {"box": box}, headers=HTMX)
+        expected = [row.pk for row in self.model[name].heads(BOXES[box])][:25]
+        assert rows(page) == expected
+        self.model[name].passing.clear()  # out of band
+        self.tabs.append(Tab(name, box, expected[0] if expected else 0))
+
+    @rule(name=names, pick=picks)
+    def a_message_is_opened(self, name, pick):
+        row = self._picked(name, pick)
+        if row is not None:
+            page = self.browsers[name].get(reverse("message_detail", args=[row.pk]))
+            assert page.status_code == 200
+            self.model[name].passing.clear()
+            number = next(self.numbers)
+            for letter in self.model[name].rows:
+                if letter.thread is row.thread and not letter.read:
+                    letter.read, letter.read_by = True, number
+
+    def _picked(self, name, pick):
+        mine = self.model[name].rows
+        return mine[pick % len(mine)] if mine else None
+
+    # Acting on one
+
+    @rule(name=names, pick=picks, verb=st.sampled_from(["read", "unread", "archive", "restore"]))
+    def a_row_is_changed(self, name, pick, verb):
+        row = self._picked(name, pick)
+        if row is None:
+            return
+        address = {"read": "message_mark_read", "unread": "message_mark_unread"}
+        url = reverse(address.get(verb, f"message_{verb}"), args=[row.pk])
+        answer = self.browsers[name].post(url, headers=HTMX)
+        self.model[name].passing.clear()
+        beside = [r for r in self.model[name].lying(row.folder) if r.thread is row.thread]
+        if verb == "unread":
+            beside = beside[-1:]
+        self._apply(name, verb, row.folder, beside, answer)
+
+    @rule(name=names, pick=picks)
+    def a_row_is_deleted(self, name, pick):
+        row = self._picked(name, pick)
+        if row is None:
+            return
+        beside = [r for r in self.model[name].lying(row.folder) if r.thread is row.thread]
+        final = {"final": "1"} if row.folder == Folder.TRASH else {}
+        url = reverse("message_delete", args=[row.pk])
+        answer = self.browsers[name].post(url, final, headers=HTMX)
+        self.model[name].passing.clear()
+        self._apply(name, "delete", row.folder, beside, answer)
+
+    def _apply(self, name, verb, folder, chosen, answer):
+        number, done = next(self.numbers), []
+        for row in chosen:
+            if verb == "read" and not row.read:
+                row.read, row.read_by = True, number
+                done.append(row)
+            elif verb == "unread":
+                row.read, row.read_by = False, None
+            elif verb == "archive" and folder == Folder.INBOX:
+                row.folder, row.moved_by = Folder.ARCHIVE, number
+                done.append(row)
+            elif verb == "restore" and folder in (Folder.ARCHIVE, Folder.TRASH):
+                row.folder = Folder.SENT if row.sent else Folder.INBOX
+                row.moved_by = None
+            elif verb == "delete" and folder == Folder.TRASH:
+                self.model[name].rows.remove(row)
+            elif verb == "delete":
+                row.folder, row.moved_by = Folder.TRASH, number
+                done.append(row)
+        url = re.search(r"/messages/undo/[^/\"]+/", answer.text)
+        assert bool(url) == bool(done)
+        if done:
+            self.changes.append(Change(name, number, folder, url[0]))
+
+    # Acting on many
+
+    @precondition(lambda self: self.tabs)
+    @rule(pick=picks, verb=st.sampled_from(["read", "delete"]))
+    def a_tab_that_may_be_old_acts_on_all(self, pick, verb):
+        """What came after the page was drawn stays as it is."""
+        tab = self.tabs[pick % len(self.tabs)]
+        if verb == "read" and tab.box != "inbox":
+            return
+        url = reverse("message_mark_all_read" if verb == "read" else "message_delete_all")
+        asked = {"newest": tab.newest, "pm-filter": f"?box={tab.box}", "box": tab.box}
+        answer = self.browsers[tab.owner].post(url, asked, headers=HTMX)
+        self.model[tab.owner].passing.clear()
+        mailbox, folder = self.model[tab.owner], BOXES[tab.box]
+        chosen = [row for row in mailbox.lying(folder) if row.pk <= tab.newest]
+        self._apply(tab.owner, verb, folder, chosen, answer)
+
+    @precondition(lambda self: self.changes)
+    @rule(pick=picks)
+    def something_is_taken_back(self, pick):
+        """Exactly what that change did, as far as nothing else happened to it since."""
+        change = self.changes[pick % len(self.changes)]
+        assert self.browsers[change.owner].post(change.url, headers=HTMX).status_code == 200
+        self.model[change.owner].passing.clear()
+        for row in self.model[change.owner].rows:
+            if row.read_by == change.number and row.folder == change.folder:
+                row.read, row.read_by = False, None
+            elif row.moved_by == change.number:
+                row.folder, row.moved_by = change.folder, None
+
+    # What always holds
+
+    @invariant()
+    def all_is_as_promised(self):
+        for name, user in self.users.items():
+            mailbox = self.model[name]
+            kept = Message.objects.kept_by(user).order_by("pk")
+            found = [(row.pk, Folder(row.folder), row.read) for row in kept]
+            assert found == [(row.pk, row.folder, row.read) for row in mailbox.rows]
+            for folder in BOXES.values():
+                heads = Message.objects.owned_by(user).in_folder(folder).heads()
+                assert [row.pk for row in heads] == [row.pk for row in mailbox.heads(folder)]
+            unread = Message.objects.inbox_of(user).unread_counted().count_to(1000)
+            assert unread == len(mailbox.unread())
+
+
+class Thread:
+    """A conversation in the model."""
+
+    letters = True
+
+
+def contrib_response():
+    from django.http import HttpResponse
+
+    return HttpResponse()
+
+
+@pytest.mark.django_db
+def test_whatever_people_do_they_have_what_they_were_promised():
+    run_state_machine_as_test(
+        Mailboxes,
+        settings=settings(
+            max_examples=25,
+            stateful_step_count=40,
+            deadline=None,
+            derandomize=bool(os.environ.get("CI")),
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

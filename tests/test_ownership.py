@@ -1,0 +1,154 @@
+"""Every address, method, person and way of asking, from the URLconf: a new view is tried too.
+
+Whoever is not the owner changes nothing and reads nothing. The owner changes only by POST, but for
+opening a message, and only what is in the own mailbox, but for a letter that is sent.
+"""
+
+from itertools import product
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from persistent_messages import INFO, Folder, policy, send_letter, send_message
+from persistent_messages.letters import report
+from persistent_messages.models import Block, Message, Report
+from persistent_messages.urls import urlpatterns
+
+from .pages import ANYBODYS, BOOSTED, HTMX, undo_of
+
+ADDRESSES = {p.name: set(p.pattern.converters) for p in urlpatterns}
+METHODS = ("get", "head", "options", "put", "patch", "delete", "post")
+WAYS = {"plain": {}, "htmx": HTMX, "boosted": BOOSTED}
+SECRET = "xyzzy-"  # begins every word that is the owner's alone
+OPENING = "message_detail"
+# What the owner may do to the mailboxes of others: answer.
+WRITING = {"message_reply"}
+
+
+class Site:
+    """Sally's mailbox with something of everything, and the people around it."""
+
+    def __init__(self, owner):
+        people = get_user_model().objects
+        self.owner = owner
+        self.other = people.create_user("harry")
+        self.sender = people.create_user("ida")
+        self.staff = people.create_user("mara", is_staff=True, is_superuser=True)
+        third = people.create_user(f"{SECRET}third")
+        policy.block(owner, third)
+        for folder in (Folder.INBOX, Folder.ARCHIVE, Folder.TRASH):
+            Message.objects.create(
+                user=owner,
+                folder=folder,
+                level=INFO,
+                subject=f"{SECRET}subject",
+                message=f"{SECRET}text",
+                moved_at=timezone.now(),
+                url=f"/project/?{SECRET}",
+            )
+        sent = send_letter(self.sender, owner, f"{SECRET}rota", f"{SECRET}letter")
+        self.letter = Message.objects.get(user=owner, letter=sent.letter)
+        Message.objects.filter(pk=self.letter.pk).update(url=f"/project/?{SECRET}")
+        report(owner, self.letter, f"{SECRET}reason")
+        send_message([self.other, self.sender, self.staff], INFO, "Of their own")
+
+    def browser(self, who):
+        browser = Client()
+        if who != "anonymous":
+            browser.force_login(getattr(self, who))
+        return browser
+
+    def address(self, name, message):
+        given = {
+            "message_id": lambda: message.pk,
+            "block_id": lambda: Block.objects.get().pk,
+            "token": lambda: undo_of(message),
+        }
+        return reverse(name, kwargs={key: given[key]() for key in ADDRESSES[name]})
+
+    def ask(self, browser, method, name, way, message):
+        query = "?quote=1&q=&box=inbox&to=&after=0"
+        data = {
+            "ids": list(Message.objects.values_list("pk", flat=True)),
+            "do": "delete",
+            "final": "1",
+            "newest": "9" * 18,
+            "message": "An answer",
+            "pm-part": ["list", "strip", "counter", "latest"],
+            "pm-row": [message.pk],
+            "pm-notice": [message.pk],
+            "pm-from": "row",
+        }
+        sent = {"data": data} if method == "post" else {}
+        url = self.address(name, message) + query
+        return getattr(browser, method)(url, headers=WAYS[way], **sent)
+
+
+@pytest.fixture
+def site(user, settings):
+    settings.PERSISTENT_MESSAGES = {"LETTERS": True}
+    return Site(user)
+
+
+def state(*models, **of):
+    return [list(model.objects.filter(**of).order_by("pk").values()) for model in models]
+
+
+def told(response):
+    """All that an answer tells: its body, its headers, its cookies."""
+    return f"{response.headers} {response.cookies} {getattr(response, 'text', '')}"
+
+
+@pytest.mark.parametrize("who", ["anonymous", "other", "sender", "staff"])
+@pytest.mark.parametrize("name", ADDRESSES)
+def test_nobody_but_the_owner_changes_or_reads_anything(site, name, who):
+    browser, owner = site.browser(who), {"user": site.owner}
+    before = [state(Message, **owner), state(Block, Report)]
+
+    for message in Message.objects.filter(**owner):
+        for method, way in product(METHODS, WAYS):
+            answer = site.ask(browser, method, name, way, message)
+            what = f"{method} {way} {message.folder}: {answer.status_code}"
+            # The log-in leads back to where somebody was: the address, which they have.
+            assert SECRET not in told(answer), what
+            if who == "anonymous" and name not in ANYBODYS:
+                assert answer.status_code in {200, 302, 405}, what
+                assert not getattr(answer, "text", ""), what
+            if who != "anonymous" and ADDRESSES[name]:
+                assert answer.status_code in {302, 400, 404, 405} or way == "htmx", what
+
+    assert [state(Message, **owner), state(Block, Report)] == before
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", ADDRESSES)
+def test_the_owner_changes_by_post_alone_and_nobody_elses(site, name, way):
+    browser, message = site.browser("owner"), site.letter
+    owner = {"user": site.owner}
+    others = [{"user": person} for person in (site.other, site.sender, site.staff)]
+    before = state(Message, **owner), state(Block, Report)
+    before_of_others = [state(Message, **of) for of in others]
+
+    for method in METHODS[:-1]:
+        if (name, method) != (OPENING, "get"):
+            site.ask(browser, method, name, way, message)
+            assert (state(Message, **owner), state(Block, Report)) == before, method
+    site.ask(browser, "post", name, way, message)
+
+    if name not in WRITING:
+        assert [state(Message, **of) for of in others] == before_of_others
+
+
+@pytest.mark.parametrize("name", [n for n, takes in ADDRESSES.items() if "message_id" in takes])
+def test_what_is_not_there_and_what_is_anothers_have_the_same_answer(site, name):
+    """Else whoever asks with numbers in turn learns which messages there are."""
+    browser, nobodys = site.browser("other"), Message(pk=2**40)
+
+    for method, way in product(METHODS, WAYS):
+        foreign = site.ask(browser, method, name, way, site.letter)
+        missing = site.ask(browser, method, name, way, nobodys)
+        assert foreign.status_code == missing.status_code, (method, way)
+        assert foreign.headers == missing.headers, (method, way)
