@@ -1,0 +1,1 @@
+"""What the app costs, measured: `python3 dev.py bench` writes RESULTS.md."""

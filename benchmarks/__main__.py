@@ -1,0 +1,66 @@
+"""`python -m benchmarks`: fill a database of its own, measure, write RESULTS.md."""
+
+import argparse
+import os
+import sys
+
+import django
+
+SIZES = (10, 1_000, 100_000, 1_000_000)
+
+
+def main(arguments=None):
+    """Measure at each size; the exit code tells whether all was met."""
+    parser = argparse.ArgumentParser(prog="python3 dev.py bench", description=__doc__)
+    parser.add_argument(
+        "--sizes", type=lambda text: [int(part) for part in text.split(",")], default=SIZES
+    )
+    parser.add_argument("--print", action="store_true", help="leave RESULTS.md as it is")
+    options = parser.parse_args(arguments)
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "benchmarks.settings")
+    django.setup()
+    from django.db import connection
+
+    name = connection.settings_dict["NAME"]
+    connection.creation.create_test_db(verbosity=0, autoclobber=True)
+    try:
+        return run(options)
+    finally:
+        connection.creation.destroy_test_db(name, verbosity=0)
+
+
+def run(options):
+    """Measure in the database at hand."""
+    from . import cases, report
+    from .fill import fill
+
+    say(f"Filling mailboxes of {', '.join(f'{size:,}' for size in options.sizes)} messages …")
+    owners = fill(options.sizes)
+    storage = report.storage_of_a_message()
+    results = []
+    for size, owner in owners.items():
+        for result in cases.measure_all(owner, size):
+            say(line(result))
+            results.append(result)
+    results.append(cases.measure_fan_out())
+    say(line(results[-1]))
+    if not options.print:
+        report.write(results, storage)
+    return 0 if all(result.met for result in results) else 1
+
+
+def line(result):
+    """Write a result on one line."""
+    return (
+        f"{result.case:45} {result.size:>9,} {result.queries:>4} {result.visited:>6} "
+        f"{result.measured:22} {'' if result.met else 'not met: ' + result.aim}"
+    )
+
+
+def say(words):
+    """Tell how far it is."""
+    print(words, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

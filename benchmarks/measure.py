@@ -1,0 +1,138 @@
+"""How it is measured: the case and the bare case in turn, in one process, as medians."""
+
+import json
+import re
+import time
+import tracemalloc
+from collections.abc import Callable
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from statistics import median
+
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+
+from persistent_messages.models import Message
+
+TABLE = Message._meta.db_table
+LONGEST = 4.0
+"""Seconds that one case may take at one size, once it ran often enough."""
+
+
+@dataclass
+class Timing:
+    """Seconds of a case and of what it is compared with, medians of `rounds`."""
+
+    case: float
+    bare: float
+    rounds: int
+
+    @property
+    def ratio(self) -> float:
+        """How many times the bare case it takes."""
+        return self.case / self.bare
+
+
+@dataclass
+class Work:
+    """What the database has to do for a case."""
+
+    queries: int
+    visited: int | None = None
+    indexes: set[str] = field(default_factory=set)
+
+
+def time_both(
+    case: Callable, bare: Callable, *, around: Callable = nullcontext, rounds: int = 200
+) -> Timing:
+    """Run both in turn, `rounds` times or as often as `LONGEST` allows, at least three times.
+
+    Each run stands in the context `around()`, whose own time does not count.
+    """
+    seconds: dict[Callable, list[float]] = {case: [], bare: []}
+    begun = time.perf_counter()
+    for number in range(-1, rounds):
+        for run in (case, bare):
+            with around():
+                start = time.perf_counter()
+                run()
+                taken = time.perf_counter() - start
+            if number >= 0:  # before, templates are compiled and the database reads its pages
+                seconds[run].append(taken)
+        if number >= 2 and time.perf_counter() - begun > LONGEST:
+            break
+    return Timing(median(seconds[case]), median(seconds[bare]), len(seconds[bare]))
+
+
+@contextmanager
+def undone():
+    """Take back whatever is written."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
+
+
+def peak_memory(run: Callable) -> int:
+    """Return the bytes that `run` had at its peak."""
+    run()
+    tracemalloc.start()
+    run()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+def work_of(run: Callable) -> Work:
+    """Return how many queries of `run` touch our table, and what their plans say."""
+    with CaptureQueriesContext(connection) as captured:
+        run()
+    statements = [query["sql"] for query in captured if TABLE in query["sql"]]
+    work = Work(len(statements))
+    for sql in statements:
+        if sql.startswith("SELECT"):
+            visited, indexes = _PLANS[connection.vendor](sql)
+            work.indexes |= indexes
+            if visited is not None:
+                work.visited = (work.visited or 0) + visited
+    return work
+
+
+def _postgresql(sql: str) -> tuple[int, set[str]]:
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}")
+        plan = cursor.fetchone()[0]
+    (found,) = plan if isinstance(plan, list) else json.loads(plan)
+    waiting, visited, indexes = [found["Plan"]], 0, set()
+    while waiting:
+        node = waiting.pop()
+        waiting += node.get("Plans", [])
+        if node.get("Relation Name") == TABLE:
+            rows = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
+            visited += round(rows * node["Actual Loops"])
+        if "Index Name" in node:
+            indexes.add(node["Index Name"])
+    return visited, indexes
+
+
+def _sqlite(sql: str) -> tuple[None, set[str]]:
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN QUERY PLAN {sql}")
+        steps = [row[3] for row in cursor.fetchall()]
+    scans = {step for step in steps if step.startswith("SCAN") and TABLE in step}
+    return None, scans | {name for step in steps for name in re.findall(r"INDEX (\w+)", step)}
+
+
+def _mysql(sql: str) -> tuple[int, set[str]]:
+    with connection.cursor() as cursor:
+        cursor.execute("FLUSH STATUS")
+        cursor.execute(sql)
+        cursor.fetchall()
+        cursor.execute("SHOW SESSION STATUS LIKE 'Handler_read%%'", [])
+        visited = sum(int(count) for _name, count in cursor.fetchall())
+        cursor.execute(f"EXPLAIN {sql}")
+        names = [column[0] for column in cursor.description]
+        keys = {dict(zip(names, row, strict=True))["key"] for row in cursor.fetchall()}
+    return visited, {key for key in keys if key}
+
+
+_PLANS = {"postgresql": _postgresql, "sqlite": _sqlite, "mysql": _mysql}

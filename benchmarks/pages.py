@@ -1,0 +1,45 @@
+"""The pages that are measured: each of ours beside the same page without us."""
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import include, path
+
+from persistent_messages.constants import Folder
+from persistent_messages.models import Message
+
+PAGE_SIZE = 25
+PARAGRAPHS = range(40)
+
+
+def bare(request: HttpRequest) -> HttpResponse:
+    """A page of a site, with its user's name in it."""
+    return render(request, "benchmarks/bare.html", {"paragraphs": PARAGRAPHS})
+
+
+def asking(request: HttpRequest) -> HttpResponse:
+    """The same page; it asks for messages, and finds none."""
+    return render(request, "benchmarks/asking.html", {"paragraphs": PARAGRAPHS})
+
+
+def strip(request: HttpRequest) -> HttpResponse:
+    """The same page with the counter and the strip."""
+    return render(request, "benchmarks/strip.html", {"paragraphs": PARAGRAPHS})
+
+
+def bare_list(request: HttpRequest, before: int = 0) -> HttpResponse:
+    """A page of rows as a site would write it at first: one query, one loop, no actions."""
+    rows = Message.objects.filter(user=request.user, folder=Folder.INBOX).order_by("-pk")
+    if before:
+        rows = rows.filter(pk__lt=before)
+    return render(request, "benchmarks/bare_list.html", {"rows": rows[:PAGE_SIZE]})
+
+
+urlpatterns = [
+    path("bare/", bare),
+    path("asking/", asking),
+    path("strip/", strip),
+    path("list/", bare_list),
+    path("list/<int:before>/", bare_list),
+    path("messages/", include("persistent_messages.urls")),
+    path("log-in/", bare, name="login"),
+]

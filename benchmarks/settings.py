@@ -1,0 +1,30 @@
+"""The demo site with a database of its own, and pages that do nothing to compare with."""
+
+import tempfile
+from pathlib import Path
+
+from demo.settings import *  # noqa: F403
+from demo.settings import BASE_DIR, DATABASES, MIDDLEWARE, TEMPLATES
+
+DEBUG = False
+ALLOWED_HOSTS = ["testserver"]
+ROOT_URLCONF = "benchmarks.pages"
+TEMPLATES = [{**TEMPLATES[0], "DIRS": [BASE_DIR / "benchmarks" / "templates"]}]
+SESSION_ENGINE = "django.contrib.sessions.backends.db"
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    # A file, as on a site: in memory there would be no commit to measure.
+    DATABASES["default"]["TEST"] = {"NAME": Path(tempfile.gettempdir()) / "pm-benchmark.sqlite3"}
+
+# A site that has users and sessions, and no messages.
+WITHOUT = [
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+MIDDLEWARE = [
+    *WITHOUT,
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "persistent_messages.middleware.HtmxMessagesMiddleware",
+]
