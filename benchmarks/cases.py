@@ -144,7 +144,7 @@ def _counter(owner, size: int) -> Result:
     def bare():
         with connection.cursor() as cursor:
             cursor.execute(
-                f"SELECT COUNT(*) FROM (SELECT 1 AS n FROM {TABLE} WHERE user_id = %s "  # noqa: S608
+                f"SELECT COUNT(*) FROM (SELECT 1 AS n FROM {TABLE} WHERE user_id = %s "
                 "AND folder = %s AND read_at IS NULL AND (expires IS NULL OR expires > %s) "
                 "LIMIT %s) unread",
                 [owner.pk, Folder.INBOX, timezone.now(), limit],
@@ -178,7 +178,13 @@ def _strip(site: Site, size: int) -> Iterator[Result]:
     )
     more = measure.peak_memory(page) - measure.peak_memory(bare)
     yield Result(
-        "its memory at the peak", size, "", "", f"{more / MIB:.2f} MiB more", "2 MiB", more <= 2 * MIB
+        "its memory at the peak",
+        size,
+        "",
+        "",
+        f"{more / MIB:.2f} MiB more",
+        "2 MiB",
+        more <= 2 * MIB,
     )
 
 
@@ -345,7 +351,7 @@ def measure_fan_out(count: int = 10_000) -> Result:
 def _insert_sql(fields, count):
     columns = ", ".join(connection.ops.quote_name(field.column) for field in fields)
     marks = f"({', '.join(['%s'] * len(fields))})"
-    sql = f"INSERT INTO {TABLE} ({columns}) VALUES {', '.join([marks] * count)}"  # noqa: S608
+    sql = f"INSERT INTO {TABLE} ({columns}) VALUES {', '.join([marks] * count)}"
 
     def values(keys):
         found = []

@@ -54,7 +54,7 @@ def _multiply(owner, size):
     while (count := Message.objects.filter(user=owner).count()) < size:
         with connection.cursor() as cursor:
             cursor.execute(
-                f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {table} "  # noqa: S608
+                f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {table} "
                 "WHERE user_id = %s LIMIT %s",
                 [owner, size - count],
             )

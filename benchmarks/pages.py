@@ -12,22 +12,22 @@ PARAGRAPHS = range(40)
 
 
 def bare(request: HttpRequest) -> HttpResponse:
-    """A page of a site, with its user's name in it."""
+    """Show a page of a site, with its user's name in it."""
     return render(request, "benchmarks/bare.html", {"paragraphs": PARAGRAPHS})
 
 
 def asking(request: HttpRequest) -> HttpResponse:
-    """The same page; it asks for messages, and finds none."""
+    """Show the same page; it asks for messages, and finds none."""
     return render(request, "benchmarks/asking.html", {"paragraphs": PARAGRAPHS})
 
 
 def strip(request: HttpRequest) -> HttpResponse:
-    """The same page with the counter and the strip."""
+    """Show the same page with the counter and the strip."""
     return render(request, "benchmarks/strip.html", {"paragraphs": PARAGRAPHS})
 
 
 def bare_list(request: HttpRequest, before: int = 0) -> HttpResponse:
-    """A page of rows as a site would write it at first: one query, one loop, no actions."""
+    """Show a list as a site would write it at first: one query, one loop, no actions."""
     rows = Message.objects.filter(user=request.user, folder=Folder.INBOX).order_by("-pk")
     if before:
         rows = rows.filter(pk__lt=before)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import platform
 import re
-from datetime import date
 from pathlib import Path
 
 import django
 from django.db import connection
+from django.utils import timezone
 
 from persistent_messages.models import Message
 
@@ -16,15 +16,15 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 HEAD = """# What it costs
 
 Written by `python3 dev.py bench`. Each figure is a ratio of medians: the case against the bare
-statement or page, in turn, in one process. "3.00 × 50 µs" took three times the bare 50 µs. N is the number
-of messages in the mailbox, all of them unread, beside those of 10,000 others.
+statement or page, in turn, in one process. "3.00 × 50 µs" took three times the bare 50 µs.
+N is the number of messages in the mailbox, all of them unread, beside those of 10,000 others.
 """
 
 
 def write(results, storage, settled=RESULTS):
     """Put the section of this database into the report, and leave the others."""
     before = settled.read_text(encoding="utf-8") if settled.exists() else HEAD
-    head, *sections = re.split(r"^(?=## )", before, flags=re.MULTILINE)
+    _head, *sections = re.split(r"^(?=## )", before, flags=re.MULTILINE)
     title = f"## {connection.display_name}"
     kept = [section for section in sections if not section.startswith(f"{title} ")]
     own = "\n".join([f"{title} {_version()}", "", *_lines(results), "", *_storage(storage), ""])
@@ -35,7 +35,7 @@ def _version():
     numbers = connection.get_database_version()
     return (
         f"{'.'.join(map(str, numbers))}\n\nPython {platform.python_version()}, "
-        f"Django {django.get_version()}, {date.today().isoformat()}."
+        f"Django {django.get_version()}, {timezone.localdate().isoformat()}."
     )
 
 
@@ -80,6 +80,6 @@ def storage_of_a_message():
             )
         sizes = {name: size / count for name, size in cursor.fetchall()}
         text = "LENGTH(subject) + LENGTH(message)"
-        cursor.execute(f"SELECT AVG({text}) FROM {connection.ops.quote_name(table)}")  # noqa: S608
+        cursor.execute(f"SELECT AVG({text}) FROM {connection.ops.quote_name(table)}")
         sizes[table if table in sizes else "PRIMARY"] -= float(cursor.fetchone()[0])
     return dict(sorted(sizes.items())) | {"all of it": sum(sizes.values())}

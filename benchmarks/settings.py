@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 from demo.settings import *  # noqa: F403
-from demo.settings import BASE_DIR, DATABASES, MIDDLEWARE, TEMPLATES
+from demo.settings import BASE_DIR, DATABASES, TEMPLATES
 
 DEBUG = False
 ALLOWED_HOSTS = ["testserver"]
