@@ -15,10 +15,10 @@ def unread_to_limit(request: HttpRequest) -> int:
 
     One bounded query a request, remembered for the rest of it; 0 without a query for visitors.
     """
-    memo = vars(request)
+    memo, user = vars(request), getattr(request, "user", None)
     if MEMO not in memo:
-        unread = Message.objects.inbox_of(getattr(request, "user", None)).unread_counted()
-        memo[MEMO] = unread.count_to(get_config().COUNTER_LIMIT + 1)
+        limit = get_config().COUNTER_LIMIT + 1
+        memo[MEMO] = Message.objects.count_unread_of(user, limit) if user and user.pk else 0
     return int(memo[MEMO])
 
 

@@ -13,6 +13,7 @@ from django.db.models.query import ModelIterable
 from django.utils import timezone
 
 from .constants import Folder
+from .prepared import Later, Statement
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -68,10 +69,10 @@ class MessageQuerySet(models.QuerySet["Message"]):
         """Keep what nobody opened or closed yet."""
         return self.filter(read_at=None)
 
-    def current(self) -> Self:
+    def current(self, now: Any = None) -> Self:
         """Leave out what has expired by now."""
         return self.filter(
-            models.Q(expires=None) | models.Q(expires__gt=timezone.now()),
+            models.Q(expires=None) | models.Q(expires__gt=now or timezone.now()),
         )
 
     def expired(self) -> Self:
@@ -163,13 +164,13 @@ class MessageQuerySet(models.QuerySet["Message"]):
         """Keep all of the mailbox of `user` that has pages."""
         return self.owned_by(user).exclude(folder__in=(Folder.ONE_SHOT, Folder.SPENT))
 
-    def inbox_of(self, user: Any) -> Self:
+    def inbox_of(self, user: Any, now: Any = None) -> Self:
         """Keep the current messages in the inbox of `user`."""
-        return self.owned_by(user).in_folder(Folder.INBOX).current()
+        return self.owned_by(user).in_folder(Folder.INBOX).current(now)
 
-    def one_shot_of(self, user: Any) -> Self:
+    def one_shot_of(self, user: Any, now: Any = None) -> Self:
         """Keep the current messages that `user` is shown once, in the order they came."""
-        return self.owned_by(user).in_folder(Folder.ONE_SHOT).current().order_by("pk")
+        return self.owned_by(user).in_folder(Folder.ONE_SHOT).current(now).order_by("pk")
 
     def count_to(self, limit: int) -> int:
         """Count, but look at no more than `limit` rows; one query."""
@@ -181,26 +182,25 @@ class MessageQuerySet(models.QuerySet["Message"]):
         First all one-shot messages in the order they came, then the `limit` newest unread ones of
         the inbox, one a conversation. Each half is one index range.
         """
-        halves = [
-            self.one_shot_of(user),
-            self.inbox_of(user).unread_heads()[:limit],
-        ]
+        sql, parameters = STRIP.sql(self, limit, user=user.pk, now=timezone.now())
         return sorted(
-            self._union(halves),
+            self.raw(sql, parameters, using=self.db),
             key=lambda message: (
                 (0, message.pk) if message.folder == Folder.ONE_SHOT else (1, -message.pk)
             ),
         )
 
-    def _union(self, querysets: list[Self]) -> Iterator[Message]:
-        # `QuerySet.union()` refuses sliced parts on SQLite, which takes them as subqueries.
-        statements, parameters = [], []
-        for number, queryset in enumerate(querysets):
-            sql, values = queryset.query.get_compiler(using=self.db).as_sql()
-            name = connections[self.db].ops.quote_name(f"part{number}")
-            statements.append(f"SELECT * FROM ({sql}) {name}")  # noqa: S608 (compiled by Django)
-            parameters += values
-        yield from self.raw(" UNION ALL ".join(statements), parameters, using=self.db)
+    def count_unread_of(self, user: Any, limit: int) -> int:
+        """Count the unread in the inbox of `user`, but look at no more than `limit`; one query."""
+        sql, parameters = UNREAD.sql(self, limit, user=user.pk, now=timezone.now())
+        with connections[self.db].cursor() as cursor:
+            cursor.execute(f"SELECT COUNT(*) FROM ({sql}) unread", parameters)  # noqa: S608
+            return int(cursor.fetchone()[0])
+
+    def later(self) -> tuple[Later, Later]:
+        """Return an owner and a time that are known when a statement runs."""
+        field: Any = self.model._meta.get_field
+        return Later("user", field("user").target_field), Later("now", field("expires"))
 
     def noting(self, note: Callable[[Message], None]) -> Self:
         """Call `note` with each row at the moment the database hands it out, not before."""
@@ -214,3 +214,18 @@ class MessageQuerySet(models.QuerySet["Message"]):
         clone = self.all()
         clone._iterable_class = NotingIterable
         return clone
+
+
+def _strip(rows: MessageQuerySet, limit: int) -> list[MessageQuerySet]:
+    user, now = rows.later()
+    return [rows.one_shot_of(user, now), rows.inbox_of(user, now).unread_heads()[:limit]]
+
+
+def _unread(rows: MessageQuerySet, limit: int) -> list[Any]:
+    user, now = rows.later()
+    return [rows.inbox_of(user, now).unread_counted().values("pk")[:limit]]
+
+
+# What the pages of a site ask, be they about messages or not.
+STRIP = Statement(_strip)
+UNREAD = Statement(_unread)

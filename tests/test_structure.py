@@ -13,7 +13,7 @@ PACKAGE = Path(persistent_messages.__file__).parent
 ROWS = [
     {"constants", "icons"},
     {"signals", "exceptions"},
-    {"conf"},
+    {"conf", "prepared"},
     {"querysets"},
     {"models"},
     {"drafts"},
@@ -25,7 +25,7 @@ ROWS = [
     {"email"},
     {"counter", "filters", "text", "undo"},
     {"forms"},
-    {"inbox", "conversation"},
+    {"inbox", "conversation", "actions"},
     {"htmx"},
     {"middleware"},
     {"views"},
