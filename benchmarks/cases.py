@@ -193,9 +193,12 @@ def _lists(site: Site, owner, size: int) -> Iterator[Result]:
     most = config.PAGE_SIZE + 1 + config.COUNTER_LIMIT + 1 + config.STRIP_LIMIT
     keys = Message.objects.filter(user=owner).order_by("pk").values_list("pk", flat=True)
     middle = keys[size // 2]
-    for name, ours, bare in (
-        ("inbox, first page", "/messages/", "/list/"),
-        ("inbox, page at N/2", f"/messages/?before={middle}", f"/list/{middle}/"),
+    deep = f"/messages/?before={middle}"
+    for name, ours, bare, kind in (
+        ("inbox, first page", "/messages/", "/list/", "bare list"),
+        ("inbox, page at N/2", deep, f"/list/{middle}/", "bare list"),
+        ("inbox, first page", "/messages/", "/plain/", "hand-written list with its buttons"),
+        ("inbox, page at N/2", deep, f"/plain/{middle}/", "hand-written list with its buttons"),
     ):
         timing = measure.time_both(site.page(ours), site.bare(bare))
         work = measure.work_of(site.page(ours))
@@ -205,7 +208,7 @@ def _lists(site: Site, owner, size: int) -> Iterator[Result]:
             str(work.queries),
             _flat(work.visited),
             _times(timing),
-            f"{most} rows, 2 × the bare list page",
+            f"{most} rows, 2 × the {kind}",
             (work.visited or 0) <= most and timing.ratio <= 2,
         )
 

@@ -28,10 +28,19 @@ def strip(request: HttpRequest) -> HttpResponse:
 
 def bare_list(request: HttpRequest, before: int = 0) -> HttpResponse:
     """Show a list as a site would write it at first: one query, one loop, no actions."""
+    return _list(request, "benchmarks/bare_list.html", before)
+
+
+def plain_inbox(request: HttpRequest, before: int = 0) -> HttpResponse:
+    """Show the same list with a box and three buttons a row, without style, HTMX and strip."""
+    return _list(request, "benchmarks/plain_inbox.html", before)
+
+
+def _list(request: HttpRequest, template: str, before: int) -> HttpResponse:
     rows = Message.objects.filter(user=request.user, folder=Folder.INBOX).order_by("-pk")
     if before:
         rows = rows.filter(pk__lt=before)
-    return render(request, "benchmarks/bare_list.html", {"rows": rows[:PAGE_SIZE]})
+    return render(request, template, {"rows": rows[:PAGE_SIZE]})
 
 
 urlpatterns = [
@@ -40,6 +49,8 @@ urlpatterns = [
     path("strip/", strip),
     path("list/", bare_list),
     path("list/<int:before>/", bare_list),
+    path("plain/", plain_inbox),
+    path("plain/<int:before>/", plain_inbox),
     path("messages/", include("persistent_messages.urls")),
     path("log-in/", bare, name="login"),
 ]
