@@ -152,8 +152,8 @@ def restore(user: Any, folder: Folder, messages: MessageQuerySet) -> Change:
     """Move those of `messages` out of archive or trash, back to inbox or sent."""
     put_away = messages if folder in (Folder.ARCHIVE, Folder.TRASH) else messages.none()
     rows = _lying(user, folder, put_away)
-    with _settled(user, rows):
-        count = rows.update(
+    with _settled(user, rows) as settling:
+        count = settling.update(
             # Only what its owner sent has a recipient.
             folder=Case(When(to_name="", then=Folder.INBOX.value), default=Folder.SENT.value),
             moved_at=None,
@@ -169,9 +169,9 @@ def delete(user: Any, folder: Folder, messages: MessageQuerySet) -> Change:
     if folder not in (Folder.TRASH, Folder.ONE_SHOT):
         return _move(user, folder, messages, Folder.TRASH)
     rows = _lying(user, folder, messages)
-    with _settled(user, rows) as threads:
-        spent = _spend(rows) if threads else 0
-        count = rows.delete()[0] + spent
+    with _settled(user, rows) as settling:
+        spent = _spend(rows) if settling is rows else 0  # only where there are letters
+        count = settling.delete()[0] + spent
     return _changed(user, Change("delete", folder, timezone.now(), count))
 
 
@@ -186,16 +186,16 @@ def undo(user: Any, change: Change) -> int:
         count = read.update(read_at=None)
     elif change.action == "move" and change.target is not None:
         moved = _lying(user, change.target, rows).filter(moved_at=change.at)
-        with _settled(user, moved):
-            count = moved.update(folder=change.folder, moved_at=None)
+        with _settled(user, moved) as settling:
+            count = settling.update(folder=change.folder, moved_at=None)
     _changed(user, Change("undo", change.folder, timezone.now(), count))
     return count
 
 
 def _move(user: Any, folder: Folder, messages: MessageQuerySet, target: Folder) -> Change:
     now, rows = timezone.now(), _lying(user, folder, messages)
-    with _settled(user, rows):
-        count = rows.update(folder=target, moved_at=now)
+    with _settled(user, rows) as settling:
+        count = settling.update(folder=target, moved_at=now)
     return _changed(user, Change("move", folder, now, count, target))
 
 
@@ -205,19 +205,20 @@ def _lying(user: Any, folder: Folder, messages: MessageQuerySet) -> MessageQuery
 
 
 @contextmanager
-def _settled(user: Any, rows: MessageQuerySet) -> Iterator[list[UUID]]:
-    """Settle the conversations that `rows` belong to, once they moved.
+def _settled(user: Any, rows: MessageQuerySet) -> Iterator[MessageQuerySet]:
+    """Give what to move: `rows`, whose conversations are settled once they moved.
 
-    One query where there are no letters among them, else four in a transaction.
+    One query where there are no letters among them, else five in a transaction.
     """
-    threads = rows.threads(conversations.MANY + 1)
-    if not threads:
-        yield threads
+    if not rows.threads(1):
+        # What letters come there now stay there. No index has this column: the plan stays too.
+        yield rows.filter(thread_position=None)
         return
     owner = [getattr(user, "pk", user)]
     with transaction.atomic(using=rows.db):
         conversations.lock(_rows(), owner)
-        yield threads
+        threads = rows.threads(conversations.MANY + 1)
+        yield rows
         conversations.settle(_rows(), owner, threads)
 
 

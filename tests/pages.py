@@ -151,6 +151,17 @@ def rows_by_folder(user):
     return dict(Counter(Message.objects.owned_by(user).values_list("folder", flat=True)))
 
 
+def heads():
+    """How many rows stand for each conversation in each folder of each mailbox."""
+    rows = Message.objects.exclude(thread=None).filter(followed_by=None)
+    return Counter(rows.values_list("user", "folder", "thread"))
+
+
+def parts():
+    """Each conversation in each folder of each mailbox."""
+    return set(Message.objects.exclude(thread=None).values_list("user", "folder", "thread"))
+
+
 def mailbox(user):
     """All of a mailbox, to compare with what it was."""
     return list(Message.objects.filter(user=user).order_by("pk").values())

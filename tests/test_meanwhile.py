@@ -1,4 +1,4 @@
-"""What goes for good in another tab while a request is at work on it."""
+"""What another tab does while a request is at work: what it deletes for good, what it moves."""
 
 from contextlib import contextmanager
 
@@ -6,11 +6,11 @@ import pytest
 from django.db import connection
 from django.urls import reverse
 
-from persistent_messages import Folder, LetterRefused, send_letter
+from persistent_messages import Folder, LetterRefused, mailbox, send_letter
 from persistent_messages.models import Message
 from persistent_messages.urls import urlpatterns
 
-from .pages import HTMX, prepare
+from .pages import HTMX, heads, parts, prepare
 
 ON_ONE = [p.name for p in urlpatterns if "message_id" in p.pattern.converters]
 TABLE = Message._meta.db_table
@@ -56,3 +56,37 @@ def test_a_notice_that_goes_while_it_is_answered_refuses_the_answer(user, other,
         send_letter(user, None, "", "Yes.", notice)
 
     assert not Message.objects.in_folder(Folder.SENT)
+
+
+@contextmanager
+def after_looking_for_letters(act):
+    """Have another tab act between the look for letters among the rows and the move of these."""
+    done = []
+
+    def act_after(execute, sql, params, many, context):
+        result = execute(sql, params, many, context)
+        if not done and sql.startswith("SELECT DISTINCT"):
+            done.append(sql)
+            act()
+        return result
+
+    with connection.execute_wrapper(act_after):
+        yield
+
+
+@pytest.mark.parametrize("letters_before", [0, 1])
+def test_a_conversation_that_comes_meanwhile_keeps_one_head(user, other, letters_before):
+    """Part of it lies in the trash, the rest comes to the inbox while that is deleted."""
+    first = send_letter(other, user, "Rota", "Number 1")
+    rows = Message.objects.owned_by(user).filter(thread=first.thread)
+    mailbox.delete(user, Folder.INBOX, rows)
+    for _ in range(2):
+        send_letter(other, None, "", "More", first)
+    mailbox.archive(user, Folder.INBOX, rows)
+    for _ in range(letters_before):
+        send_letter(other, user, "Parking", "Hello")
+
+    with after_looking_for_letters(lambda: mailbox.restore(user, Folder.ARCHIVE, rows)):
+        mailbox.delete(user, Folder.INBOX, Message.objects.all())
+
+    assert heads() == dict.fromkeys(parts(), 1)
