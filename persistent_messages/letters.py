@@ -22,6 +22,7 @@ from .conf import get_config
 from .constants import INFO, Folder, storable
 from .drafts import checked_user, display_name, message_model, report_model
 from .exceptions import LetterRefused
+from .retries import again
 
 if TYPE_CHECKING:
     from .models import Message, Report
@@ -69,6 +70,7 @@ def _people(users: Any) -> list[Any]:
     return list(found.values())
 
 
+@again
 def send(
     sender: Any,
     recipients: Collection[Any],
@@ -115,6 +117,8 @@ def send(
         ):
             tell = partial(signal.send_robust, **told, **more)
             transaction.on_commit(tell, using=rows.db, robust=True)
+    if reply_to is not None:
+        reply_to.thread = thread
     return own
 
 
@@ -142,12 +146,11 @@ def _place(
         return uuid4(), 1
     if reply_to.thread is None:
         # What a site sent in the name of a user: with an answer it becomes a conversation.
-        thread = uuid4()
-        rows.filter(pk=reply_to.pk, thread=None).update(thread=thread, thread_position=1)
-        reply_to.thread = rows.filter(pk=reply_to.pk).values_list("thread", flat=True).first()
-        if reply_to.thread is None:  # deleted for good meanwhile
+        rows.filter(pk=reply_to.pk, thread=None).update(thread=uuid4(), thread_position=1)
+        thread = rows.filter(pk=reply_to.pk).values_list("thread", flat=True).first()
+        if thread is None:  # deleted for good meanwhile
             raise LetterRefused("reply_to", _("This message cannot be answered."))
-        return reply_to.thread, 2
+        return thread, 2
     letters = rows.filter(user__in=[person.pk for person in people])
     last = letters.in_threads([reply_to.thread]).aggregate(last=Max("thread_position"))["last"]
     return reply_to.thread, (last or 0) + 1

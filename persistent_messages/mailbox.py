@@ -23,6 +23,7 @@ from . import signals
 from . import threads as conversations
 from .constants import Folder, is_persistent
 from .drafts import message_model, recipient_keys
+from .retries import again
 
 if TYPE_CHECKING:
     from .models import Message
@@ -42,6 +43,7 @@ def _rows() -> MessageQuerySet:
 # Arrivals
 
 
+@again
 def deliver(messages: list[Message], *, email: bool = False) -> None:
     """Insert drafts that have their owner, with one statement; sends `messages_delivered`."""
     if not messages:
@@ -56,6 +58,7 @@ def deliver(messages: list[Message], *, email: bool = False) -> None:
     _after_commit(signals.messages_delivered, messages=messages, email=email)
 
 
+@again
 def deliver_to(users: Any, draft: Message, *, email: bool = False) -> int:
     """Insert a copy of `draft` for each of `users`, all or none; returns how many.
 
@@ -116,6 +119,7 @@ Write: TypeAlias = "Callable[[Any, Folder, MessageQuerySet], Change]"
 """Whose mailbox, which folder of it, which rows."""
 
 
+@again
 def mark_read(user: Any, folder: Folder, messages: MessageQuerySet) -> Change:
     """Mark those of `messages` that lie unread in `folder` of `user` as read. One statement."""
     now = timezone.now()
@@ -124,6 +128,7 @@ def mark_read(user: Any, folder: Folder, messages: MessageQuerySet) -> Change:
     return _changed(user, Change("read", folder, now, count))
 
 
+@again
 def open_thread(user: Any, message: Message) -> None:
     """Mark `message` of `user` as read, with all of its conversation. One statement."""
     chosen = {"thread": message.thread} if message.is_letter else {"pk": message.pk}
@@ -132,6 +137,7 @@ def open_thread(user: Any, message: Message) -> None:
     _changed(user, Change("read", Folder(message.folder), now, count))
 
 
+@again
 def mark_unread(user: Any, folder: Folder, messages: MessageQuerySet) -> Change:
     """Mark those of `messages` that lie read in `folder` of `user` as unread. One statement.
 
@@ -142,12 +148,14 @@ def mark_unread(user: Any, folder: Folder, messages: MessageQuerySet) -> Change:
     return _changed(user, Change("unread", folder, timezone.now(), count))
 
 
+@again
 def archive(user: Any, folder: Folder, messages: MessageQuerySet) -> Change:
     """Move those of `messages` that lie in the inbox of `user` to the archive."""
     arrived = messages if folder == Folder.INBOX else messages.none()
     return _move(user, folder, arrived, Folder.ARCHIVE)
 
 
+@again
 def restore(user: Any, folder: Folder, messages: MessageQuerySet) -> Change:
     """Move those of `messages` out of archive or trash, back to inbox or sent."""
     put_away = messages if folder in (Folder.ARCHIVE, Folder.TRASH) else messages.none()
@@ -161,6 +169,7 @@ def restore(user: Any, folder: Folder, messages: MessageQuerySet) -> Change:
     return _changed(user, Change("restore", folder, timezone.now(), count))
 
 
+@again
 def delete(user: Any, folder: Folder, messages: MessageQuerySet) -> Change:
     """Move to the trash; what lies there, or was to be shown once, goes for good.
 
@@ -175,6 +184,7 @@ def delete(user: Any, folder: Folder, messages: MessageQuerySet) -> Change:
     return _changed(user, Change("delete", folder, timezone.now(), count))
 
 
+@again
 def undo(user: Any, change: Change) -> int:
     """Take `change` back for the rows that are still as it left them; returns how many.
 
@@ -232,6 +242,7 @@ def _spend(rows: MessageQuerySet) -> int:
 # Removal
 
 
+@again
 def remove_shown(user: Any, ids: Iterable[int]) -> None:
     """Delete the one-shot messages that were handed out, and only those. One statement."""
     _rows().owned_by(user).in_folder(Folder.ONE_SHOT).filter(pk__in=list(ids)).delete()
@@ -253,11 +264,13 @@ def prune(messages: MessageQuerySet) -> Iterator[int]:
     keys = messages.order_by().values_list("pk", "user_id", "thread")
     while batch := list(keys[:PRUNE_BATCH]):
         rows = messages.filter(pk__in=[pk for pk, _, _ in batch])
-        letters = [(owner, thread) for _, owner, thread in batch if thread is not None]
-        yield _prune_letters(rows, letters) if letters else rows.delete()[0]
+        yield _prune(rows, [(owner, thread) for _, owner, thread in batch if thread is not None])
 
 
-def _prune_letters(rows: MessageQuerySet, letters: list[tuple[Any, UUID]]) -> int:
+@again
+def _prune(rows: MessageQuerySet, letters: list[tuple[Any, UUID]]) -> int:
+    if not letters:
+        return rows.delete()[0]
     owners, threads = {owner for owner, _ in letters}, {thread for _, thread in letters}
     with transaction.atomic(using=rows.db):
         conversations.lock(_rows(), owners)

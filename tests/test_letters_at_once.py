@@ -1,22 +1,18 @@
-"""Letters that are written, answered and moved at the same moment, from several connections.
-
-SQLite lets one write at a time, and its tests share one connection: there they come in turn.
-"""
+"""Letters that are written, answered and moved at the same moment, from several connections."""
 
 import uuid
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.db import connection, connections
 
 from persistent_messages import Folder, LetterRefused, letters, mailbox, policy, send_letter
 from persistent_messages.models import Block, Message
 
+from .pages import heads, parts
+from .parallel import at_once
+
 pytestmark = pytest.mark.django_db(transaction=True)
-AT_ONCE = 1 if connection.vendor == "sqlite" else 6
 
 
 @pytest.fixture(autouse=True)
@@ -24,34 +20,8 @@ def any_rate(settings):
     settings.PERSISTENT_MESSAGES = {"LETTERS": True, "SEND_RATE": None}
 
 
-def at_once(tasks):
-    """Do all of `tasks`, several at a time; returns their results, errors of ours among them."""
-
-    def run(task):
-        try:
-            return task()
-        except LetterRefused as refused:
-            return refused
-        finally:
-            if AT_ONCE > 1:
-                connections.close_all()
-
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        return list(pool.map(run, tasks)) if AT_ONCE > 1 else [run(task) for task in tasks]
-
-
 def copy_of(letter, owner):
     return Message.objects.get(letter=letter.letter, user=owner)
-
-
-def heads():
-    """How many rows stand for each conversation in each folder of each mailbox."""
-    rows = Message.objects.exclude(thread=None).filter(followed_by=None)
-    return Counter(rows.values_list("user", "folder", "thread"))
-
-
-def parts():
-    return set(Message.objects.exclude(thread=None).values_list("user", "folder", "thread"))
 
 
 def test_answers_from_both_ends_keep_one_head_and_their_order(user, other):

@@ -17,7 +17,7 @@ ROWS = [
     {"querysets"},
     {"models"},
     {"drafts"},
-    {"threads"},
+    {"threads", "retries"},
     {"mailbox", "policy"},
     {"letters"},
     {"storage"},

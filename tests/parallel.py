@@ -1,0 +1,48 @@
+"""Several connections at work at the same moment.
+
+SQLite lets one write at a time, and its tests share one connection: there they come in turn.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from queue import Empty, SimpleQueue
+from threading import Barrier
+
+from django.db import connection, connections
+
+from persistent_messages import LetterRefused
+
+AT_ONCE = 1 if connection.vendor == "sqlite" else 6
+
+
+def at_once(tasks):
+    """Do all of `tasks`, several at a time; returns their results, errors of ours among them."""
+    tasks = list(tasks)
+    hands = min(AT_ONCE, len(tasks))
+    if hands < 2:
+        return [result_of(task) for task in tasks]
+    results, todo, start = [None] * len(tasks), SimpleQueue(), Barrier(hands)
+    for numbered in enumerate(tasks):
+        todo.put(numbered)
+
+    def work(_hand):
+        try:
+            connection.ensure_connection()  # or the first would be done before the others begin
+            start.wait(timeout=60)
+            while True:
+                number, task = todo.get_nowait()
+                results[number] = result_of(task)
+        except Empty:
+            pass
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(hands) as pool:
+        list(pool.map(work, range(hands)))
+    return results
+
+
+def result_of(task):
+    try:
+        return task()
+    except LetterRefused as refused:
+        return refused
