@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.http import HttpRequest
 
 from .conf import get_config
@@ -25,6 +27,12 @@ def unread_to_limit(request: HttpRequest) -> int:
 def forget_unread(request: HttpRequest) -> None:
     """Have `unread_to_limit` count anew, after something was marked or moved."""
     vars(request).pop(MEMO, None)
+
+
+def counter_context(request: HttpRequest) -> dict[str, Any]:
+    """Return what the template of the counter needs; one query a request."""
+    unread, limit = unread_to_limit(request), get_config().COUNTER_LIMIT
+    return {"unread": min(unread, limit), "more": unread > limit, "label": label(unread)}
 
 
 def label(count: int, limit: int | None = None) -> str:

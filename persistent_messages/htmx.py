@@ -24,12 +24,11 @@ from django.template import TemplateDoesNotExist
 from django.template.loader import get_template
 from django.utils.cache import add_never_cache_headers, patch_vary_headers
 from django.utils.http import url_has_allowed_host_and_scheme
-from django_htmx.http import HttpResponseClientRedirect, trigger_client_event
+from django_htmx.http import HttpResponseClientRedirect, reswap, trigger_client_event
 
-from . import undo
-from .conf import get_config
+from . import outage, undo
 from .constants import Folder
-from .counter import forget_unread, label, unread_to_limit
+from .counter import counter_context, forget_unread, unread_to_limit
 from .filters import Filter
 from .inbox import Inbox
 from .mailbox import Change
@@ -146,9 +145,13 @@ def signed_in(
 
     @wraps(view)
     def wrapped(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
-        user = getattr(request, "user", None)
-        if user is not None and user.is_authenticated:
-            return view(request, *args, **kwargs)
+        try:
+            if outage.signed_in_user(request) is not None:
+                return view(request, *args, **kwargs)
+        except outage.ERRORS as error:
+            if outage.noted(request, error):
+                return _out_of_reach()
+            raise
         sign_in: HttpResponse = redirect_to_login(
             current_path(request), resolve_url(settings.LOGIN_URL)
         )
@@ -160,6 +163,13 @@ def signed_in(
 
     # Django's LoginRequiredMiddleware would answer a swap with a redirect: we ask ourselves.
     return login_not_required(wrapped)
+
+
+def _out_of_reach() -> HttpResponse:
+    # Without what context processors and the frame of the site add, which might ask the database.
+    # htmx 2 swaps no such answer, but says that there was one; htmx 4 would swap it.
+    page = get_template("persistent_messages/message/unreachable.html").render()
+    return private(reswap(HttpResponse(page, status=503), "none"))
 
 
 # Actions
@@ -282,9 +292,3 @@ def _strip_parts(
 def asked_filter(request: HttpRequest) -> Filter:
     """Return the filter of the list that the acting page shows, from its first page on."""
     return replace(Filter.from_query(QueryDict(request.POST.get("pm-filter", "")[1:])), before=None)
-
-
-def counter_context(request: HttpRequest) -> dict[str, Any]:
-    """Return what the template of the counter needs; one query a request."""
-    unread, limit = unread_to_limit(request), get_config().COUNTER_LIMIT
-    return {"unread": min(unread, limit), "more": unread > limit, "label": label(unread)}

@@ -4,35 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from django.contrib.messages.storage.base import BaseStorage
-from django.contrib.messages.storage.base import Message as ContribMessage
-from django.contrib.messages.storage.fallback import FallbackStorage
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from django.utils.functional import cached_property
 
-from . import mailbox
+from . import mailbox, outage
+from .carried import CarryingStorage, as_contrib
 from .conf import get_config
 from .constants import Folder, base_level, is_persistent
 from .drafts import checked_level, checked_user, draft
 from .models import Message
 from .querysets import MessageQuerySet
 
+T = TypeVar("T")
+
 VISITOR_ERROR = "Persistent message levels cannot be used for anonymous users."
 
 
-class PersistentMessageStorage(BaseStorage):
+class PersistentMessageStorage(CarryingStorage):
     """A storage backend for `django.contrib.messages`.
 
     Visitors have exactly Django's `FallbackStorage`. A signed-in user's one-shot messages wait in
     the database until a page has shown them, and persistent ones until somebody deletes them.
     Iterating gives the one-shot messages and the newest unread persistent ones, with one query;
     a page that asks nothing costs none. Who the user is, is asked at each use, so that messages
-    queued before a log-in are shown after it.
+    queued before a log-in are shown after it. While the database does not answer, what the browser
+    carries is all there is, and one-shot messages are added to it.
     """
 
     def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
@@ -46,16 +46,6 @@ class PersistentMessageStorage(BaseStorage):
         self._shown_drafts: list[Message] = []
         # Added in an event loop, where no query may run: written at the end of the response.
         self._deferred: list[tuple[Message, bool]] = []
-
-    @cached_property
-    def fallback(self) -> Any:
-        """Django's own storage: that of visitors, and what they bring along when they log in."""
-        return FallbackStorage(self.request)
-
-    @property
-    def _user(self) -> Any:
-        user = getattr(self.request, "user", None)
-        return user if user is not None and user.is_authenticated else None
 
     # Adding
 
@@ -128,7 +118,7 @@ class PersistentMessageStorage(BaseStorage):
         mailbox.deliver(messages, email=email)
 
     def _owner_key(self, message: Message) -> Any:
-        user = self._user
+        user = outage.signed_in_user(self.request)
         if user is None and message.is_persistent:
             raise NotImplementedError(VISITOR_ERROR)
         if user is None:
@@ -141,11 +131,8 @@ class PersistentMessageStorage(BaseStorage):
         self.used = self._iterated = True
         loaded = self._loaded_messages
         queued, self._queued_messages = self._queued_messages, []
-        if self._user is None:
-            loaded.extend(_as_contrib(queued))
-        else:
-            self._shown_drafts.extend(queued)
-            loaded.extend(queued)
+        self._shown_drafts.extend(queued)
+        loaded.extend(as_contrib(queued) if self._user is None else queued)
         self._note_shown(loaded)
         return iter(loaded)
 
@@ -165,16 +152,23 @@ class PersistentMessageStorage(BaseStorage):
         return self._loaded_data
 
     def _get(self, *args: Any, **kwargs: Any) -> tuple[list[Any], bool]:
-        carried, all_retrieved = self.fallback._get()
-        user = self._user
+        carried, user, limit = self._carried(), self._user, get_config().STRIP_LIMIT
         if user is None:
-            return list(carried or []), all_retrieved
-        waiting = Message.objects.strip_of(user, get_config().STRIP_LIMIT)
-        return [*(carried or []), *waiting], True
+            return carried, True
+        waiting = self._ask(lambda: Message.objects.strip_of(user, limit)) or []
+        return [*carried, *waiting], True
+
+    def _ask(self, ask: Callable[[], T]) -> T | None:
+        return outage.answer(self.request, "messages", ask, None)
+
+    @property
+    def _reader(self) -> Any:
+        # Whoever asks for them gets an error, rather than none, where the database does not answer.
+        return outage.signed_in_user(self.request)
 
     def get_persistent(self) -> MessageQuerySet:
         """Return the read and unread messages of the inbox, newest first; a lazy QuerySet."""
-        return Message.objects.inbox_of(self._user).newest_first()
+        return Message.objects.inbox_of(self._reader).newest_first()
 
     def get_persistent_unread(self) -> MessageQuerySet:
         """Return the unread messages of the inbox, newest first; a lazy QuerySet."""
@@ -185,9 +179,9 @@ class PersistentMessageStorage(BaseStorage):
 
         Those read from it count as shown. What this request queued is stored first.
         """
-        if self._user is not None:
+        if self._reader is not None:
             self._store_queue()
-        return Message.objects.one_shot_of(self._user).noting(self._note_read)
+        return Message.objects.one_shot_of(self._reader).noting(self._note_read)
 
     def _note_read(self, message: Message) -> None:
         self.used = True
@@ -202,47 +196,42 @@ class PersistentMessageStorage(BaseStorage):
 
         For a page, `{% unread_counter %}` is the bounded one.
         """
-        return Message.objects.inbox_of(self._user).unread().count()
+        return Message.objects.inbox_of(self._reader).unread().count()
 
     def count_nonpersistent(self) -> int:
         """Count the one-shot messages that wait; one query, none for visitors."""
-        if self._user is None:
+        if self._reader is None:
             return len(self)
-        waiting = Message.objects.one_shot_of(self._user).exclude(pk__in=list(self._shown))
+        waiting = Message.objects.one_shot_of(self._reader).exclude(pk__in=list(self._shown))
         return waiting.count() + len(self._queued_messages)
 
     # The end of the response
 
-    def _prepare_messages(self, messages: Iterable[Any]) -> None:
-        for message in messages:
-            if isinstance(message, Message):
-                message.settle_text()
-            else:
-                message._prepare()
-
     def update(self, response: HttpResponseBase) -> list[Any] | None:
         """Store what was queued, and remove what was handed out unless the server failed.
 
-        At most one statement for each. Returns what could not be stored, as contrib does.
+        At most one statement for each. What cannot be stored because the database does not answer
+        goes to the browser; what cannot be removed is shown again. Returns what could not be
+        stored anywhere, as contrib does.
         """
         if not (self.used or self.added_new):
             return None
         failed = response.status_code >= 500
         self._write_deferred()
         if not failed:
-            self._remove_shown()
-        if self._user is None:
-            self._queued_messages = _as_contrib(self._queued_messages)
+            self._ask(self._remove_shown)
+        user = self._user
+        if user is None and not outage.is_noted(self.request):
+            self._queued_messages = as_contrib(self._queued_messages)
             return super().update(response)
         if failed:
             # Nobody saw them: a page of the server's own stands in their place.
             self._queued_messages = self._shown_drafts + self._queued_messages
         self._shown_drafts = []
-        self._store_queue()
-        return [] if failed or not self._iterated else self.fallback._store([], response)
-
-    def _store(self, messages: list[Any], response: HttpResponseBase, *a: Any, **k: Any) -> Any:
-        return self.fallback._store(messages, response, *a, **k)
+        if user is not None:
+            self._ask(self._store_queue)
+        left, self._queued_messages = self._queued_messages, []
+        return self._carry(left, response, seen=self._iterated and not failed)
 
     def _write_deferred(self) -> None:
         deferred, self._deferred = self._deferred, []
@@ -250,8 +239,8 @@ class PersistentMessageStorage(BaseStorage):
             self._deliver([new for new, email in deferred if email is wanted], email=wanted)
 
     def _store_queue(self) -> None:
+        self._deliver(self._queued_messages)
         queued, self._queued_messages = self._queued_messages, []
-        self._deliver(queued)
         if hasattr(self, "_loaded_data"):
             known = {id(message) for message in self._loaded_data}
             self._loaded_data.extend(message for message in queued if id(message) not in known)
@@ -260,18 +249,6 @@ class PersistentMessageStorage(BaseStorage):
         shown, self._shown = list(self._shown.values()), {}
         for owner in {message.user_id for message in shown}:
             mailbox.remove_shown(owner, [m.pk for m in shown if m.user_id == owner])
-
-
-def _as_contrib(messages: Iterable[Any]) -> list[ContribMessage]:
-    # A cookie keeps level, text and tags: the text says the subject too.
-    return [
-        ContribMessage(
-            message.level, str(message) if message.subject else message.message, message.extra_tags
-        )
-        if isinstance(message, Message)
-        else message
-        for message in messages
-    ]
 
 
 def _in_event_loop() -> bool:

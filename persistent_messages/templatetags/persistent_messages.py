@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import django
@@ -21,9 +22,10 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, npgettext
 
-from persistent_messages import htmx
+from persistent_messages import htmx, outage
 from persistent_messages.actions import Action, actions_of, address_of
 from persistent_messages.constants import base_level, is_persistent
+from persistent_messages.counter import counter_context
 from persistent_messages.drafts import display_name
 from persistent_messages.icons import SVGS
 from persistent_messages.inbox import LEVEL_NAMES, Inbox
@@ -55,13 +57,23 @@ def pm_icon(name: str) -> SafeString:
 def unread_counter(context: Context) -> str:
     """Show how many messages are unread: "99+" above `COUNTER_LIMIT`, nothing for visitors.
 
-    One bounded query a request, however often the page shows it.
+    One bounded query a request, however often the page shows it. Nothing, and never 0, where the
+    database does not answer.
     """
     request: HttpRequest | None = context.get("request")
-    user = getattr(request, "user", None)
-    if request is None or user is None or not user.is_authenticated:
+    if request is None or outage.known_user(request) is None:
         return ""
-    return SafeString(htmx.render_fragment(request, htmx.COUNTER, htmx.counter_context(request)))
+    counted = outage.answer(request, "messages", partial(counter_context, request), None)
+    if counted is None:
+        return ""
+    return SafeString(htmx.render_fragment(request, htmx.COUNTER, counted))
+
+
+@register.simple_tag(takes_context=True)
+def is_signed_in(context: Context) -> bool:
+    """Tell whether a user looks at the page; not where the database does not say."""
+    request: HttpRequest | None = context.get("request")
+    return request is not None and outage.known_user(request) is not None
 
 
 @register.simple_tag(takes_context=True)

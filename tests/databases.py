@@ -1,0 +1,54 @@
+"""Other databases in the place of the one of the tests: none that answers, say."""
+
+import socket
+from contextlib import contextmanager
+
+from django.db import connections
+
+NOWHERE = "/nowhere/there/is/none.sqlite3"
+
+
+@contextmanager
+def instead(**settings):
+    """Have a new connection stand for the database, with other settings; yields it."""
+    ours = connections["default"]
+    other = ours.copy()
+    other.settings_dict.update(settings)
+    connections["default"] = other
+    try:
+        yield other
+    finally:
+        other.close()
+        connections["default"] = ours
+
+
+def gone():
+    """Have no database answer."""
+    return instead(**_gone())
+
+
+def _gone():
+    if connections["default"].vendor == "sqlite":
+        return {"NAME": NOWHERE}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return {"HOST": "127.0.0.1", "PORT": free.getsockname()[1]}
+
+
+def cut(connection):
+    """Break the connection as a server that goes down does; it cannot be opened again."""
+    server = connection.copy()
+    connection.settings_dict.update(_gone())
+    if connection.vendor == "sqlite":
+        connection.close()
+        return
+    mine, kill = {
+        "postgresql": ("SELECT pg_backend_pid()", "SELECT pg_terminate_backend(%s)"),
+        "mysql": ("SELECT connection_id()", "KILL %s"),
+    }[connection.vendor]
+    with connection.cursor() as cursor:
+        cursor.execute(mine)
+        number = cursor.fetchone()
+    with server.cursor() as cursor:
+        cursor.execute(kill, number)
+    server.close()
