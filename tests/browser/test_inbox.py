@@ -8,6 +8,7 @@ from playwright.sync_api import expect
 
 import persistent_messages
 from persistent_messages.models import Message
+from tests.databases import gone
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -279,9 +280,22 @@ def test_keys_are_letters_outside_of_a_list(page, three):
     assert set(Message.objects.values_list("folder", flat=True)) == {Folder.INBOX}
 
 
-def test_a_server_out_of_reach_is_said(page, three, troubles):
+@pytest.mark.parametrize("what", ["server", "database"])
+@with_htmx
+def test_a_server_or_database_out_of_reach_is_said(page, three, troubles, client, mode, what):
+    with gone():
+        answer = client.post("/messages/archive/1/", headers={"HX-Request": "true"})
     page.goto("/messages/")
-    page.route("**/archive/**", lambda route: route.abort())
+    page.route(
+        "**/archive/**",
+        lambda route: (
+            route.abort()
+            if what == "server"
+            else route.fulfill(
+                status=answer.status_code, headers=dict(answer.headers), body=answer.text
+            )
+        ),
+    )
     button(page, "Archive “Second”").click()
     expect(page.locator(".pm-said")).to_contain_text("The server did not answer.")
     expect(row(page, "Second")).to_have_count(1)

@@ -126,7 +126,7 @@
     const kept = one("template", said.parentNode);
     if (kept) said.replaceChildren(kept.content.cloneNode(true));
   });
-  ["htmx:sendError", "htmx:responseError", "htmx:error"].forEach((name) => on(name, failed));
+  ["htmx:sendError", "htmx:responseError", "htmx:error", "htmx:response:error"].forEach((name) => on(name, failed));
 
   new MutationObserver(() => { hand(); refill(); ready(); combos(); }).observe(document.body, { childList: true, subtree: true });
   ready();
