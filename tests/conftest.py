@@ -4,19 +4,33 @@ from pathlib import Path
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.db import connection
 from django.test import Client
 from django.utils import translation
 
 import persistent_messages
 from persistent_messages.models import Message
 
+from .partitions import partition
+
 BROWSER = Path(__file__).parent / "browser"
 HTMX = {"HX-Request": "true", "HX-Current-URL": "http://testserver/messages/"}
+
+
+# There are none elsewhere.
+collect_ignore = [] if connection.vendor == "postgresql" else ["test_partitions.py"]
 
 
 def pytest_collection_modifyitems(items):
     # Playwright leaves an event loop in the thread: what needs none of it runs before.
     items.sort(key=lambda item: BROWSER in item.path.parents)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup, django_db_blocker):
+    """The test database; with PARTITIONS=4 in the environment its messages lie in so many."""
+    with django_db_blocker.unblock():
+        partition()
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,8 @@ import pytest
 from django.contrib import messages as contrib_messages
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management import call_command
-from django.db import connection
+from django.core.management import CommandError, call_command
+from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -265,3 +265,20 @@ def test_the_demo_has_conversations(db):
     assert letters.filter(thread_position__gt=3).exists()
     assert {row.folder for row in letters} == {Folder.INBOX, Folder.SENT}
     assert letters.exclude(followed_by=None).exists()
+
+
+# Tried in tests/test_partitions.py where there are partitions.
+REFUSALS = {
+    "sqlite3": "SQLite has no partitions",
+    # Its driver is there for its own tests only.
+    **({"mysql": "cannot have foreign keys"} if connection.vendor == "mysql" else {}),
+}
+
+
+@pytest.mark.parametrize("engine", REFUSALS)
+def test_partitions_are_refused_where_there_are_none(monkeypatch, engine):
+    elsewhere = {**connection.settings_dict, "ENGINE": f"django.db.backends.{engine}"}
+    monkeypatch.setitem(connections.settings, engine, elsewhere)
+
+    with pytest.raises(CommandError, match=REFUSALS[engine]):
+        run("partition_messages", database=engine)
