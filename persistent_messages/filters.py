@@ -73,7 +73,7 @@ class Filter:
         rows = self.rows_of(user).older_than(self.before)
         if not self.words:
             return rows.page(config.PAGE_SIZE)
-        return rows.search(self.words, config.PAGE_SIZE, config.SEARCH_WINDOW)
+        return rows.search(user, self.words, config.PAGE_SIZE, config.SEARCH_WINDOW)
 
     def query(self, **changes: Any) -> str:
         """Return its query string with `changes`, "?" included; the defaults are left out."""

@@ -146,8 +146,9 @@ def _place(
         return uuid4(), 1
     if reply_to.thread is None:
         # What a site sent in the name of a user: with an answer it becomes a conversation.
-        rows.filter(pk=reply_to.pk, thread=None).update(thread=uuid4(), thread_position=1)
-        thread = rows.filter(pk=reply_to.pk).values_list("thread", flat=True).first()
+        notice = rows.owned_by(reply_to.user_id).filter(pk=reply_to.pk)
+        notice.filter(thread=None).update(thread=uuid4(), thread_position=1)
+        thread = notice.values_list("thread", flat=True).first()
         if thread is None:  # deleted for good meanwhile
             raise LetterRefused("reply_to", _("This message cannot be answered."))
         return thread, 2

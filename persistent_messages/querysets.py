@@ -134,20 +134,18 @@ class MessageQuerySet(models.QuerySet["Message"]):
         messages = list(self[: size + 1])
         return Page(messages[:size], older=messages[size - 1].pk if messages[size:] else None)
 
-    def search(self, words: list[str], size: int, window: int) -> Page:
+    def search(self, user: Any, words: list[str], size: int, window: int) -> Page:
         """Return the first `size` that have all `words` among the first `window`; two queries.
 
         Words are looked for in subject, text and names, in upper or lower case. The head of a
-        conversation is found by any letter of it that lies in the same folder.
+        conversation is found by any letter of it that lies in the same folder of `user`.
         """
         edge = list(self.values_list("pk", flat=True)[window - 1 : window + 1])
         last = edge[0] if len(edge) > 1 else None  # the last that is looked at, if more follow
         found = self if last is None else self.filter(pk__gte=last)
-        earlier = self.model._default_manager.filter(
-            _having(words),
-            user=models.OuterRef("user"),
-            thread=models.OuterRef("thread"),
-            folder=models.OuterRef("folder"),
+        # The owner by name, not as that of the row: so one partition is planned, not all.
+        earlier = self.model.objects.owned_by(user).filter(
+            _having(words), thread=models.OuterRef("thread"), folder=models.OuterRef("folder")
         )
         page = found.filter(_having(words) | models.Q(models.Exists(earlier))).page(size)
         return page if page.older else replace(page, further=last)

@@ -27,7 +27,8 @@ def lock(rows: MessageQuerySet, users: Collection[Any]) -> None:
     """
     features = connections[rows.db].features
     if not features.has_select_for_update:
-        rows.filter(pk=0).update(folder=0)  # SQLite has one lock for all, which any write takes
+        # SQLite has one lock for all, which any write takes.
+        rows.filter(user__in=users, pk=0).update(folder=0)
         return
     people = get_user_model()._base_manager.using(rows.db).filter(pk__in=users).order_by("pk")
     no_key = features.has_select_for_no_key_update  # new rows may refer to these people meanwhile
@@ -44,6 +45,7 @@ def settle(rows: MessageQuerySet, users: Collection[Any], threads: Collection[UU
     letters = letters.in_threads(threads) if len(threads) <= MANY else letters.letters()
     newer = rows.filter(
         user=OuterRef("user"),
+        user__in=users,  # so that the partitions of others are not even planned
         thread=OuterRef("thread"),
         folder=OuterRef("folder"),
         pk__gt=OuterRef("pk"),

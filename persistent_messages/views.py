@@ -216,7 +216,9 @@ def _act(request: HttpRequest, message: Message, write: mailbox.Write, said: str
 
 def _reread(message: Message, *fields: str) -> None:
     try:
-        message.refresh_from_db(fields=fields)
+        message.refresh_from_db(
+            fields=fields, from_queryset=Message.objects.owned_by(message.user_id)
+        )
     except Message.DoesNotExist:
         raise Http404("It was deleted for good meanwhile.") from None
 

@@ -4,11 +4,15 @@ Whoever is not the owner changes nothing and reads nothing. The owner changes on
 opening a message, and only what is in the own mailbox, but for a letter that is sent.
 """
 
+import re
+from functools import partial
 from itertools import product
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
@@ -18,6 +22,7 @@ from persistent_messages.models import Block, Message, Report
 from persistent_messages.urls import urlpatterns
 
 from .pages import ANYBODYS, BOOSTED, HTMX, undo_of
+from .test_queries import PLANS, ours
 
 ADDRESSES = {p.name: set(p.pattern.converters) for p in urlpatterns}
 METHODS = ("get", "head", "options", "put", "patch", "delete", "post")
@@ -69,7 +74,10 @@ class Site:
         }
         return reverse(name, kwargs={key: given[key]() for key in ADDRESSES[name]})
 
-    def ask(self, browser, method, name, way, message):
+    def ask(self, *asked):
+        return self.request(*asked)()
+
+    def request(self, browser, method, name, way, message):
         query = "?quote=1&q=&box=inbox&to=&after=0"
         data = {
             "ids": list(Message.objects.values_list("pk", flat=True)),
@@ -84,7 +92,7 @@ class Site:
         }
         sent = {"data": data} if method == "post" else {}
         url = self.address(name, message) + query
-        return getattr(browser, method)(url, headers=WAYS[way], **sent)
+        return partial(getattr(browser, method), url, headers=WAYS[way], **sent)
 
 
 @pytest.fixture
@@ -152,3 +160,57 @@ def test_what_is_not_there_and_what_is_anothers_have_the_same_answer(site, name)
         missing = site.ask(browser, method, name, way, nobodys)
         assert foreign.status_code == missing.status_code, (method, way)
         assert foreign.headers == missing.headers, (method, way)
+
+
+# Whoever starts from the mailbox says whose it is: then a table that is split by user is asked in
+# one of its parts, by the plan already.
+TABLES = re.compile(rf"(?:FROM|UPDATE|JOIN) .{Message._meta.db_table}.")
+OWNERS = re.compile(r".user_id. (?:= \d|IN \(\d)")
+
+
+def nameless(queries, mailboxes=1):
+    """The statements that ask the table without saying whose mailbox, or ask more of it."""
+    found = [sql for sql in ours(queries) if not sql.startswith("INSERT")]
+    return [
+        sql
+        for sql in found
+        if len(TABLES.findall(sql)) > len(OWNERS.findall(sql))
+        or len(PLANS[connection.vendor](sql)["tables"]) > mailboxes
+    ]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", ADDRESSES)
+def test_every_statement_of_a_page_names_the_mailbox_that_it_is_about(site, name, way):
+    browser, wrong = site.browser("owner"), []
+
+    messages = Message.objects.filter(user=site.owner)
+    for message in messages if "message_id" in ADDRESSES[name] else messages[:1]:
+        for method in ("get", "post"):
+            ask = site.request(browser, method, name, way, message)
+            with CaptureQueriesContext(connection) as queries:
+                ask()
+            wrong += nameless(queries, 2 if name in WRITING else 1)
+
+    assert wrong == []
+
+
+def test_an_answer_to_a_notice_names_the_mailboxes_that_it_is_about(site):
+    send_message(site.owner, INFO, "Can you?", from_user=site.other)
+    notice = Message.objects.latest("pk")
+
+    with CaptureQueriesContext(connection) as queries:
+        send_letter(site.owner, None, "", "Yes.", notice)
+
+    assert nameless(queries, 2) == []
+
+
+def test_what_is_shown_once_names_the_mailbox_when_it_is_stored_read_and_removed(site):
+    browser = site.browser("owner")
+
+    with CaptureQueriesContext(connection) as queries:
+        browser.post(reverse("message_mark_all_read"), {"newest": "9"})
+        browser.get(reverse("message_list"))
+
+    assert any(sql.startswith("DELETE") for sql in ours(queries))
+    assert nameless(queries) == []
