@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
+from django.db import router
 from django.db.models import QuerySet
 from django.forms import ModelForm, TypedChoiceField
 from django.http import HttpRequest
@@ -176,7 +177,8 @@ class MessageAdmin(ModelAdmin):
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Message]) -> None:
         """Move to the trash, mailbox by mailbox; what lies there goes for good."""
         chosen: defaultdict[tuple[Any, int], list[int]] = defaultdict(list)
-        for owner, folder, pk in queryset.order_by().values_list("user_id", "folder", "pk"):
+        rows = queryset.using(router.db_for_write(Message)).order_by()
+        for owner, folder, pk in rows.values_list("user_id", "folder", "pk"):
             chosen[owner, folder].append(pk)
         for (owner, folder), ids in chosen.items():
             mailbox.delete(owner, Folder(folder), Message.objects.filter(pk__in=ids))

@@ -60,7 +60,7 @@ def message_bulk(request: HttpRequest) -> HttpResponse:
     if len(ids) > MAX_IDS:
         words = _("Tick %(limit)d messages at most.") % {"limit": MAX_IDS}
         return htmx.refuse(request, words)
-    ticked = Message.objects.owned_by(request.user).filter(pk__in=ids)
+    ticked = Message.objects.at_source().owned_by(request.user).filter(pk__in=ids)
     action = request.POST.get("do", "")
     if action == "delete" and folder == Folder.TRASH and request.POST.get("final") != "1":
         return _ask_for_good(request, ids)

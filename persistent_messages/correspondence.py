@@ -19,7 +19,7 @@ from .conversation import Conversation, reply_form
 from .drafts import display_name
 from .forms import LetterForm, ReplyForm, ReportForm
 from .models import Block, Message
-from .views import P, changes_state
+from .views import P, changes_state, sought
 
 BLOCKS_SHOWN = 500
 LETTER = "persistent_messages/message/includes/letter.html"
@@ -183,7 +183,7 @@ def message_blocked(request: HttpRequest) -> HttpResponse:
 @switched_on
 def message_unblock(request: HttpRequest, block_id: int) -> HttpResponse:
     """Let letters pass again."""
-    block = get_object_or_404(policy.blocks_of(request.user), pk=block_id)
+    block = get_object_or_404(sought(request, policy.blocks_of(request.user)), pk=block_id)
     name = display_name(block.blocked)
     if request.method != "POST":
         question = _("Let letters of %(name)s pass again?")
@@ -214,7 +214,8 @@ def message_report(request: HttpRequest, message_id: int) -> HttpResponse:
 
 
 def _own(request: HttpRequest, message_id: int) -> Message:
-    return get_object_or_404(Message.objects.kept_by(request.user).current(), pk=message_id)
+    rows = Message.objects.kept_by(request.user).current()
+    return get_object_or_404(sought(request, rows), pk=message_id)
 
 
 def _name(message: Message) -> str:

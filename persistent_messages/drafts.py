@@ -187,7 +187,7 @@ def _keys_of_queryset(users: QuerySet[Any], using: str) -> Iterator[Any]:
     if not issubclass(users.model, get_user_model()):
         raise TypeError(f"users must be a queryset of users, not of {users.model.__name__}.")
     if users.query.is_sliced or users.query.combinator:
-        return _distinct(iter(users.values_list("pk", flat=True)))
+        return _distinct(iter(users.using(using).values_list("pk", flat=True)))
     # In the order of their keys, so that what a join repeats stands side by side.
     keys = users.order_by("pk").values_list("pk", flat=True).distinct()
     return keys.using(using).iterator(chunk_size=2000)

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.mail import EmailMessage
+from django.db import router
 
 from .models import Message
 
@@ -22,7 +23,9 @@ def mail_delivered(messages: list[Message], *, email: bool, **_kwargs: Any) -> N
     if not email:
         return
     keys = {key for message in messages for key in (message.user_id, message.from_user_id) if key}
-    people = get_user_model()._base_manager.filter(pk__in=keys)
+    model = get_user_model()
+    # A replica may not know yet who has just signed up.
+    people = model._base_manager.using(router.db_for_write(model)).filter(pk__in=keys)
     addresses = {person.pk: address_of(person) for person in people}
     for message in messages:
         if address := addresses.get(message.user_id):

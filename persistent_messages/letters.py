@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from django.contrib.auth import get_user_model
-from django.db import router, transaction
+from django.db import transaction
 from django.db.models import Max
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -87,7 +87,7 @@ def send(
     """
     subject, text = checked_subject(subject), checked_text(message)
     model = message_model()
-    rows = model.objects.using(router.db_for_write(model))
+    rows = model.objects.at_source()
     with transaction.atomic(using=rows.db):
         threads.lock(rows, [sender.pk, *(person.pk for person in recipients)])
         if letter is not None and (sent := _sent_before(rows, sender, letter)):
@@ -193,13 +193,15 @@ def other_end(user: Any, message: Message) -> Any:
         raise LetterRefused("reply_to", _("This message cannot be answered."))
     if message.folder not in (Folder.INBOX, Folder.SENT, Folder.ARCHIVE):
         raise LetterRefused("reply_to", _("This message was deleted. Restore it to answer it."))
-    key = message.to_user_id if message.to_name else message.from_user_id
+    key, using = message.to_user_id if message.to_name else message.from_user_id, message._state.db
     if key is None and len(message.to_names) > 1:
-        received = message_model().objects.owned_by(user).filter(thread=message.thread, to_name="")
+        received = message_model().objects.using(using).owned_by(user)
+        received = received.filter(thread=message.thread, to_name="")
         key = received.newest_first().values_list("from_user", flat=True).first()
         if key is None:
             raise LetterRefused("reply_to", _("Nobody has answered this letter yet."))
-    other = get_user_model()._default_manager.filter(pk=key).first() if key is not None else None
+    people = get_user_model()._default_manager.using(using)
+    other = people.filter(pk=key).first() if key is not None else None
     if other is None:
         raise LetterRefused("reply_to", _("This account is gone: nobody would read an answer."))
     return other
@@ -239,7 +241,8 @@ def report(user: Any, message: Message, reason: str = "") -> Report:
 
 
 def _excerpt(user: Any, message: Message) -> list[dict[str, str]]:
-    letters = message_model().objects.kept_by(user).filter(thread=message.thread).up_to(message.pk)
+    letters = message_model().objects.using(message._state.db).kept_by(user)
+    letters = letters.filter(thread=message.thread).up_to(message.pk)
     return [
         {
             "from": letter.from_name,

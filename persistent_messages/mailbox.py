@@ -36,8 +36,7 @@ MAX_RATE_PERIOD = timedelta(days=1)
 
 
 def _rows() -> MessageQuerySet:
-    model = message_model()
-    return model.objects.using(router.db_for_write(model))
+    return message_model().objects.at_source()
 
 
 # Arrivals
@@ -211,7 +210,7 @@ def _move(user: Any, folder: Folder, messages: MessageQuerySet, target: Folder) 
 
 def _lying(user: Any, folder: Folder, messages: MessageQuerySet) -> MessageQuerySet:
     # Without an order: MariaDB would sort the rows before it updates them.
-    return messages.using(_rows().db).owned_by(user).in_folder(folder).order_by()
+    return messages.at_source().owned_by(user).in_folder(folder).order_by()
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist
+from django.db import router
 from django.db.models import Q, QuerySet
 from django.utils import formats, timezone
 from django.utils.module_loading import import_string
@@ -56,13 +57,19 @@ def recipients_of(user: Any) -> QuerySet[Any]:
     )
 
 
+def _reached_by(user: Any) -> QuerySet[Any]:
+    # Where writes go: a replica may not know yet who blocked whom.
+    people = recipients_of(user)
+    return people.using(router.db_for_write(people.model))
+
+
 def named(user: Any, names: Iterable[str]) -> dict[str, Any]:
     """Return those of `names` to whom `user` may write, by user name; one query.
 
     Who is missing is unknown, inactive, out of bounds or blocked: nobody can tell which.
     """
     field = get_user_model().USERNAME_FIELD
-    found = recipients_of(user).filter(**{f"{field}__in": list(names)})
+    found = _reached_by(user).filter(**{f"{field}__in": list(names)})
     return {person.get_username(): person for person in found}
 
 
@@ -93,7 +100,7 @@ def check(user: Any, recipients: Collection[Any]) -> None:
     if any(person.pk == user.pk for person in recipients):
         raise LetterRefused("to_users", _("You cannot write to yourself."))
     keys = [person.pk for person in recipients]
-    reached = set(recipients_of(user).filter(pk__in=keys).values_list("pk", flat=True))
+    reached = set(_reached_by(user).filter(pk__in=keys).values_list("pk", flat=True))
     for person in recipients:
         if person.pk not in reached:
             raise LetterRefused("to_users", undeliverable(person.get_username()))
@@ -132,8 +139,8 @@ def next_letter_at(user: Any) -> datetime | None:
     if rate is None:
         return None
     since = timezone.now() - rate.period
-    sent = message_model().objects.sent_since(user, since).values_list("created", flat=True)
-    times = list(sent[rate.limit - 1 : rate.limit])
+    sent = message_model().objects.at_source().sent_since(user, since)
+    times = list(sent.values_list("created", flat=True)[rate.limit - 1 : rate.limit])
     return times[0] + rate.period if times else None
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.db import connections, models
+from django.db import connections, models, router
 from django.db.models.query import ModelIterable
 from django.utils import timezone
 
@@ -55,6 +55,10 @@ def _having(words: list[str]) -> models.Q:
 
 class MessageQuerySet(models.QuerySet["Message"]):
     """Rows of the table. Lazy, as every QuerySet."""
+
+    def at_source(self) -> Self:
+        """Read where writes go, since a replica may lag: what is about to change, or just did."""
+        return self.using(router.db_for_write(self.model))
 
     def owned_by(self, user: Any) -> Self:
         """Keep the mailbox of `user`, a user or its key; none for a visitor."""
@@ -180,9 +184,10 @@ class MessageQuerySet(models.QuerySet["Message"]):
         First all one-shot messages in the order they came, then the `limit` newest unread ones of
         the inbox, one a conversation. Each half is one index range.
         """
-        sql, parameters = STRIP.sql(self, limit, user=user.pk, now=timezone.now())
+        rows = self.using(self.db)  # asked once: a router may name another replica each time
+        sql, parameters = STRIP.sql(rows, limit, user=user.pk, now=timezone.now())
         return sorted(
-            self.raw(sql, parameters, using=self.db),
+            rows.raw(sql, parameters),
             key=lambda message: (
                 (0, message.pk) if message.folder == Folder.ONE_SHOT else (1, -message.pk)
             ),
@@ -190,8 +195,9 @@ class MessageQuerySet(models.QuerySet["Message"]):
 
     def count_unread_of(self, user: Any, limit: int) -> int:
         """Count the unread in the inbox of `user`, but look at no more than `limit`; one query."""
-        sql, parameters = UNREAD.sql(self, limit, user=user.pk, now=timezone.now())
-        with connections[self.db].cursor() as cursor:
+        rows = self.using(self.db)
+        sql, parameters = UNREAD.sql(rows, limit, user=user.pk, now=timezone.now())
+        with connections[rows.db].cursor() as cursor:
             cursor.execute(f"SELECT COUNT(*) FROM ({sql}) unread", parameters)  # noqa: S608
             return int(cursor.fetchone()[0])
 

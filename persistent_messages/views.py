@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from django.contrib.auth.decorators import login_not_required
+from django.db import router
+from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
@@ -23,6 +25,7 @@ from .inbox import Inbox
 from .models import Message
 
 P = ParamSpec("P")
+Row = TypeVar("Row", bound=Model)
 View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 
 
@@ -197,7 +200,12 @@ def message_dismiss(request: HttpRequest) -> HttpResponse:
 
 def _own_message(request: HttpRequest, message_id: int) -> Message:
     # Whatever its folder: who archives twice, in two tabs say, meets no error.
-    return get_object_or_404(Message.objects.kept_by(request.user), pk=message_id)
+    return get_object_or_404(sought(request, Message.objects.kept_by(request.user)), pk=message_id)
+
+
+def sought(request: HttpRequest, rows: QuerySet[Row]) -> QuerySet[Row]:
+    """Return `rows`, for a POST read where it will write: a replica may lag."""
+    return rows.using(router.db_for_write(rows.model)) if request.method == "POST" else rows
 
 
 def _write(request: HttpRequest, message: Message, write: mailbox.Write) -> mailbox.Change:
@@ -217,7 +225,7 @@ def _act(request: HttpRequest, message: Message, write: mailbox.Write, said: str
 def _reread(message: Message, *fields: str) -> None:
     try:
         message.refresh_from_db(
-            fields=fields, from_queryset=Message.objects.owned_by(message.user_id)
+            fields=fields, from_queryset=Message.objects.at_source().owned_by(message.user_id)
         )
     except Message.DoesNotExist:
         raise Http404("It was deleted for good meanwhile.") from None

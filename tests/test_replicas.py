@@ -1,0 +1,404 @@
+"""A replica that lags: what only reads asks it; what acts finds, and reads back, the primary.
+
+The router is that of docs/growing.md. The replica is a second database of the same tables, which
+knows what `catch_up` told it last.
+"""
+
+import sys
+from contextlib import contextmanager
+from types import ModuleType
+
+import multidb
+import pytest
+from django.contrib import admin
+from django.contrib.auth import get_user_model
+from django.contrib.messages import INFO as ONE_SHOT
+from django.contrib.sessions.models import Session
+from django.core.management import call_command
+from django.db import connections, transaction
+from django.urls import reverse
+from django.utils import timezone
+from multidb.pinning import pin_this_thread, unpin_this_thread
+
+from persistent_messages import (
+    INFO,
+    Folder,
+    LetterRefused,
+    letters,
+    policy,
+    send_letter,
+    send_message,
+)
+from persistent_messages.admin import MessageAdmin
+from persistent_messages.conversation import reply_form
+from persistent_messages.models import Block, Message, Report
+
+from .growing import code
+from .pages import ANYBODYS, HTMX, READING, prepare, rows, texts, undo_of, unread_told
+from .test_ownership import ADDRESSES
+
+COOKIE = "multidb_pin_writes"
+MODES = {"plain": {}, "htmx": HTMX}
+MODELS = (get_user_model(), Session, Message, Block)
+
+
+@pytest.fixture(scope="session")
+def other_database(django_db_setup, django_db_blocker):
+    """A database of its own with all tables, and nothing in them."""
+    known = connections.settings
+    known["replica"] = {
+        **known["default"],
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": ":memory:",
+        "OPTIONS": {},
+        "TEST": {},
+    }
+    with django_db_blocker.unblock():
+        call_command("migrate", database="replica", verbosity=0)
+    connection = connections["replica"]
+    yield known.pop("replica")
+    connection.close()
+
+
+@pytest.fixture
+def site(other_database, db, settings, monkeypatch):
+    """The router and the settings of the chapter, over a replica that is empty."""
+    monkeypatch.setitem(connections.settings, "replica", other_database)
+    module = ModuleType("mysite.replicas")
+    exec(code("mysite/replicas.py"), vars(module))
+    monkeypatch.setitem(sys.modules, "mysite", ModuleType("mysite"))
+    monkeypatch.setitem(sys.modules, "mysite.replicas", module)
+    monkeypatch.setenv("REPLICA_URL", "sqlite://:memory:")
+    known = {"MIDDLEWARE": settings.MIDDLEWARE, "DATABASES": {}, "DEBUG": False}
+    exec(f"import os, dj_database_url\n{code('mysite/settings.py')}", known)
+    assert set(known.pop("DATABASES")) == {"replica"}
+    for name in filter(str.isupper, known):
+        setattr(settings, name, known[name])
+    settings.PERSISTENT_MESSAGES = {"LETTERS": True}
+    monkeypatch.setattr(multidb, "replicas", None)
+    with transaction.atomic("replica"):
+        yield
+        transaction.set_rollback(True, "replica")
+    unpin_this_thread()
+
+
+@pytest.fixture
+def asked(site):
+    """What each of the two databases is asked, in order."""
+    log = []
+
+    def note(alias):
+        def noting(execute, sql, params, many, context):
+            if not sql.startswith(("SAVEPOINT", "RELEASE")):
+                log.append((alias, sql))
+            return execute(sql, params, many, context)
+
+        return noting
+
+    with (
+        connections["default"].execute_wrapper(note("primary")),
+        connections["replica"].execute_wrapper(note("replica")),
+    ):
+        yield log
+
+
+def catch_up():
+    """Have the replica know what the primary knows."""
+    for model in reversed(MODELS):
+        model.objects.using("replica").delete()
+    for model in MODELS:
+        model.objects.using("replica").bulk_create(model.objects.using("default"))
+
+
+@pytest.fixture
+def letter(user, other, site):
+    """A letter from Harry in Sally's inbox, unread, and a notice before it."""
+    send_message(user, INFO, "Maintenance on Sunday")
+    sent = send_letter(other, user, "Rota", "Can you take Thursday?")
+    return primary(Message).get(user=user, letter=sent.letter)
+
+
+def primary(model):
+    return model.objects.using("default")
+
+
+def stored():
+    """All that the primary has, but what it is about to say once."""
+    rows = primary(Message).exclude(folder=Folder.ONE_SHOT)
+    return [
+        list(found.order_by("pk").values())
+        for found in (rows, primary(Block).all(), primary(Report).all())
+    ]
+
+
+def aliases(asked):
+    return {alias for alias, _ in asked}
+
+
+def address(name, message):
+    given = {
+        "message_id": lambda: message.pk,
+        "block_id": lambda: primary(Block).get().pk,
+        "token": lambda: undo_of(message),
+    }
+    return reverse(name, kwargs={key: given[key]() for key in ADDRESSES[name]})
+
+
+def data_for(name, message):
+    """What is sent to do what the address is for, as a page does that shows all our parts."""
+    return {
+        **prepare(name, message),
+        "pm-part": ["list", "strip", "counter", "latest"],
+        "to": "harry",
+        "message": "Thursday is fine.",
+        "letter": reply_form(message.user, message)["letter"].value(),
+        "newest": "9" * 18,
+    }
+
+
+PAGES = [
+    "/messages/",
+    "/messages/?box=unread&level=info",
+    "/messages/?q=thursday",
+    "/messages/?box=trash&before=9",
+    "/messages/latest/",
+    "/messages/news/?after=0",
+    "/messages/blocked/",
+    "/messages/write/",
+    "/messages/write/people/?to=ha",
+]
+CHANGING = sorted({*ADDRESSES} - {*READING, *ANYBODYS, "message_people", "message_blocked"})
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_that_only_reads_asks_the_replica_alone(client, letter, asked, page, mode):
+    catch_up()
+    asked.clear()
+
+    answer = client.get(page, headers=MODES[mode])
+
+    # By HTMX alone: a page of theirs there is not.
+    moved = mode == "plain" and page.startswith(("/messages/latest/", "/messages/news/"))
+    assert answer.status_code == (302 if moved else 200)
+    assert aliases(asked) == {"replica"}
+    assert COOKIE not in answer.cookies
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", CHANGING)
+def test_a_page_that_asks_first_asks_the_replica_alone(client, letter, asked, name, mode):
+    policy.block(letter.user, get_user_model().objects.create_user("ida"))
+    prepare(name, letter)
+    catch_up()
+    url = address(name, letter)
+    asked.clear()
+
+    answer = client.get(url, headers=MODES[mode])
+
+    assert answer.status_code in {200, 302}
+    assert "primary" not in aliases(asked)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", CHANGING)
+def test_what_acts_finds_and_reads_back_the_primary_alone(client, letter, asked, name, mode):
+    """The replica does not even know who is there."""
+    policy.block(letter.user, get_user_model().objects.create_user("ida"))
+    data, url, before = data_for(name, letter), address(name, letter), stored()
+    asked.clear()
+
+    answer = client.post(url, data, headers=MODES[mode])
+
+    assert answer.status_code in {200, 302}
+    assert aliases(asked) == {"primary"}
+    assert stored() != before
+    assert COOKIE in answer.cookies
+
+
+def test_an_answer_shows_what_was_just_done(client, letter, asked):
+    catch_up()
+    url = address("message_archive", letter)
+
+    answer = client.post(url, data_for("message_archive", letter), headers=HTMX)
+
+    assert unread_told(answer) == 1
+    assert letter.pk not in rows(answer)
+
+
+def test_the_pages_after_it_show_it_until_the_replica_knows(client, letter, asked):
+    catch_up()
+    client.post(address("message_archive", letter), headers=HTMX)
+
+    asked.clear()
+    assert letter.pk not in rows(client.get("/messages/"))
+    assert aliases(asked) == {"primary"}
+    # A page does not make it longer.
+    assert COOKIE not in client.get("/messages/").cookies
+
+    del client.cookies[COOKIE]  # too old
+    asked.clear()
+    assert letter.pk in rows(client.get("/messages/"))
+    assert aliases(asked) == {"replica"}
+    catch_up()
+    assert letter.pk not in rows(client.get("/messages/"))
+
+
+def test_opening_reads_back_what_it_wrote(client, letter, asked):
+    catch_up()
+    asked.clear()
+
+    answer = client.get(address("message_detail", letter))
+
+    first = next(i for i, (_, sql) in enumerate(asked) if sql.startswith("UPDATE"))
+    assert aliases(asked[:first]) == {"replica"}
+    assert aliases(asked[first:]) == {"primary"}
+    assert texts(answer, "pm-badge") == ["1"]
+    assert primary(Message).get(pk=letter.pk).read
+    assert COOKIE in answer.cookies
+
+
+def test_opening_what_is_read_asks_the_replica_alone(client, letter, asked):
+    primary(Message).update(read_at=timezone.now())
+    catch_up()
+    asked.clear()
+
+    client.get(address("message_detail", letter))
+
+    assert aliases(asked) == {"replica"}
+
+
+def test_what_is_shown_once_is_shown_once(client, letter, asked):
+    catch_up()
+
+    client.post(address("message_archive", letter))  # says so on the page that comes next
+    catch_up()  # the replica knows that it waits, and then no more for a while
+    shown = [client.get("/messages/").text.count("archived.") for _ in range(3)]
+
+    assert shown == [1, 0, 0]
+    assert not primary(Message).in_folder(Folder.ONE_SHOT)
+
+
+def test_what_waits_to_be_shown_once_is_read_from_the_replica_and_gone_from_the_primary(
+    client, letter, asked
+):
+    send_message(letter.user, ONE_SHOT, "It is ready.")
+    catch_up()
+    asked.clear()
+
+    pages = [client.get("/messages/") for _ in range(2)]
+
+    assert ["It is ready." in page.text for page in pages] == [True, False]
+    assert asked[0][0] == "replica"
+    assert not primary(Message).in_folder(Folder.ONE_SHOT)
+
+
+# Where no middleware says so, in a task or with a router that knows no requests: what is decided by
+# what was read is read from the primary by the app itself.
+
+
+@pytest.fixture
+def heedless(settings, site):
+    """By this router all that names no database is read from the replica, but what a test sets up.
+
+    A context in which that is so.
+    """
+    settings.DATABASE_ROUTERS = ["multidb.PinningReplicaRouter"]
+    settings.MIDDLEWARE = settings.MIDDLEWARE[1:]
+
+    @contextmanager
+    def context():
+        unpin_this_thread()
+        yield
+        pin_this_thread()
+
+    pin_this_thread()
+    return context
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", CHANGING)
+def test_what_acts_finds_what_the_replica_lacks(client, user, other, heedless, name, mode):
+    catch_up()
+    sent = send_letter(other, user, "Rota", "Can you take Thursday?")
+    letter = primary(Message).get(user=user, letter=sent.letter)
+    policy.block(user, primary(get_user_model()).create(username="ida"))
+    data, url, before = data_for(name, letter), address(name, letter), stored()
+
+    with heedless():
+        answer = client.post(url, data, headers=MODES[mode])
+
+    assert answer.status_code in {200, 302}
+    assert stored() != before
+
+
+def test_a_letter_is_refused_for_a_block_that_the_replica_lacks(user, other, heedless):
+    catch_up()
+    policy.block(user, other)
+
+    with heedless(), pytest.raises(LetterRefused):
+        send_letter(other, user, "Rota", "Can you take Thursday?")
+
+
+def test_a_letter_is_refused_for_letters_that_the_replica_lacks(user, other, heedless, settings):
+    settings.PERSISTENT_MESSAGES = {"SEND_RATE": "1/h"}
+    catch_up()
+    send_letter(other, user, "Rota", "Can you take Thursday?")
+
+    with heedless(), pytest.raises(LetterRefused):
+        send_letter(other, user, "Rota", "Can you take Friday?")
+
+
+def test_an_answer_finds_who_answered_last(user, other, heedless):
+    ida = primary(get_user_model()).create(username="ida")
+    catch_up()
+    sent = send_letter(user, [other, ida], "Rota", "Who takes Thursday?")
+    send_letter(ida, None, "", "I do.", primary(Message).get(user=ida, letter=sent.letter))
+
+    with heedless():
+        answer = send_letter(user, None, "", "Thank you.", sent)
+
+    assert answer.to_user_id == ida.pk
+
+
+def test_a_report_holds_the_letters_that_the_replica_lacks(user, other, heedless):
+    catch_up()
+    sent = send_letter(other, user, "Rota", "Can you take Thursday?")
+
+    received = primary(Message).get(user=user, letter=sent.letter)
+
+    with heedless():
+        report = letters.report(user, received)
+
+    assert [entry["text"] for entry in report.excerpt] == ["Can you take Thursday?"]
+
+
+def test_who_has_just_signed_up_gets_mail(heedless, mailoutbox, django_capture_on_commit_callbacks):
+    person = primary(get_user_model()).create(username="ida", email="ida@example.com")
+
+    with heedless(), django_capture_on_commit_callbacks(execute=True):
+        send_message(person, INFO, "Welcome", email=True)
+
+    assert [mail.to for mail in mailoutbox] == [["ida@example.com"]]
+
+
+def test_the_newest_users_are_those_of_the_primary(heedless):
+    people = [primary(get_user_model()).create(username=f"person-{n}") for n in range(3)]
+
+    with heedless():
+        newest = get_user_model().objects.order_by("-pk")[:2]
+        assert send_message(newest, INFO, "Welcome") == 2
+
+    assert {*primary(Message).values_list("user", flat=True)} == {p.pk for p in people[1:]}
+
+
+def test_the_admin_deletes_what_the_replica_lacks(heedless, user):
+    catch_up()
+    send_message(user, INFO, "Hello")
+    keys = [primary(Message).get().pk]
+    chosen = Message.objects.using("replica").filter(pk__in=keys)
+
+    with heedless():
+        MessageAdmin(Message, admin.site).delete_queryset(None, chosen)
+
+    assert primary(Message).get().folder == Folder.TRASH
