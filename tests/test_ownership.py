@@ -165,7 +165,7 @@ def test_what_is_not_there_and_what_is_anothers_have_the_same_answer(site, name)
 # Whoever starts from the mailbox says whose it is: then a table that is split by user is asked in
 # one of its parts, by the plan already.
 TABLES = re.compile(rf"(?:FROM|UPDATE|JOIN) .{Message._meta.db_table}.")
-OWNERS = re.compile(r".user_id. (?:= \d|IN \(\d)")
+OWNERS = re.compile(r".user_id. (?:= \(?\d|IN \(\d)")
 
 
 def nameless(queries, mailboxes=1):
