@@ -1,0 +1,26 @@
+"""The files that a site serves beside its pages."""
+
+import json
+from pathlib import Path
+
+import pytest
+from django.core.management import call_command
+
+
+@pytest.fixture
+def hashing(settings, tmp_path):
+    settings.STATIC_ROOT = tmp_path
+    settings.STORAGES = {
+        **settings.STORAGES,
+        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"},
+    }
+    return tmp_path
+
+
+def test_a_storage_that_hashes_names_collects_our_files(hashing):
+    call_command("collectstatic", "--noinput", verbosity=0)
+    manifest = json.loads((hashing / "staticfiles.json").read_text(encoding="utf-8"))
+    for name in ("persistent_messages.css", "persistent_messages.js"):
+        hashed = Path(manifest["paths"][f"persistent_messages/{name}"])
+        assert hashed.name != name
+        assert (hashing / hashed).exists()
