@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -90,7 +91,7 @@ def bench(*arguments: str) -> None:
 
 
 def check(*arguments: str) -> None:
-    """Lint, format, types, templates and migrations, as CI does."""
+    """Lint, format, types, templates, migrations and settings of a server, as CI does."""
     install("lint")
     tool = [str(PYTHON), "-m"]
     templates = [
@@ -103,6 +104,8 @@ def check(*arguments: str) -> None:
     run([str(PYTHON.with_name("djade")), "--target-version", "5.2", "--check", *templates])
     run([*tool, "mypy"])
     run([str(PYTHON), "manage.py", "makemigrations", "--check", "--dry-run"])
+    deploy = ["check", "--deploy", "--fail-level", "WARNING", "--settings", "demo.production"]
+    run([str(PYTHON), "manage.py", *deploy], SECRET_KEY=secrets.token_hex(), ALLOWED_HOSTS="a.b")
 
 
 def main() -> None:
