@@ -69,8 +69,10 @@ if DATABASES["default"]["ENGINE"].endswith("mysql"):
     DATABASES["default"].setdefault("OPTIONS", {})["charset"] = "utf8mb4"
     DATABASES["default"]["TEST"] = {"CHARSET": "utf8mb4", "COLLATION": "utf8mb4_unicode_ci"}
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
-    # Several requests at once wait for each other instead of failing.
+    # Several requests at once wait for each other instead of failing. The default, five seconds, is
+    # too short for dozens of threads that write: whoever waits is not served in turn.
     DATABASES["default"]["OPTIONS"] = {
+        "timeout": 20,
         "transaction_mode": "IMMEDIATE",
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
