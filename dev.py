@@ -6,11 +6,13 @@ Needs Python 3.10 or newer and nothing else. It keeps its packages in `.venv`.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import secrets
 import shutil
 import subprocess
 import sys
+import tempfile
 import venv
 from pathlib import Path
 
@@ -18,6 +20,10 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 PORT = os.environ.get("PORT", "8000")
+NOT_AUDITED = 69
+"""The exit code of `audit` where nobody could say; EX_UNAVAILABLE by its usual name."""
+KNOWN_AS_VULNERABLE = "django==2.2.0"
+"""Whoever finds nothing in it knows of nothing."""
 
 
 def install(group: str) -> None:
@@ -90,6 +96,58 @@ def bench(*arguments: str) -> None:
     run([str(PYTHON), "-m", "benchmarks", *arguments])
 
 
+def audit(*arguments: str) -> None:
+    """Ask for known vulnerabilities of all installed packages; arguments go to pip-audit.
+
+    Leaves with 1 if there are some, and with NOT_AUDITED if the service did not answer for all:
+    of what it does not know pip-audit says that it found nothing.
+    """
+    install("audit")
+    with tempfile.TemporaryDirectory() as folder:
+        canary = Path(folder, "canary.txt")
+        canary.write_text(f"{KNOWN_AS_VULNERABLE}\n")
+        known, words = ask_pip_audit("--no-deps", "--disable-pip", "-r", str(canary), *arguments)
+    if not any(package.get("vulns") for package in known):
+        words = "".join(package.get("skip_reason", "") for package in known) or words
+        print(f"NOT AUDITED: no answer about {KNOWN_AS_VULNERABLE}, a known case. {words}")
+        sys.exit(NOT_AUDITED)
+    packages, words = ask_pip_audit("--local", "--skip-editable", *arguments)
+    vulnerable = [package for package in packages if package.get("vulns")]
+    for package in vulnerable:
+        for found in package["vulns"]:
+            mended = ", ".join(found["fix_versions"]) or "no version yet"
+            print(f"{package['name']} {package['version']}: {found['id']}, mended in {mended}")
+    if vulnerable:
+        sys.exit(1)
+    # Of ours, installed from here, nobody else can know.
+    others = [package for package in packages if package["name"] != "django-persistent-inbox"]
+    unknown = [package["name"] for package in others if "skip_reason" in package]
+    if unknown or not others:
+        print(f"NOT AUDITED: no answer about {', '.join(unknown) or 'any package'}. {words}")
+        sys.exit(NOT_AUDITED)
+    print(f"{len(others)} packages, no known vulnerability.")
+
+
+def ask_pip_audit(*arguments: str) -> tuple[list[dict], str]:
+    """Return what pip-audit says of each package, and its last words.
+
+    Its exit code is 1 for what it found as for what failed: only the former writes a report.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder, "report.json")
+        options = ["--format", "json", "--output", str(report), "--progress-spinner", "off"]
+        done = subprocess.run(
+            [str(PYTHON), "-m", "pip_audit", *options, *arguments],
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        words = done.stderr.strip().rpartition("\n")[2]
+        if not report.exists():
+            return [], words
+        return json.loads(report.read_text(encoding="utf-8"))["dependencies"], words
+
+
 def check(*arguments: str) -> None:
     """Lint, format, types, templates, migrations and settings of a server, as CI does."""
     install("lint")
@@ -110,7 +168,7 @@ def check(*arguments: str) -> None:
 
 def main() -> None:
     """Run the named command."""
-    commands = {"demo": demo, "test": test, "check": check, "bench": bench}
+    commands = {"demo": demo, "test": test, "check": check, "bench": bench, "audit": audit}
     if len(sys.argv) < 2 or sys.argv[1] not in commands:
         sys.exit(f"usage: python3 dev.py {' | '.join(commands)} [arguments]")
     if sys.version_info < (3, 10):
