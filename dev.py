@@ -96,6 +96,14 @@ def bench(*arguments: str) -> None:
     run([str(PYTHON), "-m", "benchmarks", *arguments])
 
 
+def load(*arguments: str) -> None:
+    """Serve the demo as on a server and drive it, on DATABASE_URL; writes benchmarks/LOAD.md."""
+    install("load")
+    os.chdir(ROOT)
+    # In this process: it needs time after Ctrl-C to stop what it started.
+    os.execv(PYTHON, [str(PYTHON), "-m", "benchmarks.load", *arguments])
+
+
 def audit(*arguments: str) -> None:
     """Ask for known vulnerabilities of all installed packages; arguments go to pip-audit.
 
@@ -168,7 +176,14 @@ def check(*arguments: str) -> None:
 
 def main() -> None:
     """Run the named command."""
-    commands = {"demo": demo, "test": test, "check": check, "bench": bench, "audit": audit}
+    commands = {
+        "demo": demo,
+        "test": test,
+        "check": check,
+        "bench": bench,
+        "load": load,
+        "audit": audit,
+    }
     if len(sys.argv) < 2 or sys.argv[1] not in commands:
         sys.exit(f"usage: python3 dev.py {' | '.join(commands)} [arguments]")
     if sys.version_info < (3, 10):

@@ -1,0 +1,29 @@
+"""What `load.py` prepares and `load_people.py` does with it."""
+
+NAME = "person-{}"
+PASSWORD = "under load"  # noqa: S105 (of accounts that live for a minute)
+
+ALONE = ("nothing", "home", "inbox", "form", "close", "compose with HTMX", "compose, plain")
+PREPARATION = {
+    "close": ("list", 0.5),
+    "compose with HTMX": ("form", 1.5),
+    "compose, plain": ("form", 1.5),
+}
+"""What leads to a request, and is done beforehand where that is measured alone: how long, in times
+of the measurement."""
+MIX = (
+    "home",
+    "compose with HTMX",
+    "inbox",
+    "close",
+    "home",
+    "nothing",
+    "inbox",
+    "compose, plain",
+    "home",
+    "close",
+    "inbox",
+)
+"""One turn of one person; as many letters as closed messages, so that mailboxes stay full."""
+LETTER = "Can you take Thursday? I have swapped with Jun, and the rota is on the wall. " * 4
+NOTICE = "The next run is at 02:00. " * 6

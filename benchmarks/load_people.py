@@ -1,0 +1,273 @@
+"""People with browsers, played by locust; `load.py` starts this as a process of its own.
+
+Each person logs in and never waits: the next request goes out as soon as the last is answered.
+Prints what was measured as JSON.
+"""
+
+from __future__ import annotations
+
+# locust patches what others import: it comes first.
+from locust import FastHttpUser, task  # isort: skip
+from locust.env import Environment  # isort: skip
+
+import argparse
+import json
+import re
+import time
+from collections.abc import Callable
+from http.cookiejar import DefaultCookiePolicy
+from itertools import count, cycle
+from typing import Any
+from urllib.parse import urlencode
+
+import gevent
+
+from .load_cases import LETTER, MIX, NAME, PASSWORD, PREPARATION
+
+PATIENCE = 120
+"""Seconds to wait for log-ins and for last answers; a request itself is given up after 60."""
+
+
+class Person(FastHttpUser):
+    """One person, who does again and again what `case` says."""
+
+    case: str | None = None
+    numbers = count()
+    logged_in = turned_away = 0
+    busy = 0
+    letters_sent = letters_refused = 0
+    people = 0
+
+    def on_start(self) -> None:
+        """Log in by the form."""
+        self.number = next(self.numbers)
+        self.others = cycle(
+            NAME.format(number) for number in range(self.people) if number != self.number
+        )
+        self.turn = cycle(MIX[self.number % len(MIX) :] + MIX[: self.number % len(MIX)])
+        self.forms: list[str] = []
+        self.unread: list[str] = []
+        self.token = ""
+        # The proxy in front has the TLS that these cookies ask for.
+        policy = DefaultCookiePolicy(secure_protocols=("http", "https"))
+        self.client.cookiejar.set_policy(policy)
+        self.ask("log in", "/log-in/")
+        data = {"username": NAME.format(self.number), "password": PASSWORD, "next": "/"}
+        if self.ask("log in", "/log-in/", data, status=302) and self.home():
+            Person.logged_in += 1
+        else:
+            Person.turned_away += 1
+
+    @task
+    def act(self) -> None:
+        """Do what is to be done now, if anything."""
+        if self.case is None:
+            gevent.sleep(0.01)
+            return
+        Person.busy += 1
+        try:
+            self.do(next(self.turn) if self.case == "mix" else self.case)
+        finally:
+            Person.busy -= 1
+
+    def do(self, case: str) -> None:
+        """Send the requests of one case."""
+        if case == "nothing":
+            self.ask("nothing", "/nothing/", find="Nothing.")
+        elif case == "home":
+            self.home()
+        elif case == "inbox":
+            self.ask("inbox", "/messages/", find="data-pm-message=")
+        elif case == "form":
+            self.open_form()
+        elif case == "close":
+            self.close()
+        elif case == "list":
+            self.list_unread()
+        else:
+            self.compose(case, htmx="HTMX" in case)
+
+    def home(self) -> str:
+        """Look at the home page, which greets whoever is logged in."""
+        return self.ask("home", "/", find=f"Good to see you, {NAME.format(self.number)}<")
+
+    def close(self) -> None:
+        """Close a message as the strip of the home page does."""
+        if not self.unread:
+            self.list_unread()
+        if self.unread:
+            pk = self.unread.pop(0)
+            data = {
+                "next": "/",
+                "pm-from": "strip",
+                "pm-part": ["strip", "counter", "latest"],
+                "pm-notice": pk,
+            }
+            self.ask("close", f"/messages/mark_read/{pk}/", data, htmx=True, find="marked as read")
+
+    def list_unread(self) -> None:
+        """Look at a page of what is unread, older than what is to be closed anyway."""
+        path = "/messages/?box=unread" + (f"&before={self.unread[-1]}" if self.unread else "")
+        self.unread += re.findall(
+            r'data-pm-message="(\d+)"', self.ask("list", path, find="data-pm-message=")
+        )
+
+    def open_form(self) -> None:
+        """Open the form of a letter, and keep it for later."""
+        page = self.ask("form", "/messages/write/", find='name="letter"')
+        self.forms += re.findall(r'name="letter" value="([^"]+)"', page)
+
+    def compose(self, case: str, *, htmx: bool) -> None:
+        """Send a letter to somebody else."""
+        if not self.forms:
+            self.open_form()
+        if self.forms:
+            data = {
+                "letter": self.forms.pop(),
+                "to": next(self.others),
+                "subject": "Rota",
+                "message": LETTER,
+            }
+            status = 200 if htmx else 302
+            if self.ask(case, "/messages/write/", data, htmx=htmx, status=status, sends=True):
+                Person.letters_sent += 1
+            else:
+                Person.letters_refused += 1
+
+    def ask(
+        self,
+        name: str,
+        path: str,
+        data: dict[str, Any] | None = None,
+        *,
+        htmx: bool = False,
+        status: int = 200,
+        find: str = "",
+        sends: bool = False,
+    ) -> str:
+        """Send one request; returns the body, "" after an error, which the statistics note."""
+        # What a proxy that ends TLS passes on.
+        headers = {"X-Forwarded-Proto": "https"}
+        if htmx:
+            headers |= {"HX-Request": "true", "HX-Current-URL": f"{self.origin}/"}
+        body = None
+        if data is not None:
+            headers |= {
+                "Origin": self.origin,
+                "Content-Type": "application/x-www-form-urlencoded",
+            }
+            body = urlencode({"csrfmiddlewaretoken": self.token, **data}, doseq=True)
+        with self.client.request(
+            "GET" if data is None else "POST",
+            path,
+            name=name,
+            data=body,
+            headers=headers,
+            allow_redirects=False,
+            catch_response=True,
+        ) as response:
+            text, told = response.text or "", response.headers or {}  # none without an answer
+            leads = told.get("HX-Redirect") or told.get("Location") or ""
+            if response.status_code != status:
+                response.failure(f"{response.status_code}, not {status}")
+            elif find not in text:
+                response.failure(f"{find} is not in the answer")
+            elif sends and "/messages/detail/" not in leads:
+                response.failure("the letter was not sent")
+            else:
+                response.success()
+                token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', text)
+                self.token = token[1] if token else self.token
+                return text or leads
+        return ""
+
+    @property
+    def origin(self) -> str:
+        """The site as browsers see it."""
+        return str(self.host).replace("http:", "https:")
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait until `condition()` holds, for as long as there is patience."""
+    until = time.monotonic() + PATIENCE
+    while not condition() and time.monotonic() < until:
+        gevent.sleep(0.01)
+
+
+def drive(host: str, people: int, cases: list[str], seconds: float) -> dict[str, Any]:
+    """Have `people` do each of `cases` for so long; returns what was measured, and the errors."""
+    Person.people = people
+    environment = Environment(user_classes=[Person], host=host, stop_timeout=PATIENCE)
+    runner = environment.create_local_runner()
+    runner.start(people, spawn_rate=people, wait=False)
+    errors: list[str] = []
+    measured = {}
+    wait_for(lambda: Person.logged_in + Person.turned_away == people)
+    if Person.logged_in < people:
+        errors.append(f"only {Person.logged_in} of {people} people could log in")
+    for case in cases if not errors else []:
+        if case in PREPARATION:
+            before, share = PREPARATION[case]
+            _do(before, share * seconds)
+        _note(errors, environment)
+        environment.stats.reset_all()
+        measured[case] = _figures(environment, _do(case, seconds))
+    _note(errors, environment)
+    runner.quit()
+    return {
+        "measured": measured,
+        "errors": errors,
+        "letters": Person.letters_sent,
+        "refused": Person.letters_refused,
+    }
+
+
+def _do(case: str, seconds: float) -> float:
+    # Returns how long it was until the last answer.
+    begun = time.perf_counter()
+    Person.case = case
+    gevent.sleep(seconds)
+    Person.case = None
+    wait_for(lambda: not Person.busy)
+    return time.perf_counter() - begun
+
+
+def _figures(environment: Environment, seconds: float) -> dict[str, Any]:
+    return {
+        entry.name: {
+            "requests": entry.num_requests,
+            "errors": entry.num_failures,
+            "rate": entry.num_requests / seconds,
+            "median": entry.get_response_time_percentile(0.5),
+            "p99": entry.get_response_time_percentile(0.99),
+        }
+        for entry in [*environment.stats.entries.values(), environment.stats.total]
+        if entry.num_requests
+    }
+
+
+def _note(errors: list[str], environment: Environment) -> None:
+    errors += [
+        f"{error.occurrences} times {error.method} {error.name}: {error.error}"
+        for error in environment.stats.errors.values()
+    ]
+    errors += [
+        f"{exception['count']} times {exception['msg']}\n{exception['traceback']}"
+        for exception in environment.runner.exceptions.values()
+    ]
+    environment.runner.exceptions.clear()
+
+
+def main() -> None:
+    """Drive a server as the arguments say."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("host")
+    parser.add_argument("--people", type=int, required=True)
+    parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--cases", nargs="+", required=True)
+    options = parser.parse_args()
+    print(json.dumps(drive(options.host, options.people, options.cases, options.seconds)))
+
+
+if __name__ == "__main__":
+    main()
