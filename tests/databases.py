@@ -1,10 +1,13 @@
 """Other databases in the place of the one of the tests: none that answers, say."""
 
 import socket
-from contextlib import contextmanager
+import sqlite3
+from contextlib import closing, contextmanager
+from urllib.parse import quote
 
 from django.db import connections
 
+SERVER = ("USER", "PASSWORD", "HOST", "PORT", "NAME")
 NOWHERE = "/nowhere/there/is/none.sqlite3"
 
 
@@ -52,3 +55,24 @@ def cut(connection):
     with server.cursor() as cursor:
         cursor.execute(kill, number)
     server.close()
+
+
+@contextmanager
+def seen_by_others(folder):
+    """Have a database that other processes see, too; yields its address.
+
+    The one of the tests, but for SQLite, which keeps that in memory: there a copy of it in a file.
+    """
+    ours = connections["default"]
+    if ours.vendor == "sqlite":
+        path = folder / "others.sqlite3"
+        ours.ensure_connection()
+        with closing(sqlite3.connect(path)) as copy:
+            ours.connection.backup(copy)
+        with instead(NAME=str(path)):
+            yield f"sqlite:///{path}"
+    else:
+        server = {name: quote(str(ours.settings_dict[name]), safe="") for name in SERVER}
+        yield "{ENGINE}://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(
+            **{**server, "ENGINE": ours.vendor}
+        )

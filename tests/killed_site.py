@@ -1,0 +1,51 @@
+"""The site whose server is killed: the inbox, and addresses that write what they are told.
+
+Only the processes of that server import it.
+"""
+
+import os
+
+from django.contrib import messages
+from django.contrib.auth import get_user_model
+from django.http import HttpResponse
+from django.urls import include, path
+
+import persistent_messages
+from persistent_messages import mailbox
+
+mailbox.FAN_OUT_BATCH = 5  # even a few recipients take several statements
+
+
+def name_worker(get_response):
+    """Say which process answered."""
+
+    def middleware(request):
+        response = get_response(request)
+        response["X-Worker"] = str(os.getpid())
+        return response
+
+    return middleware
+
+
+def notice(request):
+    persistent_messages.info(request, request.POST["text"])
+    return HttpResponse(status=201)
+
+
+def passing(request):
+    messages.success(request, request.POST["text"])
+    return HttpResponse(status=201)
+
+
+def everybody(request):
+    people = get_user_model().objects.all()
+    persistent_messages.send_message(people, persistent_messages.INFO, request.POST["text"])
+    return HttpResponse(status=201)
+
+
+urlpatterns = [
+    path("notice/", notice),
+    path("passing/", passing),
+    path("everybody/", everybody),
+    path("messages/", include("persistent_messages.urls")),
+]
