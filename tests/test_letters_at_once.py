@@ -64,7 +64,7 @@ def test_pruning_beside_arrivals_and_moves_leaves_one_head(user, other):
         [
             lambda: send_letter(other, None, "", "More", first),
             lambda: mailbox.delete(user, Folder.INBOX, rows.filter(followed_by=None)),
-            lambda: sum(mailbox.prune(in_trash.filter(pk__lte=first.pk + 40))),
+            lambda: sum(mailbox.prune(in_trash.filter(pk__lte=first.pk + 40).order_by("pk"))),
             lambda: mailbox.restore(user, Folder.TRASH, rows),
         ]
     )

@@ -550,6 +550,19 @@ def test_an_index_finds_what_is_written_at_once(user, big_table):
     assert wrong == {}
 
 
+def test_an_index_finds_what_is_pruned_however_much_there_is(big_table):
+    long_ago = timezone.now() - timedelta(days=90)
+    Message.objects.filter(folder=Folder.INBOX).update(folder=Folder.TRASH, moved_at=long_ago)
+    look_around()
+
+    with CaptureQueriesContext(connection) as queries:
+        pruning("trash")(None)
+    plan = PLANS[connection.vendor](ours(queries)[0])
+
+    assert plan["scans"] == []
+    assert plan["indexes"] == {"pm_moved"}
+
+
 def test_the_unread_are_found_without_passing_the_read(user, big_table):
     for read in ("the counter", "the strip", "a newest page of unread"):
         with CaptureQueriesContext(connection) as queries:
