@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
-from uuid import UUID
 
 from django.db import connections, router, transaction
 from django.db.models import Case, When
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from .querysets import MessageQuerySet
 
 FAN_OUT_BATCH = 1000
-PRUNE_BATCH = 1000
 MAX_RATE_PERIOD = timedelta(days=1)
 """How long a sent letter may count against what its sender may send."""
 
@@ -245,47 +243,6 @@ def _spend(rows: MessageQuerySet) -> int:
 def remove_shown(user: Any, ids: Iterable[int]) -> None:
     """Delete the one-shot messages that were handed out, and only those. One statement."""
     _rows().owned_by(user).in_folder(Folder.ONE_SHOT).filter(pk__in=list(ids)).delete()
-
-
-def prunable(trash_days: int) -> dict[str, MessageQuerySet]:
-    """Return what pruning removes, by reason; what is expired does not count as trash too.
-
-    Each in the order of an index: however much it is, the table is not read to find some of it.
-    """
-    now, rows = timezone.now(), _rows()
-    trash, spent = rows.in_folder(Folder.TRASH).current(), rows.in_folder(Folder.SPENT)
-    return {
-        "expired": rows.expired().order_by("expires"),
-        "trash": trash.filter(moved_at__lt=now - timedelta(days=trash_days)).order_by("moved_at"),
-        "spent": spent.filter(moved_at__lt=now - MAX_RATE_PERIOD).order_by("moved_at"),
-    }
-
-
-def prune(messages: MessageQuerySet) -> Iterator[int]:
-    """Delete `messages` in batches, each in a transaction of its own; yields the size of each.
-
-    They have an order by one column.
-    """
-    (by,) = messages.query.order_by
-    rest = keys = messages.values_list("pk", "user_id", "thread", by)
-    while batch := list(rest[:PRUNE_BATCH]):
-        rows = messages.order_by().filter(pk__in=[pk for pk, *_ in batch])
-        letters = [(owner, thread) for _, owner, thread, _ in batch if thread is not None]
-        yield _prune(rows, letters)
-        # Where this batch ended: what is gone lies in the index until the database clears it.
-        rest = keys.filter(**{f"{by}__gte": batch[-1][3]})
-
-
-@again
-def _prune(rows: MessageQuerySet, letters: list[tuple[Any, UUID]]) -> int:
-    if not letters:
-        return rows.delete()[0]
-    owners, threads = {owner for owner, _ in letters}, {thread for _, thread in letters}
-    with transaction.atomic(using=rows.db):
-        conversations.lock(_rows(), owners)
-        removed = rows.delete()[0]
-        conversations.settle(_rows(), owners, threads)
-    return removed
 
 
 # Signals

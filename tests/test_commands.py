@@ -12,7 +12,7 @@ from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from persistent_messages import Folder, mailbox
+from persistent_messages import Folder, pruning
 from persistent_messages.models import Message
 
 
@@ -127,7 +127,7 @@ def test_a_wrong_setting_stops_it_before_it_removes_anything(fill, settings):
 
 
 def test_it_removes_in_batches(fill):
-    count = 2 * mailbox.PRUNE_BATCH + 1
+    count = 2 * pruning.BATCH + 1
     fill("expired", count, expired=1)
 
     with CaptureQueriesContext(connection) as queries:
@@ -135,8 +135,8 @@ def test_it_removes_in_batches(fill):
 
     assert left() == []
     assert out.splitlines() == [
-        f"expired: {mailbox.PRUNE_BATCH} so far",
-        f"expired: {2 * mailbox.PRUNE_BATCH} so far",
+        f"expired: {pruning.BATCH} so far",
+        f"expired: {2 * pruning.BATCH} so far",
         f"expired: {count} so far",
         f"expired: {count} removed",
         "trash: 0 removed",
@@ -145,15 +145,15 @@ def test_it_removes_in_batches(fill):
     deletes = [query["sql"] for query in queries if query["sql"].startswith("DELETE")]
     assert len(deletes) >= 3
     # No statement takes more than a batch.
-    assert max(sql.count(",") for sql in deletes) < mailbox.PRUNE_BATCH
+    assert max(sql.count(",") for sql in deletes) < pruning.BATCH
 
 
 @pytest.mark.django_db(transaction=True)
 def test_it_can_be_stopped_and_what_went_before_is_gone_for_good(fill):
-    fill("expired", mailbox.PRUNE_BATCH + 1, expired=1)
+    fill("expired", pruning.BATCH + 1, expired=1)
 
-    batches = mailbox.prune(mailbox.prunable(30)["expired"])
-    assert next(batches) == mailbox.PRUNE_BATCH
+    batches = pruning.prune(pruning.prunable(30)["expired"])
+    assert next(batches) == pruning.BATCH
     assert not connection.in_atomic_block
     batches.close()
 
@@ -164,11 +164,11 @@ def test_it_can_be_stopped_and_what_went_before_is_gone_for_good(fill):
 
 def test_a_message_that_somebody_takes_out_of_the_trash_meanwhile_stays(fill):
     fill("back in the inbox", 2, trashed=31)
-    chosen = mailbox.prunable(30)["trash"]
+    chosen = pruning.prunable(30)["trash"]
     assert len(chosen) == 2
     Message.objects.update(folder=Folder.INBOX, moved_at=None)
 
-    assert list(mailbox.prune(chosen)) == []
+    assert list(pruning.prune(chosen)) == []
     assert left() == ["back in the inbox"] * 2
 
 

@@ -11,7 +11,15 @@ from django.utils import timezone, translation
 from django.utils.safestring import mark_safe
 
 import persistent_messages
-from persistent_messages import Folder, LetterRefused, letters, mailbox, policy, send_letter
+from persistent_messages import (
+    Folder,
+    LetterRefused,
+    letters,
+    mailbox,
+    policy,
+    pruning,
+    send_letter,
+)
 from persistent_messages.models import Block, Message, Report
 
 from .pages import rows_by_folder, standing_in
@@ -277,11 +285,11 @@ def test_what_counts_no_longer_is_pruned(user, other):
     sent = Message.objects.filter(pk=send_letter(other, user, "", "One").pk)
     mailbox.delete(other, Folder.SENT, sent)
     mailbox.delete(other, Folder.TRASH, sent)
-    assert sum(mailbox.prune(mailbox.prunable(30)["spent"])) == 0
+    assert sum(pruning.prune(pruning.prunable(30)["spent"])) == 0
 
     sent.update(moved_at=timezone.now() - timedelta(days=1, seconds=1))
 
-    assert sum(mailbox.prune(mailbox.prunable(30)["spent"])) == 1
+    assert sum(pruning.prune(pruning.prunable(30)["spent"])) == 1
 
 
 def test_received_letters_do_not_count(user, other, settings):
@@ -461,7 +469,7 @@ def test_pruning_hands_over_too(user, other):
     head = Message.objects.filter(pk=copy_of(last, user).pk)
     head.update(moved_at=timezone.now() - timedelta(days=31))
 
-    assert sum(mailbox.prune(mailbox.prunable(30)["trash"])) == 1
+    assert sum(pruning.prune(pruning.prunable(30)["trash"])) == 1
 
     assert standing_in(user, Folder.TRASH) == ["Number 1"]
 

@@ -6,7 +6,15 @@ from itertools import cycle
 import pytest
 from django.contrib.auth import get_user_model
 
-from persistent_messages import Folder, LetterRefused, letters, mailbox, policy, send_letter
+from persistent_messages import (
+    Folder,
+    LetterRefused,
+    letters,
+    mailbox,
+    policy,
+    pruning,
+    send_letter,
+)
 from persistent_messages.models import Block, Message
 
 from .pages import heads, parts
@@ -64,7 +72,7 @@ def test_pruning_beside_arrivals_and_moves_leaves_one_head(user, other):
         [
             lambda: send_letter(other, None, "", "More", first),
             lambda: mailbox.delete(user, Folder.INBOX, rows.filter(followed_by=None)),
-            lambda: sum(mailbox.prune(in_trash.filter(pk__lte=first.pk + 40).order_by("pk"))),
+            lambda: sum(pruning.prune(in_trash.filter(pk__lte=first.pk + 40).order_by("pk"))),
             lambda: mailbox.restore(user, Folder.TRASH, rows),
         ]
     )

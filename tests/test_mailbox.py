@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 import persistent_messages
-from persistent_messages import mailbox
+from persistent_messages import mailbox, pruning
 from persistent_messages.constants import Folder
 from persistent_messages.filters import Filter
 from persistent_messages.models import Message
@@ -577,8 +577,8 @@ def test_removing_nothing_is_no_statement(user, send):
 
 
 def prune_all(days=30):
-    reasons = mailbox.prunable(days)
-    return {reason: sum(mailbox.prune(reasons[reason])) for reason in ("expired", "trash")}
+    reasons = pruning.prunable(days)
+    return {reason: sum(pruning.prune(reasons[reason])) for reason in ("expired", "trash")}
 
 
 def test_pruning_removes_expired_messages_of_any_folder(user, other, send):
@@ -621,39 +621,39 @@ def test_what_lies_long_elsewhere_is_not_pruned(user, send, folder):
 
 
 def test_pruning_goes_in_batches(user, monkeypatch):
-    monkeypatch.setattr(mailbox, "PRUNE_BATCH", 10)
+    monkeypatch.setattr(pruning, "BATCH", 10)
     past = timezone.now() - timedelta(days=1)
     Message.objects.bulk_create(
         Message(user=user, level=120, message="Late", expires=past) for _ in range(25)
     )
     with CaptureQueriesContext(connection) as queries:
-        assert list(mailbox.prune(mailbox.prunable(30)["expired"])) == [10, 10, 5]
+        assert list(pruning.prune(pruning.prunable(30)["expired"])) == [10, 10, 5]
     assert statements(queries) == ["SELECT", "DELETE"] * 3 + ["SELECT"]
     assert not Message.objects.exists()
 
 
 def test_pruning_begins_each_batch_where_the_last_one_ended(user, monkeypatch):
     """What is gone lies in the index for a while: to pass it again and again takes ever longer."""
-    monkeypatch.setattr(mailbox, "PRUNE_BATCH", 10)
+    monkeypatch.setattr(pruning, "BATCH", 10)
     past = timezone.now() - timedelta(days=1)
     Message.objects.bulk_create(
         Message(user=user, level=120, message="Late", expires=past + timedelta(hours=number % 5))
         for number in range(25)
     )
     with CaptureQueriesContext(connection) as queries:
-        assert list(mailbox.prune(mailbox.prunable(30)["expired"])) == [10, 10, 5]
+        assert list(pruning.prune(pruning.prunable(30)["expired"])) == [10, 10, 5]
     looks = [query["sql"] for query in queries if query["sql"].startswith("SELECT")]
     assert [">=" in sql for sql in looks] == [False, True, True, True]
     assert not Message.objects.exists()
 
 
 def test_pruning_may_be_stopped_and_goes_on_where_it_was(user, monkeypatch):
-    monkeypatch.setattr(mailbox, "PRUNE_BATCH", 10)
+    monkeypatch.setattr(pruning, "BATCH", 10)
     past = timezone.now() - timedelta(days=1)
     Message.objects.bulk_create(
         Message(user=user, level=120, message="Late", expires=past) for _ in range(25)
     )
-    assert next(mailbox.prune(mailbox.prunable(30)["expired"])) == 10
+    assert next(pruning.prune(pruning.prunable(30)["expired"])) == 10
     assert Message.objects.count() == 15
     assert prune_all() == {"expired": 15, "trash": 0}
 
@@ -661,7 +661,7 @@ def test_pruning_may_be_stopped_and_goes_on_where_it_was(user, monkeypatch):
 def test_looking_for_what_may_go_removes_nothing(user, send, django_assert_num_queries):
     send("Late", expires=timezone.now() - timedelta(days=1))
     with django_assert_num_queries(0):
-        found = mailbox.prunable(30)
+        found = pruning.prunable(30)
     assert {reason: rows.count() for reason, rows in found.items()} == {
         "expired": 1,
         "trash": 0,

@@ -20,6 +20,7 @@ from django.utils import timezone
 from demo.urls import urlpatterns as demo_pages
 from persistent_messages import Folder, undo
 from persistent_messages import mailbox as mailbox_module
+from persistent_messages import pruning as pruning_module
 from persistent_messages.conversation import Conversation
 from persistent_messages.filters import BOXES, Filter
 from persistent_messages.inbox import Inbox
@@ -504,7 +505,7 @@ def undo_of_a_move(folder):
 
 
 def pruning(reason):
-    return lambda user: next(mailbox_module.prune(mailbox_module.prunable(30)[reason]))
+    return lambda user: next(pruning_module.prune(pruning_module.prunable(30)[reason]))
 
 
 def all_of(write, place):

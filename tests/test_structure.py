@@ -19,7 +19,7 @@ ROWS = [
     {"drafts"},
     {"threads", "retries"},
     {"mailbox", "policy"},
-    {"letters"},
+    {"letters", "pruning"},
     {"carried"},
     {"storage"},
     {"api"},

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from persistent_messages import mailbox
+from persistent_messages import pruning
 from persistent_messages.conf import get_config
 from persistent_messages.querysets import MessageQuerySet
 
@@ -26,7 +26,7 @@ class Command(BaseCommand):
 
     def handle(self, *, dry_run: bool, verbosity: int, **options: Any) -> None:
         """Remove, and tell how far it is and the counts; with --verbosity 0 nothing."""
-        for reason, messages in mailbox.prunable(get_config().TRASH_DAYS).items():
+        for reason, messages in pruning.prunable(get_config().TRASH_DAYS).items():
             count = messages.count() if dry_run else self.remove(reason, messages, verbosity)
             if verbosity > 0:
                 verb = "would be removed" if dry_run else "removed"
@@ -35,7 +35,7 @@ class Command(BaseCommand):
     def remove(self, reason: str, messages: MessageQuerySet, verbosity: int) -> int:
         """Remove `messages`, telling how far it is every ten batches; returns how many."""
         count = 0
-        for batch, removed in enumerate(mailbox.prune(messages), start=1):
+        for batch, removed in enumerate(pruning.prune(messages), start=1):
             count += removed
             if verbosity > 1 or (verbosity == 1 and batch % 10 == 0):
                 self.stdout.write(f"{reason}: {count} so far")
