@@ -273,6 +273,15 @@ def test_the_keys_move_tick_mark_archive_and_delete(page, three):
     assert (folder_of("Third"), folder_of("Second")) == (Folder.ARCHIVE, Folder.TRASH)
 
 
+@with_htmx
+@pytest.mark.parametrize("query", ["?box=unread", "?level=info", "?box=unread&level=info&q=text"])
+def test_the_key_of_the_search_leads_there_in_each_view(page, three, mode, query):
+    page.goto(f"/messages/{query}")
+    page.locator(".pm-row-link").first.focus()
+    page.keyboard.press("/")
+    expect(page.get_by_role("searchbox")).to_be_focused()
+
+
 def test_keys_are_letters_outside_of_a_list(page, three):
     page.goto("/messages/")
     page.get_by_role("searchbox").press_sequentially("xue")

@@ -53,7 +53,7 @@
     if (move !== undefined) links[move]?.focus();
     else if (e.key === "x") one(".pm-check", here)?.click();
     else if (e.key === "u" || e.key === "e" || e.key === "Delete") one(`[data-pm-key="${e.key}"]`, here)?.click();
-    else if (e.key === "/") one(".pm-search input", list.closest(".pm-inbox") ?? document)?.focus();
+    else if (e.key === "/") one(".pm-search .pm-input", list.closest(".pm-inbox") ?? document)?.focus();
     else if (e.key === "Escape" && list.closest(".pm-pane")) list.closest("form").reset();
     else return;
     e.preventDefault();
