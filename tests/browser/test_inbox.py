@@ -228,6 +228,40 @@ def test_the_bell_opens_the_newest_and_acts(page, send):
     expect(pop).to_be_hidden()
 
 
+@with_htmx
+def test_the_bell_shows_the_next_ones_when_its_last_row_has_gone(page, send, mode):
+    for number in range(7):
+        send("Look here.", subject=f"Number {number}")
+    page.goto("/")
+    page.locator(".pm-bell").click()
+    pop = page.get_by_role("dialog", name="Messages")
+    for number in range(6, 1, -1):
+        pop.get_by_role("link", name=f"Number {number}").focus()
+        page.keyboard.press("Delete")
+        expect(pop.get_by_role("article", name=f"Number {number}")).to_have_count(0)
+    expect(pop.get_by_role("article")).to_have_count(2)
+    expect(pop).to_be_focused()
+    for number in (1, 0):
+        pop.get_by_role("link", name=f"Number {number}").focus()
+        page.keyboard.press("e")
+        expect(pop.get_by_role("article", name=f"Number {number}")).to_have_count(0)
+    expect(pop.get_by_text("No messages")).to_be_visible()
+    expect(pop).to_be_focused()
+
+
+@with_htmx
+def test_nothing_can_be_ticked_in_the_bell(page, three, mode):
+    page.goto("/")
+    page.locator(".pm-bell").click()
+    pop = page.get_by_role("dialog", name="Messages")
+    pop.get_by_role("link", name="Third").focus()
+    page.keyboard.press("x")
+    assert pop.locator(":checked").count() == 0
+    avatar = pop.locator(".pm-avatar").first.bounding_box()
+    page.mouse.click(avatar["x"] + 8, avatar["y"] + 8)
+    expect(page.get_by_role("heading", level=1)).to_have_text("Third")
+
+
 @pytest.mark.parametrize("mode", ["without"])
 def test_the_bell_is_a_link_without_javascript(page, three):
     page.goto("/")

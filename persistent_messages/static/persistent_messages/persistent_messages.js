@@ -14,16 +14,22 @@
     if (!last || last.item.isConnected || document.activeElement !== document.body) return;
     const css = last.item.matches(".pm-item") ? ".pm-row-link" : ".pm-notice button";
     const next = [...last.list.children].slice(last.at).map((li) => one(css, li)).find(Boolean);
-    const to = next ?? all(css, last.list).pop() ?? one("h1");
+    const to = next ?? all(css, last.list).pop() ?? last.list.closest(".pm-pop") ?? one("h1");
     last = null;
-    if (to?.matches("h1")) to.tabIndex = -1;
+    if (to?.matches("h1, .pm-pop")) to.tabIndex = -1;
     to?.focus();
   };
 
-  // The last row of a page is gone: fetch the next ones.
-  const refill = () => all(".pm-pane").forEach((pane) => {
-    if (!one(".pm-item", pane)) one(".pm-list .pm-more:not([data-pm-asked])", pane)?.click();
-  });
+  // The last row of a page, or of the bell, is gone: fetch the next ones.
+  const refill = () => {
+    all(".pm-pane").forEach((pane) => {
+      if (!one(".pm-item", pane)) one(".pm-list .pm-more:not([data-pm-asked])", pane)?.click();
+    });
+    all(".pm-latest:not(:has(.pm-item)) > .pm-more[hx-get]:not([data-pm-asked])").forEach((more) => {
+      more.dataset.pmAsked = "";
+      more.dispatchEvent(new Event("pm:refill"));
+    });
+  };
   on("click", ({ target }) => target.closest?.(".pm-list .pm-more")?.setAttribute("data-pm-asked", ""), window);
 
   // Selecting: all that are shown, or from the last one ticked to this one.
@@ -51,7 +57,7 @@
     const links = all(".pm-row-link", list), at = links.indexOf(one(".pm-row-link", here));
     const move = { j: at + 1, ArrowDown: at + 1, k: at - 1, ArrowUp: at - 1, Home: 0, End: links.length - 1 }[e.key];
     if (move !== undefined) links[move]?.focus();
-    else if (e.key === "x") one(".pm-check", here)?.click();
+    else if (e.key === "x") one(".pm-pane .pm-check", here)?.click();
     else if (e.key === "u" || e.key === "e" || e.key === "Delete") one(`[data-pm-key="${e.key}"]`, here)?.click();
     else if (e.key === "/") one(".pm-search .pm-input", list.closest(".pm-inbox") ?? document)?.focus();
     else if (e.key === "Escape" && list.closest(".pm-pane")) list.closest("form").reset();
