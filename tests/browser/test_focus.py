@@ -146,6 +146,20 @@ def test_marking_all_read_keeps_the_focus(page, two_messages):
 
 
 @with_htmx
+def test_clearing_the_ticks_keeps_the_focus_and_is_said(page, two_messages):
+    page.goto("/messages/")
+    for name in ("Backup complete", "Export failed"):
+        page.get_by_label(f"Select “{name}”").check()
+    expect(page.locator(".pm-status")).to_have_text("2 selected")
+    clear = button(page, "Clear selection")
+    clear.focus()
+    page.keyboard.press("Enter")
+    expect(clear).to_be_hidden()
+    expect(page.get_by_label("Select “Backup complete”")).to_be_focused()
+    expect(page.locator(".pm-status")).to_have_text("0 selected")
+
+
+@with_htmx
 def test_older_messages_are_where_the_focus_goes(page, send, settings):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 2}
     for number in range(1, 5):

@@ -34,6 +34,10 @@
 
   // Selecting: all that are shown, or from the last one ticked to this one.
   const ready = () => all(".pm-pick-all[hidden]").forEach((label) => (label.hidden = false));
+  const tell = (pane) => {
+    const status = one(".pm-status", pane.closest(".pm-inbox"));
+    if (status) status.textContent = all(".pm-check:checked", pane).length + " " + one(".pm-picked", pane).textContent;
+  };
   let ticked;
   on("click", (e) => {
     const box = e.target;
@@ -46,8 +50,12 @@
     const pane = target.closest(".pm-pane");
     if (!pane || !target.matches(".pm-check, .pm-check-all")) return;
     if (target.matches(".pm-check-all")) all(".pm-check", pane).forEach((box) => (box.checked = target.checked));
-    const status = one(".pm-status", pane.closest(".pm-inbox"));
-    if (status) status.textContent = all(".pm-check:checked", pane).length + " " + one(".pm-picked", pane).textContent;
+    tell(pane);
+  });
+  on("reset", ({ target: pane }) => {
+    if (!pane.matches(".pm-pane")) return;
+    if (one(".pm-bulk:focus-within", pane)) one(".pm-check:checked", pane)?.focus();
+    setTimeout(tell, 0, pane);
   });
 
   // Single keys act only while the focus is inside a list (WCAG 2.1.4).
