@@ -218,6 +218,9 @@ def test_forced_colours_leave_what_matters_in_sight(page, filled):
     assert outline == "solid"
     current = page.locator(".pm-filters [aria-current]")
     assert current.evaluate("e => getComputedStyle(e).borderBlockEndWidth") == "2px"
+    colour = "all => all.map((e) => getComputedStyle(e).borderBlockEndColor)"
+    [line] = current.evaluate_all(colour)
+    assert line not in page.locator(".pm-filters a:not([aria-current])").evaluate_all(colour)
     tick(page)
     check = row(page, "Level 140").get_by_role("checkbox")
     assert check.evaluate("e => getComputedStyle(e).opacity") == "1"
