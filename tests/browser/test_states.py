@@ -112,6 +112,12 @@ def test_each_state_is_accessible(page, filled, name):
     assert examine(page, name) == []
 
 
+def test_the_bell_keeps_its_look_in_the_navigation_of_a_site(page, filled):
+    ring(page)
+    link = page.get_by_role("dialog").get_by_role("link", name="Open the inbox")
+    expect(link).to_have_css("padding-top", link.evaluate("e => getComputedStyle(e).fontSize"))
+
+
 @pytest.fixture
 def arabic(page, live_server):
     page.context.add_cookies([{"name": "django_language", "value": "ar", "url": live_server.url}])
