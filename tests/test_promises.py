@@ -124,3 +124,12 @@ def test_contrib_levels_go_through_both_functions(client, user):
     request._messages = default_storage(request)
     messages.add_message(request, messages.INFO, "Hello world.")
     assert [str(message) for message in request._messages] == ["Hello world."]
+
+
+def test_the_addresses_of_the_readme_can_be_pasted():
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    [written] = [block for block in blocks if "persistent_messages.urls" in block]
+    names = {}
+    exec(written, names)
+    [pattern] = names["urlpatterns"]
+    assert pattern.resolve("messages/").url_name == "message_list"
