@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
@@ -521,6 +522,20 @@ def test_the_search_for_people_shows_eight(user):
     found = [person.username for person in policy.suggestions(user, "person")]
 
     assert found == [f"person-{number:02}" for number in range(8)]
+
+
+def team_mates(user):
+    return get_user_model().objects.filter(groups__user=user)
+
+
+def test_the_search_shows_a_person_once_who_may_be_written_to_twice_over(settings, user, other):
+    settings.PERSISTENT_MESSAGES = {"RECIPIENTS": "tests.test_letters.team_mates"}
+    for name in ("Choir", "Kitchen"):
+        group = Group.objects.create(name=name)
+        group.user_set.add(user, other)
+
+    assert policy.suggestions(user, "harry") == [other]
+    assert send_letter(user, other, "Rota", "Who cooks?").to_names == ["harry"]
 
 
 @pytest.mark.parametrize("blocker", ["user", "other"])
