@@ -170,6 +170,8 @@ def test_earlier_letters_come_above(page, user, other, settings, mode):
     expect(posts(page)).to_have_text(["Number 3", "Number 4", "Number 5"])
     page.get_by_role("link", name="Show earlier letters").click()
     expect(posts(page)).to_have_text([f"Number {number}" for number in range(1, 6)])
+    if mode != "without":
+        expect(page.locator(".pm-post").first).to_be_focused()
 
 
 def test_the_pages_of_letters_are_accessible(page, user, other):
