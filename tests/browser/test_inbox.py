@@ -118,6 +118,17 @@ def test_undo_brings_back_just_what_was_deleted(page, three, mode):
 
 
 @in_all_modes
+def test_an_undo_that_came_with_the_page_is_offered_once(page, three, mode):
+    page.goto("/messages/")
+    row(page, "Second").get_by_role("link", name="Second").click()
+    button(page, "Archive").click()
+    button(page, "Undo").click()
+    expect(row(page, "Second")).to_have_count(1)
+    expect(page.get_by_text("1 message is as before.")).to_be_visible()
+    expect(button(page, "Undo")).to_have_count(0)
+
+
+@in_all_modes
 def test_undo_makes_unread_just_what_was_marked(page, three, mode):
     page.goto("/messages/")
     button(page, "Mark “First” as read").click()
