@@ -154,6 +154,16 @@ class Inbox:
         unread = unread_to_limit(self.request)
         return label(unread) if unread else ""
 
+    @property
+    def found(self) -> int:
+        """How many rows this page shows."""
+        return len(self.page.messages)
+
+    @property
+    def found_label(self) -> str:
+        """That number, with "+" where there are more, or may be."""
+        return f"{self.found}+" if self.page.older or self.page.further else str(self.found)
+
     def news_after(self, key: int) -> int:
         """Count what came here after message `key`, up to the limit of the counter and one more."""
         news = self.filter.rows_of(self.user).filter(pk__gt=key)

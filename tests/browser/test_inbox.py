@@ -80,7 +80,23 @@ def test_searching_while_typing_keeps_the_focus_and_marks_the_words(page, three)
     expect(field).to_have_value("secon")
     expect(page).to_have_url(re.compile(r"\?q=secon$"))
     field.press_sequentially("xyz")
-    expect(page.get_by_text("No match for “seconxyz”")).to_be_visible()
+    expect(page.locator(".pm-empty").get_by_text("No match for “seconxyz”")).to_be_visible()
+
+
+@with_htmx
+def test_what_a_search_finds_while_typing_is_said(page, three, settings, mode):
+    settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 2}
+    page.goto("/messages/")
+    field, said = page.get_by_role("searchbox"), page.locator(".pm-status")
+    for typed, words in (
+        ("text", "2+ matches"),
+        ("secon", "1 match"),
+        ("nothing", "No match for “nothing”"),
+        ("", ""),
+    ):
+        field.fill(typed)
+        expect(said).to_have_text(words)
+    expect(field).to_be_focused()
 
 
 @with_htmx
