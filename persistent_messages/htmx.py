@@ -23,7 +23,6 @@ from django.shortcuts import render, resolve_url
 from django.template import TemplateDoesNotExist
 from django.template.loader import get_template
 from django.utils.cache import add_never_cache_headers, patch_vary_headers
-from django.utils.http import url_has_allowed_host_and_scheme
 from django_htmx.http import HttpResponseClientRedirect, reswap, trigger_client_event
 
 from . import outage, undo
@@ -33,6 +32,7 @@ from .filters import Filter
 from .inbox import Inbox
 from .mailbox import Change
 from .models import Message
+from .safety import leads_back
 from .storage import PersistentMessageStorage
 
 P = ParamSpec("P")
@@ -121,21 +121,22 @@ def private(response: Response) -> Response:
 
 
 def current_path(request: HttpRequest) -> str:
-    """Return the path of the page that people look at: of the page that asked, if HTMX did."""
+    """Return the path of the page that people look at: of the page that asked, if HTMX did.
+
+    "/" where that is none to come back to.
+    """
     htmx = getattr(request, "htmx", None)
-    if htmx:
-        return str(htmx.current_url_abs_path or "/")
-    return request.get_full_path()
+    try:
+        path = htmx.current_url_abs_path if htmx else request.get_full_path()
+    except ValueError:  # a header says what it likes, "http://[" for one
+        path = None
+    return path if path and leads_back(request, path) else "/"
 
 
 def next_url(request: HttpRequest) -> str:
     """Return where the form asked to go afterwards, if that is on this site; else the inbox."""
     wanted = request.POST.get("next") or request.GET.get("next") or ""
-    if url_has_allowed_host_and_scheme(
-        wanted, {request.get_host()}, require_https=request.is_secure()
-    ):
-        return wanted
-    return resolve_url("message_list")
+    return wanted if leads_back(request, wanted) else resolve_url("message_list")
 
 
 def signed_in(

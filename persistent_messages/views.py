@@ -23,6 +23,7 @@ from .counter import label
 from .filters import Filter, number
 from .inbox import Inbox
 from .models import Message
+from .safety import leads_back
 
 P = ParamSpec("P")
 Row = TypeVar("Row", bound=Model)
@@ -45,8 +46,9 @@ def message_list(request: HttpRequest) -> HttpResponse:
     context = {"inbox": inbox, "pm_is_page": True, "pm_last_day": request.GET.get("day", "")}
     # A further page joins the list that is there; anything else is a new view, with its address.
     further = inbox.filter.before is not None
-    if not further:
-        context["pm_here"] = request.get_full_path()
+    here = request.get_full_path()
+    if not further and leads_back(request, here):
+        context["pm_here"] = here
     fragment = f"{htmx.INBOX}#{'rows' if further else 'inbox'}"
     page = "persistent_messages/message/list.html"
     return htmx.page_or_fragment(request, page, fragment, context)

@@ -24,7 +24,7 @@ ROWS = [
     {"storage"},
     {"api"},
     {"email"},
-    {"counter", "filters", "text", "undo"},
+    {"counter", "filters", "safety", "text", "undo"},
     {"forms"},
     {"inbox", "conversation", "actions"},
     {"htmx"},

@@ -186,11 +186,37 @@ def test_a_visitor_who_goes_back_in_history_gets_the_log_in_page(visitor, send, 
     assert is_page(visitor.get(first["Location"], headers=headers))
 
 
-@pytest.mark.parametrize("current", [None, "http://evil.example/project/", "nonsense", "//evil/"])
+ELSEWHERE = ["http://evil.example/project/", "nonsense", "//evil/", "http://[evil", "//evil\u2100"]
+ELSEWHERE += ["http://testserver//evil.example/x", "http://testserver/\\evil.example"]
+
+
+@pytest.mark.parametrize("current", [None, *ELSEWHERE])
 def test_a_page_of_elsewhere_is_not_where_the_log_in_leads_back_to(visitor, current):
     headers = HTMX if current is None else {**HTMX, "HX-Current-URL": current}
 
     assert log_in_of(visitor.get(INBOX, headers=headers)) == "/"
+
+
+@pytest.mark.parametrize("current", ELSEWHERE)
+def test_a_page_that_says_it_is_elsewhere_works(client, send, current):
+    message = send("Hello")
+    headers = {**BOOSTED, "HX-Current-URL": current}
+
+    page = client.get("/", headers=headers)
+
+    assert rows(client.get(INBOX, headers=headers)) == [message.pk]
+    assert set(values_of(page, "next")) == {"/"}
+
+
+def test_an_address_that_nobody_is_led_back_to_is_not_written_into_each_row(client, send):
+    """Else a long one makes the page as long as itself times the number of rows."""
+    for number in range(5):
+        send(f"Hello {number}")
+    long = "x" * 5000
+
+    for url in (f"{INBOX}?{long}", f"{INBOX}?before=9&{long}", f"/?{long}"):
+        assert long not in client.get(url).text
+    assert len(client.get(f"{INBOX}?day={long}").content) < 100_000
 
 
 def test_the_target_and_the_trigger_of_a_swap_decide_nothing(client, send):
