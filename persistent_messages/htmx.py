@@ -32,7 +32,7 @@ from .filters import Filter
 from .inbox import Inbox
 from .mailbox import Change
 from .models import Message
-from .safety import leads_back
+from .safety import check_charset, leads_back
 from .storage import PersistentMessageStorage
 
 P = ParamSpec("P")
@@ -146,6 +146,7 @@ def signed_in(
 
     @wraps(view)
     def wrapped(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+        check_charset(request)
         try:
             if outage.signed_in_user(request) is not None:
                 return view(request, *args, **kwargs)

@@ -23,7 +23,7 @@ from .counter import label
 from .filters import Filter, number
 from .inbox import Inbox
 from .models import Message
-from .safety import leads_back
+from .safety import check_charset, leads_back
 
 P = ParamSpec("P")
 Row = TypeVar("Row", bound=Model)
@@ -192,6 +192,7 @@ def message_delete(request: HttpRequest, message_id: int) -> HttpResponse:
 @require_safe
 def message_dismiss(request: HttpRequest) -> HttpResponse:
     """Close a message that was shown once: it is gone already, only the page still has it."""
+    check_charset(request)
     if htmx.wants_fragment(request):
         return htmx.private(HttpResponse())
     return htmx.private(HttpResponseRedirect(htmx.next_url(request)))

@@ -219,6 +219,20 @@ def test_an_address_that_nobody_is_led_back_to_is_not_written_into_each_row(clie
     assert len(client.get(f"{INBOX}?day={long}").content) < 100_000
 
 
+@pytest.mark.parametrize("charset", ["utf-7", "utf-16", "latin-1"])
+@pytest.mark.parametrize("name", TAKES)
+def test_a_request_in_another_charset_than_utf8_is_refused(client, send, name, charset):
+    """In UTF-7 somebody can write half a surrogate pair, which no answer can hold."""
+    message = send("Hello")
+    url = address(name, message, q="+2AA-", to="+2AA-", next="+2AA-", subject="+2AA-")
+
+    for kind in ("text/plain", "multipart/form-data; boundary=x"):
+        answer = client.get(url, headers={"Content-Type": f"{kind}; charset={charset}"})
+        assert answer.status_code == 400
+        assert client.get(url, headers={"Content-Type": f"{kind}; charset=UTF-8"}).status_code < 400
+    assert Message.objects.get() == message
+
+
 def test_the_target_and_the_trigger_of_a_swap_decide_nothing(client, send):
     send("Hello")
     odd = {**HTMX, "HX-Target": "pm-main", "HX-Trigger": "pm-other", "HX-Trigger-Name": "x"}
