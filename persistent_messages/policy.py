@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 SUGGESTIONS = 8
 MIN_LETTERS = 2
 """What a search for people needs: nobody lists them all by single letters."""
+MAX_LETTERS = 254
+"""No name has more, nor a mail address; and SQLite refuses to look for 50,000."""
 
 
 def has_field(name: str) -> bool:
@@ -76,10 +78,10 @@ def named(user: Any, names: Iterable[str]) -> dict[str, Any]:
 def suggestions(user: Any, text: str) -> list[Any]:
     """Return up to 8 of those to whom `user` may write whose names begin with `text`; one query.
 
-    None for less than two characters. In the order of their user names.
+    None for less than two characters, or more than a name has. In the order of their user names.
     """
     text = text.strip()
-    if len(text) < MIN_LETTERS:
+    if not MIN_LETTERS <= len(text) <= MAX_LETTERS:
         return []
     name = get_user_model().USERNAME_FIELD
     begins = Q(**{f"{name}__istartswith": text})

@@ -515,6 +515,13 @@ def test_the_search_for_people_finds_names_that_begin_so(user, other, third):
     assert policy.suggestions(user, "%a") == []
 
 
+def test_the_search_for_people_looks_for_nothing_longer_than_a_name(
+    user, django_assert_num_queries
+):
+    with django_assert_num_queries(0):
+        assert policy.suggestions(user, "x" * 60_000) == []  # SQLite takes 50,000
+
+
 def test_the_search_for_people_shows_eight(user):
     for number in range(12):
         get_user_model().objects.create_user(f"person-{number:02}")
