@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
@@ -21,7 +22,7 @@ from django.utils.translation import gettext_lazy as _
 
 from . import mailbox
 from .constants import DEFAULT_TAGS, INFO, Folder
-from .drafts import checked_timeout, checked_url, display_name
+from .drafts import checked_expires, checked_timeout, checked_url, display_name
 from .filters import BOXES
 from .inbox import BOX_NAMES, LEVEL_NAMES
 from .models import Block, Message, Report
@@ -99,6 +100,11 @@ class NewMessageForm(MessageForm):
         """Accept what `send_message` accepts."""
         with _as_validation_error():
             return checked_url(self.cleaned_data["url"])
+
+    def clean_expires(self) -> datetime | None:
+        """Accept what `send_message` accepts."""
+        with _as_validation_error():
+            return checked_expires(self.cleaned_data["expires"])
 
     def clean_close_timeout(self) -> int | None:
         """Accept what `send_message` accepts."""

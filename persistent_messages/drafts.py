@@ -7,7 +7,7 @@ database alike.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from datetime import timezone as time_zones
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 LEVELS = range(-(2**15), 2**15)
 TIMEOUTS = range(2**31)
+# Wherever somebody reads it, a time zone away from UTC, it is a date.
+EARLIEST = datetime.min.replace(tzinfo=time_zones.utc) + timedelta(days=1)
+LATEST = datetime.max.replace(tzinfo=time_zones.utc) - timedelta(days=1)
 KEYS_AT_A_TIME = 500
 
 
@@ -70,7 +73,7 @@ def draft(
         from_user_id=None if from_user is None else _checked_sender(from_user),
         from_name="" if from_user is None else display_name(from_user),
         url=checked_url(url),
-        expires=_checked_expires(expires),
+        expires=checked_expires(expires),
         close_timeout=checked_timeout(close_timeout),
     )
 
@@ -79,7 +82,7 @@ def checked_level(level: Any) -> int:
     """Return `level` as a number the column holds."""
     try:
         number = int(level)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise TypeError(f"level must be an integer, not {level!r}.") from None
     if number not in LEVELS:
         raise ValueError(f"level must lie from {LEVELS[0]} to {LEVELS[-1]}, not {number}.")
@@ -143,7 +146,8 @@ def checked_url(url: str) -> str:
     return value
 
 
-def _checked_expires(expires: datetime | None) -> datetime | None:
+def checked_expires(expires: datetime | None) -> datetime | None:
+    """Return `expires` as the column holds it, if it is a time in every time zone."""
     if expires is None:
         return None
     if not isinstance(expires, datetime):
@@ -152,7 +156,9 @@ def _checked_expires(expires: datetime | None) -> datetime | None:
         aware = timezone.make_aware(expires) if timezone.is_naive(expires) else expires
         aware = aware.astimezone(time_zones.utc)
     except (OverflowError, ValueError):
-        raise ValueError(f"expires must lie from year 1 to 9999 in UTC, not {expires!r}.") from None
+        aware = None
+    if aware is None or not EARLIEST <= aware <= LATEST:
+        raise ValueError(f"expires must lie in the years 1 to 9999 everywhere, not {expires!r}.")
     return aware if settings.USE_TZ else timezone.make_naive(aware)
 
 

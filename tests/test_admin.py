@@ -240,6 +240,7 @@ def test_what_staff_write_is_plain_text(staff, client, user):
         {"close_timeout": "-1"},
         {"close_timeout": str(2**31)},
         {"expires_0": "nonsense", "expires_1": "12:00"},
+        {"expires_0": "9999-12-31", "expires_1": "12:00"},
     ],
 )
 def test_a_wrong_notice_comes_back_with_what_is_wrong(staff, user, wrong):

@@ -301,9 +301,14 @@ def test_an_aware_expires_is_kept(request_):
 
 # What is refused, before anything is written
 
+# Dates in UTC, and none further east or west.
+LAST_DAY = datetime(9999, 12, 31, 12, tzinfo=timezone.utc)
+FIRST_DAY = datetime(1, 1, 1, 12, tzinfo=timezone.utc)
+
 WRONG = {
     "level-word": ({"level": "high"}, TypeError, "level"),
     "level-none": ({"level": None}, TypeError, "level"),
+    "level-endless": ({"level": float("inf")}, TypeError, "level"),
     "level-list": ({"level": [20]}, TypeError, "level"),
     "level-big": ({"level": 2**15}, ValueError, "level.*32767"),
     "level-small": ({"level": -(2**15) - 1}, ValueError, "level.*-32768"),
@@ -318,6 +323,8 @@ WRONG = {
     "expires-text": ({"expires": "2030-01-01"}, TypeError, "expires"),
     "expires-number": ({"expires": 5}, TypeError, "expires"),
     "expires-delta": ({"expires": timedelta(days=1)}, TypeError, "expires"),
+    "expires-late": ({"expires": LAST_DAY}, ValueError, "expires.*9999"),
+    "expires-early": ({"expires": FIRST_DAY}, ValueError, "expires.*1"),
     "close_timeout-text": ({"close_timeout": "5000"}, TypeError, "close_timeout"),
     "close_timeout-float": ({"close_timeout": 1.5}, TypeError, "close_timeout"),
     "close_timeout-small": ({"close_timeout": -1}, ValueError, "close_timeout.*0"),
