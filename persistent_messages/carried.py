@@ -91,11 +91,10 @@ def _unmarked(message: ContribMessage) -> ContribMessage:
 
 def as_contrib(messages: Iterable[Any]) -> list[ContribMessage]:
     """Return `messages` as a cookie keeps them: level, text with the subject in it, and tags."""
-    return [
-        ContribMessage(
-            message.level, str(message) if message.subject else message.message, message.extra_tags
-        )
-        if isinstance(message, Message)
-        else message
-        for message in messages
-    ]
+    return [_contrib(message) if isinstance(message, Message) else message for message in messages]
+
+
+def _contrib(message: Message) -> ContribMessage:
+    message.settle_text()
+    text = str(message) if message.subject else message.message
+    return ContribMessage(message.level, text, message.extra_tags)

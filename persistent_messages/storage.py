@@ -131,6 +131,7 @@ class PersistentMessageStorage(CarryingStorage):
         self.used = self._iterated = True
         loaded = self._loaded_messages
         queued, self._queued_messages = self._queued_messages, []
+        self._prepare_messages(queued)  # this page shows what the next one would
         self._shown_drafts.extend(queued)
         loaded.extend(as_contrib(queued) if self._user is None else queued)
         self._note_shown(loaded)

@@ -917,6 +917,26 @@ def test_a_subject_does_not_make_a_visitors_text_unsafe_or_itself_safe(visitors_
     assert message.message == "&lt;i&gt;Subject&lt;/i&gt;: <b>Text</b>"
 
 
+@pytest.mark.parametrize("whose", ["storage", "visitors_storage"])
+def test_what_no_page_can_hold_is_dropped_for_the_page_that_adds_it(whose, request):
+    """Half a surrogate pair, which the page of the next request would not show either."""
+    storage = request.getfixturevalue(whose)
+    storage.add(messages.INFO, "a\x00\ud800b", subject="\udfffc", extra_tags="d\x00")
+    [message] = storage
+    assert (str(message), message.extra_tags) == ("c: ab", "d")
+
+
+def test_what_no_page_can_hold_is_not_carried_by_a_cookie(db):
+    request = RequestFactory().get("/")
+    request.session, request.user = {}, AnonymousUser()
+    storage = PersistentMessageStorage(request)
+    storage.add(messages.INFO, "a\ud800b")
+    response = HttpResponse()
+    storage.update(response)
+    request.COOKIES["messages"] = response.cookies["messages"].value
+    assert texts(PersistentMessageStorage(request)) == ["ab"]
+
+
 def test_a_visitors_subject_survives_until_the_next_page(db):
     request = RequestFactory().get("/")
     request.session, request.user = {}, AnonymousUser()
