@@ -8,6 +8,8 @@ import pytest
 from django.apps import apps
 from django.contrib import messages as contrib_messages
 from django.contrib.auth.models import AnonymousUser
+from django.contrib.messages.storage.base import Message as ContribMessage
+from django.contrib.messages.storage.cookie import CookieStorage
 from django.template import TemplateDoesNotExist, engines
 from django.template.loader import get_template
 from django.test import RequestFactory
@@ -294,6 +296,23 @@ def test_a_visitor_sees_the_messages_of_the_cookie(visitor):
     assert "Your changes were saved." in text_of(notice)
     assert close_button(notice)["aria-label"] == "Close “Your changes were saved.”"
     assert with_class(visitor.get("/").content.decode(), "pm-notice") == []
+
+
+@pytest.mark.parametrize("who", ["visitor", "client"])
+def test_a_message_of_a_cookie_passes_whatever_its_level(who, request):
+    """One of another storage, say, that the site had before: there is no row to mark read."""
+    browser = request.getfixturevalue(who)
+    storage = CookieStorage(RequestFactory().get("/"))
+    browser.cookies["messages"] = storage._encode([ContribMessage(persistent_messages.INFO, "Old")])
+    template = f'{{% include "{STRIP}" with close_all=True %}}'
+
+    asked = browser.get(reverse("message_dismiss"), headers={"HX-Request": "true"}).wsgi_request
+    html = engines["django"].from_string(template).render({}, asked)
+
+    (notice,) = with_class(html, "pm-notice")
+    assert "Old" in text_of(notice)
+    (form,) = named(notice, "form")
+    assert attributes(form)["action"] == reverse("message_dismiss")
 
 
 def test_the_strip_works_without_our_addresses(strip, send, no_addresses):

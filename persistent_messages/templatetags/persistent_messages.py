@@ -24,7 +24,7 @@ from django.utils.translation import ngettext, npgettext
 
 from persistent_messages import htmx, outage
 from persistent_messages.actions import Action, actions_of, address_of
-from persistent_messages.constants import base_level, is_persistent
+from persistent_messages.constants import base_level
 from persistent_messages.counter import counter_context
 from persistent_messages.drafts import display_name
 from persistent_messages.icons import SVGS
@@ -107,12 +107,16 @@ class Strip:
 @register.simple_tag(takes_context=True)
 def strip(context: Context) -> Strip:
     """Hand out what waits, by kind; the flag `hide_persistent` leaves the notices out."""
-    waiting = list(context.get("messages") or ())
-    notices = [message for message in waiting if is_persistent(message.level)]
-    return Strip(
-        notices=[] if context.get("hide_persistent") else notices,
-        passing=[message for message in waiting if not is_persistent(message.level)],
-    )
+    notices: list[Message] = []
+    passing: list[Any] = []
+    for message in context.get("messages") or ():
+        (notices if _stays(message) else passing).append(message)
+    return Strip([] if context.get("hide_persistent") else notices, passing)
+
+
+def _stays(message: Any) -> bool:
+    # What a cookie brings along has no row, whatever its level.
+    return isinstance(message, Message) and message.is_persistent
 
 
 # Letters
@@ -169,7 +173,7 @@ def address(message: Message, view: str) -> str:
 @register.filter
 def detail_address(message: Any) -> str:
     """Return the address of a persistent message, "" if it has none; "" for others."""
-    if not is_persistent(message.level):
+    if not _stays(message):
         return ""
     try:
         return address_of("message_detail", message.pk)
