@@ -1,0 +1,36 @@
+"""What a browser has to load: bounds that were promised, after compression as it travels."""
+
+import gzip
+
+import pytest
+from django.contrib.staticfiles import finders
+from django.urls import reverse
+
+from .pages import HTMX
+
+KIB = 1024
+# A page of the inbox, with everything on it that an answer may renew.
+SHOWN = {"pm-part": ["list", "strip", "counter"], "pm-filter": "?", "pm-page": "1"}
+
+
+def compressed(data):
+    return len(gzip.compress(data))
+
+
+@pytest.mark.parametrize(("name", "bound"), [("css", 5 * KIB), ("js", 3 * KIB)])
+def test_style_and_script_are_small(name, bound):
+    path = finders.find(f"persistent_messages/persistent_messages.{name}")
+    with open(path, "rb") as file:  # noqa: PTH123 (finders give a string)
+        assert compressed(file.read()) < bound
+
+
+@pytest.mark.parametrize("name", ["message_mark_read", "message_archive", "message_delete"])
+@pytest.mark.parametrize("acted_from", ["row", "strip"])
+def test_the_answer_to_an_action_is_small(client, send, name, acted_from):
+    for number in range(30):
+        message = send(f"Number {number}: the disk quota was reached.", subject="Nightly export")
+    shown = {**SHOWN, "pm-from": acted_from, "pm-row": message.pk, "pm-notice": message.pk}
+
+    answer = client.post(reverse(name, args=[message.pk]), shown, headers=HTMX)
+
+    assert compressed(answer.content) < 2 * KIB
