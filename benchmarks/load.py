@@ -114,15 +114,15 @@ def run(options: argparse.Namespace, folder: Path) -> load_report.Result:
     log = folder / "server.log"
     with serving(options, log) as (server, host):
         say(f"Each request alone, {alone:g} seconds each …")
-        first = drive(host, options.people, [*ALONE, "mix"], alone)  # the mix, to warm up
+        first = drive(host, options.people, ALONE, alone, warm_up=alone)
         before_mix = rss(server)
         say(f"All of them in a mix, {options.seconds:g} seconds …")
-        second = drive(host, options.people, ["mix"], options.seconds)
+        second = drive(host, options.people, ["mix"], options.seconds, warm_up=alone)
         after_mix = rss(server)
     return load_report.Result(
         facts=facts,
-        alone={case: first["measured"].get(case, {}).get(case) for case in ALONE},
-        mix=second["measured"].get("mix", {}),
+        alone={case: first["measured"].get(case) for case in ALONE},
+        mix=second["measured"],
         memory=(before_mix, after_mix),
         growth=GROWTH * options.workers,
         seconds=options.seconds,
@@ -188,12 +188,16 @@ def answers(port: int) -> None:
     browser.close()
 
 
-def drive(host: str, people: int, cases: Sequence[str], seconds: float) -> dict[str, Any]:
+def drive(
+    host: str, people: int, cases: Sequence[str], seconds: float, warm_up: float
+) -> dict[str, Any]:
     """Have people do each of `cases` for so long; returns what they measured."""
     command = [sys.executable, "-m", "benchmarks.load_people", host]
-    command += ["--people", str(people), "--seconds", str(seconds), "--cases", *cases]
-    with child(command, stdout=subprocess.PIPE) as process:
-        output = process.communicate(timeout=len(cases) * (seconds + PATIENCE) + 5 * PATIENCE)[0]
+    command += ["--people", str(people), "--seconds", str(seconds), "--warm-up", str(warm_up)]
+    # What leads to a request takes up to as long again and a half.
+    longest = warm_up + 2.5 * len(cases) * (seconds + PATIENCE) + 5 * PATIENCE
+    with child([*command, "--cases", *cases], stdout=subprocess.PIPE) as process:
+        output = process.communicate(timeout=longest)[0]
         if process.returncode:
             sys.exit(f"The people ended with {process.returncode}.")
         found: dict[str, Any] = json.loads(output)

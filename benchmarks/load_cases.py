@@ -5,9 +5,9 @@ PASSWORD = "under load"  # noqa: S105 (of accounts that live for a minute)
 
 ALONE = ("nothing", "home", "inbox", "form", "close", "compose with HTMX", "compose, plain")
 PREPARATION = {
-    "close": ("list", 0.5),
-    "compose with HTMX": ("form", 1.5),
-    "compose, plain": ("form", 1.5),
+    "close": ("list beforehand", 0.5),
+    "compose with HTMX": ("form beforehand", 1.5),
+    "compose, plain": ("form beforehand", 1.5),
 }
 """What leads to a request, and is done beforehand where that is measured alone: how long, in times
 of the measurement."""

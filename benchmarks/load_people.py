@@ -24,6 +24,7 @@ import gevent
 
 from .load_cases import LETTER, MIX, NAME, PASSWORD, PREPARATION
 
+ROUNDS = 4
 PATIENCE = 120
 """Seconds to wait for log-ins and for last answers; a request itself is given up after 60."""
 
@@ -82,8 +83,10 @@ class Person(FastHttpUser):
             self.open_form()
         elif case == "close":
             self.close()
-        elif case == "list":
+        elif case == "list beforehand":
             self.list_unread()
+        elif case == "form beforehand":
+            self.open_form()
         else:
             self.compose(case, htmx="HTMX" in case)
 
@@ -108,14 +111,19 @@ class Person(FastHttpUser):
     def list_unread(self) -> None:
         """Look at a page of what is unread, older than what is to be closed anyway."""
         path = "/messages/?box=unread" + (f"&before={self.unread[-1]}" if self.unread else "")
-        self.unread += re.findall(
-            r'data-pm-message="(\d+)"', self.ask("list", path, find="data-pm-message=")
-        )
+        # Beforehand, somebody may come to the end of it.
+        find = "" if self.unread else "data-pm-message="
+        page = self.ask(self.own("list"), path, find=find)
+        self.unread += re.findall(r'data-pm-message="(\d+)"', page)
 
     def open_form(self) -> None:
         """Open the form of a letter, and keep it for later."""
-        page = self.ask("form", "/messages/write/", find='name="letter"')
+        page = self.ask(self.own("form"), "/messages/write/", find='name="letter"')
         self.forms += re.findall(r'name="letter" value="([^"]+)"', page)
+
+    def own(self, name: str) -> str:
+        """Keep what only leads to another request apart from what is measured by itself."""
+        return name if self.case in (name, "mix") else f"{name} beforehand"
 
     def compose(self, case: str, *, htmx: bool) -> None:
         """Send a letter to somebody else."""
@@ -194,25 +202,32 @@ def wait_for(condition: Callable[[], bool]) -> None:
         gevent.sleep(0.01)
 
 
-def drive(host: str, people: int, cases: list[str], seconds: float) -> dict[str, Any]:
-    """Have `people` do each of `cases` for so long; returns what was measured, and the errors."""
+def drive(
+    host: str, people: int, cases: list[str], seconds: float, warm_up: float
+) -> dict[str, Any]:
+    """Have `people` do each of `cases` for so long; returns what was measured, and the errors.
+
+    In rounds: whatever else the machine does meanwhile slows all cases alike.
+    """
     Person.people = people
     environment = Environment(user_classes=[Person], host=host, stop_timeout=PATIENCE)
     runner = environment.create_local_runner()
     runner.start(people, spawn_rate=people, wait=False)
-    errors: list[str] = []
-    measured = {}
     wait_for(lambda: Person.logged_in + Person.turned_away == people)
+    _do("mix", warm_up)
+    errors = _errors(environment)
     if Person.logged_in < people:
         errors.append(f"only {Person.logged_in} of {people} people could log in")
-    for case in cases if not errors else []:
+    environment.stats.reset_all()
+    took = dict.fromkeys(cases, 0.0)
+    rounds = ROUNDS if len(cases) > 1 else 1
+    for case in [] if errors else cases * rounds:
         if case in PREPARATION:
             before, share = PREPARATION[case]
-            _do(before, share * seconds)
-        _note(errors, environment)
-        environment.stats.reset_all()
-        measured[case] = _figures(environment, _do(case, seconds))
-    _note(errors, environment)
+            _do(before, share * seconds / rounds)
+        took[case] += _do(case, seconds / rounds)
+    errors += _errors(environment)
+    measured = _figures(environment, took)
     runner.quit()
     return {
         "measured": measured,
@@ -232,7 +247,7 @@ def _do(case: str, seconds: float) -> float:
     return time.perf_counter() - begun
 
 
-def _figures(environment: Environment, seconds: float) -> dict[str, Any]:
+def _figures(environment: Environment, took: dict[str, float]) -> dict[str, Any]:
     return {
         entry.name: {
             "requests": entry.num_requests,
@@ -242,20 +257,21 @@ def _figures(environment: Environment, seconds: float) -> dict[str, Any]:
             "p99": entry.get_response_time_percentile(0.99),
         }
         for entry in [*environment.stats.entries.values(), environment.stats.total]
-        if entry.num_requests
+        if entry.num_requests and (seconds := took.get(entry.name, took.get("mix")))
     }
 
 
-def _note(errors: list[str], environment: Environment) -> None:
-    errors += [
+def _errors(environment: Environment) -> list[str]:
+    failed = [
         f"{error.occurrences} times {error.method} {error.name}: {error.error}"
         for error in environment.stats.errors.values()
     ]
-    errors += [
+    crashed = [
         f"{exception['count']} times {exception['msg']}\n{exception['traceback']}"
         for exception in environment.runner.exceptions.values()
     ]
     environment.runner.exceptions.clear()
+    return failed + crashed
 
 
 def main() -> None:
@@ -264,9 +280,9 @@ def main() -> None:
     parser.add_argument("host")
     parser.add_argument("--people", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--warm-up", type=float, required=True)
     parser.add_argument("--cases", nargs="+", required=True)
-    options = parser.parse_args()
-    print(json.dumps(drive(options.host, options.people, options.cases, options.seconds)))
+    print(json.dumps(drive(**vars(parser.parse_args()))))
 
 
 if __name__ == "__main__":

@@ -45,10 +45,10 @@ out as soon as the last is answered. So a time is mostly time in the queue; it s
 compare, not how long one takes on an idle server. Server, database and people share the machine.
 "nothing" is a page of the same server that returns a line of text.
 
-Each request is measured alone, then all of them in a mix. Every answer is looked at: its status,
-whose page it is, that the message is closed, that the letter is sent. The run fails on any error,
-on a letter that was acknowledged and is not in the table afterwards, and when the server has grown
-by more than is said here.
+Each request is measured alone, in rounds with the others, then all of them in a mix. Every answer
+is looked at: its status, whose page it is, that the message is closed, that the letter is sent. The
+run fails on any error, on a letter that was acknowledged and is not in the table afterwards, and
+when the server has grown by more than is said here.
 """
 
 
@@ -125,8 +125,8 @@ def verdict(result: Result) -> Iterator[str]:
 def _passed(result: Result) -> str:
     requests = result.mix["Aggregated"]["requests"]
     return (
-        f"No error in {requests:,} requests of {result.seconds:g} seconds; all "
-        f"{result.stored:,} letters that were acknowledged are stored, none twice."
+        f"No error in {requests:,} requests of {result.seconds:g} seconds, nor before; all "
+        f"{result.stored:,} letters that were acknowledged meanwhile are stored, none twice."
     )
 
 
