@@ -1,0 +1,180 @@
+"""What strangers send, and what must never come of it: for the fuzz tests."""
+
+import os
+import re
+from contextlib import contextmanager
+from functools import cache
+from html.parser import HTMLParser
+from urllib.parse import urljoin, urlsplit
+
+from django.db import transaction
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+
+# In the name of each element and attribute that a payload would bring into being.
+MARK = "pwn"
+PAYLOADS = (
+    "<script>pwn()</script>",
+    "<pwn>",
+    '"><img src=x onerror=pwn() pwn>',
+    "' onmouseover='pwn()' pwn='",
+    '" autofocus onfocus="pwn()" pwn="',
+    "javascript:pwn()",
+    '<a pwn href="javascript:pwn()">x</a>',
+    "</title></textarea></script><svg/onload=pwn() pwn>",
+    "--><pwn>",
+    "&lt;pwn&gt; &#60;pwn&#62; &amp;lt;pwn&amp;gt;",
+    "{{ pwn }}{% pwn %}",
+    '[x](javascript:pwn()) ![x](//evil.example/pwn) <https://x/"><pwn>',
+    "https://x.example/'onclick=pwn()\"pwn=1<pwn>",
+    '"}\' hx-on:load="pwn()" pwn',
+    "\u202eevil\u202c\u2066<pwn>\u2069",
+)
+ELSEWHERE = "https://elsewhere.example/x?y=1"
+"""Where a stored message leads: the one address of another site that an answer may send to."""
+SECRET = "xyzzy"
+"""In all that only somebody else's mailbox has."""
+
+# Texts
+
+payloads = st.sampled_from(PAYLOADS)
+texts = st.lists(payloads | st.text(max_size=20), min_size=1, max_size=3).map("".join)
+# NUL, half surrogate pairs, what turns directions, and the rest of Unicode.
+ODD = ("\0", "\ud800", "\udfff<pwn>", "a\0b", "\u202e", "\x85\u2028\x1c", "\ufeff", "%s%(x)s{0}")
+anything = st.text(st.characters(), max_size=20) | st.sampled_from(ODD)
+odd_texts = st.lists(payloads | anything, min_size=1, max_size=3).map("".join)
+
+# Addresses
+
+HOSTS = ("testserver", "localhost", "127.0.0.1:8000", "LOCALHOST", "testserver.", "testserver:99")
+BEFORE = ("", "", " ", "\t", "\x01", "\u3000", "/", "x")
+SCHEMES = ("", "http:", "https:", "HTTP:", "javascript:pwn()//", "data:", "java\nscript:")
+SLASHES = ("", "/", "//", "///", "////", "\\\\", "/\\", "/\t/", "/\x00/", "/%0a/", "/%2f")
+PLACES = ("", "testserver", "evil.example", "testserver@evil.example", "evil.example\\@testserver")
+PLACES += ("testserver.evil.example", "[evil", "[::1", "evil\u2100.example", "testserver:80:80")
+PATHS = ("", "/messages/", "//evil.example/x", "/..//evil.example", "?a=[&b", '#"><pwn>')
+WHOLE = ("//evil.example/x", "////evil.example", "/\\evil.example", "https:evil.example")
+WHOLE += ("\\\\evil.example", "/project/", "?box=trash", "data:text/html,<pwn>")
+WHOLE += ("http://[evil", "//[::1", "http://evil\u2100.example/", "http://testserver@evil.example")
+WHOLE += ("javascript:pwn()", " javascript:pwn()")
+pieces = map(st.sampled_from, (BEFORE, SCHEMES, SLASHES, PLACES, PATHS))
+urls = st.sampled_from(WHOLE) | st.tuples(*pieces).map("".join)
+
+# Tests
+
+
+def fuzz(examples):
+    """Settings for so many examples; the same ones in CI, in each run."""
+    return settings(
+        max_examples=examples,
+        deadline=None,
+        derandomize=bool(os.environ.get("CI")),
+        # Each example runs in a transaction of its own, rolled back: what fixtures made stays.
+        suppress_health_check=list(HealthCheck),
+        phases=set(Phase) - {Phase.explain},
+    )
+
+
+@contextmanager
+def rolled_back():
+    """Leave nothing of what an example writes."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
+
+
+# What must not come of it
+
+NEVER = {"applet", "base", "embed", "frame", "iframe", "img", "math", "object", "style", "video"}
+LEADING = {"action", "formaction", "href", "hx-delete", "hx-get", "hx-patch", "hx-post", "hx-put"}
+LEADING |= {"data", "poster", "src", "xlink:href"}
+REDIRECTING = ("Location", "HX-Redirect", "HX-Location", "HX-Push-Url", "HX-Replace-Url", "Refresh")
+HANDLER = re.compile(r" (on|hx-on|style$|style )")
+IGNORED_BY_BROWSERS = "".join(map(chr, range(33)))
+
+
+@cache
+def leads_to(url, here="http://testserver/messages/x/"):
+    """Return scheme and host of the place to which a browser at `here` goes for `url`."""
+    # By the URL standard: no control characters at the ends, no tabs and line ends anywhere, a
+    # backslash is a slash, and any number of slashes may stand before the host.
+    url = re.sub("[\t\r\n]", "", url.strip(IGNORED_BY_BROWSERS)).replace("\\", "/")
+    own = urlsplit(here)
+    url = re.sub("^/{2,}", "//", url)
+    if match := re.match("(?i)(https?):(/*)", url):
+        relative = match[1].lower() == own.scheme and len(match[2]) < 2
+        rest = url[match.end() :]
+        url = match[2] + rest if relative else f"{match[1]}://{rest}"
+    try:
+        parts = urlsplit(urljoin(here, url))
+    except ValueError:  # such as "//[": no browser goes anywhere
+        return own.scheme, own.netloc
+    return parts.scheme, parts.netloc
+
+
+class Reader(HTMLParser):
+    """Reads an answer as a browser does; notes what should not be there, and the text."""
+
+    def __init__(self, here):
+        super().__init__()
+        self.here, self.marks, self.faults, self.words, self.ways = here, [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        names = " ".join((tag, *given))
+        if tag in NEVER or (tag == "script" and not given.get("src", "").startswith("/static/")):
+            self.faults.append(f"<{tag}>: {attrs}")
+        if MARK in names:
+            self.marks.append(f"<{tag}> {attrs}")
+        if HANDLER.search(names):
+            self.faults.append(f"<{tag}> {attrs}")
+        for name in LEADING & set(given):
+            self.check(tag, given[name] or "", given.get("rel") or "")
+
+    def check(self, tag, url, rel):
+        self.ways.append(url)
+        scheme, host = leads_to(url, self.here)
+        own = urlsplit(self.here)
+        # In a text addresses are linked, wherever they lead.
+        linked = tag == "a" and "nofollow" in rel and scheme in {"http", "https", "mailto"}
+        if not linked and (scheme, host) != (own.scheme, own.netloc):
+            self.faults.append(f"<{tag}> leads to {url!r}")
+
+    def handle_comment(self, data):
+        self.faults.append(f"<!--{data}-->")
+
+    def handle_pi(self, data):
+        self.faults.append(f"<?{data}>")
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    @property
+    def text(self):
+        """What people read, spaces as one."""
+        return " ".join("".join(self.words).split())
+
+
+def place_of(answer):
+    """The address that was asked, without its query."""
+    request = answer.wsgi_request
+    return f"{request.scheme}://{request.get_host()}{request.path}"
+
+
+def check(answer, *also_to, ours=True):
+    """Fail where an answer is an error of ours, does what a payload says, or leads elsewhere.
+
+    But to the addresses `also_to`. A page of Django, not `ours`, may be written in its own way.
+    """
+    assert answer.status_code < 500, answer.status_code
+    here = place_of(answer)
+    own = urlsplit(here)
+    for name in REDIRECTING:
+        if name in answer.headers and answer[name] not in also_to:
+            assert leads_to(answer[name], here) == (own.scheme, own.netloc), answer[name]
+    reader = Reader(here)
+    reader.feed(answer.content.decode())
+    reader.close()
+    assert not reader.marks, reader.marks
+    assert not (ours and reader.faults), reader.faults
+    return reader

@@ -1,0 +1,134 @@
+"""Any request to any address, from the URLconf: a new view is tried too.
+
+Whatever comes in its address, its fields and its headers: never an error of ours, never a payload
+in the answer, never a way to another site, never a change in another's mailbox.
+"""
+
+from itertools import cycle, product
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from .hostile import ELSEWHERE, ODD, PAYLOADS, SECRET, WHOLE, check, fuzz, rolled_back
+from .pages import ABSURD, MODES
+from .strangers import (
+    ADDRESSES,
+    FIELDS,
+    FORM,
+    IN_PARTS,
+    Asked,
+    House,
+    Thing,
+    as_header,
+    probed,
+    requests,
+    things_in,
+)
+
+# Where somebody writes to others.
+WRITING = {"message_compose", "message_reply"}
+
+
+@pytest.fixture
+def house(db, settings):
+    settings.PERSISTENT_MESSAGES = {
+        "LETTERS": True,
+        # Small, so that every page has a next one.
+        "PAGE_SIZE": 3,
+        "STRIP_LIMIT": 3,
+        "SEARCH_WINDOW": 4,
+    }
+    return House()
+
+
+def send_and_check(house, name, asked):
+    """Send a request of Sally; hold the answer and what it changed against what is promised."""
+    answer = asked.send(house, name, "owner")
+
+    to_stored = [ELSEWHERE] if name == "message_open" and asked.method == "POST" else []
+    check(answer, *to_stored)
+    assert SECRET not in f"{answer.headers}{answer.text}"
+    assert len(answer.content) < 1_000_000
+    (blocks, before), (blocks_now, after) = house.theirs, house.of_others()
+    assert (blocks_now, after[: len(before)]) == (blocks, before)
+    sent = after[len(before) :]
+    assert name in WRITING or not sent
+    assert {row["from_user_id"] for row in sent} <= {house.owner.pk}
+    return answer
+
+
+HOSTILE = [*PAYLOADS[::2], *ODD, *WHOLE, *ABSURD, Thing("long"), b"\xff\xfe"]
+
+
+def hostile_requests(name, methods, names):
+    """Yield requests with a hostile value in all that a view asks for, and in the headers."""
+    ways, kinds = cycle(MODES.values()), cycle([FORM, IN_PARTS, IN_PARTS])
+    # Half a surrogate pair can be written in UTF-7.
+    charsets = [(value, None) for value in HOSTILE] + [(value, "utf-7") for value in ODD[1:3]]
+    for number, ((value, charset), method) in enumerate(product(charsets, methods)):
+        says = as_header(value) if isinstance(value, str) else "x"
+        headers = dict.fromkeys(("Referer", "HX-Target", "HX-Trigger", "X-Forwarded-Host"), says)
+        way = {**next(ways), "HX-Current-URL": says}
+        if number % 3 == 0:
+            way |= {"HX-Current-URL": quote(says), "HX-Current-URL-URI-AutoEncoded": "true"}
+        yield Asked(
+            method=method,
+            places=things_in(name, number % 7),
+            fields=[(field, value) for field in names],
+            kind=next(kinds),
+            charset=charset,
+            headers={**headers, **way, "Host": "testserver"},
+        )
+
+
+@pytest.mark.parametrize("name", ADDRESSES)
+def test_a_hostile_value_in_all_that_a_view_asks_for_does_nothing(house, name):
+    for asked in hostile_requests(name, *probed(house, name)):
+        with rolled_back():
+            send_and_check(house, name, asked)
+
+
+@pytest.mark.parametrize("name", ADDRESSES)
+def test_no_request_breaks_a_view_or_leads_astray_or_reaches_another_mailbox(house, name):
+    for wild, examples in requests(name, *probed(house, name)):
+
+        @fuzz(examples)
+        @given(asked=wild)
+        def run(asked):
+            with rolled_back():
+                send_and_check(house, name, asked)
+
+        run()
+
+
+@pytest.mark.parametrize("name", ADDRESSES)
+def test_ten_thousand_values_of_a_field_have_a_short_answer(house, name):
+    """Django takes a thousand, where they are looked at: with more it answers 400."""
+    methods, names = probed(house, name)
+    for method, field, count in product(methods, names, (900, 10_000)):
+        pairs = [(field, str(number)) for number in range(count)]
+        asked = Asked(method=method, places=things_in(name, 1), fields=pairs)
+        with rolled_back():
+            answer = send_and_check(house, name, asked)
+        assert len(answer.content) < 100_000
+
+
+def test_whoever_is_not_signed_in_is_told_nothing_and_changes_nothing(house):
+    before = house.all()
+
+    for name in ADDRESSES:
+        for asked in hostile_requests(name, ["GET", "POST"], FIELDS[::2]):
+            check(asked.send(house, name))
+
+    assert house.all() == before
+
+
+@fuzz(100)
+@given(data=st.data())
+def test_no_request_of_a_visitor_breaks_a_view_or_leads_astray(house, data):
+    name = data.draw(st.sampled_from(list(ADDRESSES)))
+    wild, _examples = data.draw(st.sampled_from(requests(name, ["GET", "POST"], FIELDS[::2])))
+
+    check(data.draw(wild).send(house, name))

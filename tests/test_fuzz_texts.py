@@ -1,0 +1,235 @@
+"""Any text that somebody writes, any argument that a site gives: never an error, never markup.
+
+In pages, fragments, out-of-band parts, mails and the admin.
+"""
+
+from contextlib import suppress
+from datetime import datetime, timedelta, timezone
+from email import message_from_bytes, policy
+from itertools import product
+
+import pytest
+from django.contrib import admin
+from django.contrib.messages.storage.base import Message as ContribMessage
+from django.core import mail
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.test import Client, TestCase
+from django.urls import reverse
+from django.utils.functional import lazystr
+from django.utils.safestring import SafeData, mark_safe
+from hypothesis import given
+from hypothesis import strategies as st
+
+from persistent_messages import INFO, LetterRefused, send_letter, send_message
+from persistent_messages.constants import Folder, storable
+from persistent_messages.letters import report
+from persistent_messages.models import Block, Message, Report
+from persistent_messages.storage import PersistentMessageStorage
+
+from .hostile import (
+    ODD,
+    PAYLOADS,
+    WHOLE,
+    check,
+    fuzz,
+    leads_to,
+    odd_texts,
+    rolled_back,
+    texts,
+    urls,
+)
+from .pages import HTMX
+from .strangers import ADDRESSES, House, things_in
+
+UTC, EAST = timezone.utc, timezone(timedelta(hours=14))
+SITE = ("/", "/project/", "/bootstrap/")
+
+
+@pytest.fixture
+def house(db, settings):
+    settings.PERSISTENT_MESSAGES = {"LETTERS": True, "PAGE_SIZE": 3, "SEND_RATE": None}
+    # Where it is tomorrow already: times are never those of UTC.
+    settings.TIME_ZONE = "Pacific/Kiritimati"
+    return House()
+
+
+# What somebody writes
+
+
+def look_everywhere(house, words):
+    """Ask for every page, by itself or by HTMX, and do everything there is to do; check all."""
+    browser = house.browser()
+    house.mine = list(Message.objects.filter(user=house.owner).order_by("pk"))
+    keys = [message.pk for message in house.mine]
+    stored = {message.url for message in house.mine}
+    for url in SITE:
+        check(browser.get(url))
+    for number, name in enumerate(ADDRESSES):
+        places = things_in(name, len(keys) - 1 - number % 5).items()
+        url = reverse(name, kwargs={key: house.make(thing) for key, thing in places})
+        query = {"q": words, "to": words[:100], "subject": words, "quote": "1"}
+        check(browser.get(url, query, headers=HTMX if number % 2 else {}))
+        data = {"pm-part": ["list", "strip", "counter", "latest"], "pm-row": keys, "ids": keys}
+        data |= {"do": "unread", "pm-from": "row", "message": words, "to": words, "reason": words}
+        with rolled_back():
+            check(browser.post(url, data, headers={} if number % 2 else HTMX), *stored)
+
+
+@fuzz(10)
+@given(
+    text=texts,
+    subject=texts.map(lambda text: text[:255]),
+    tags=texts.map(lambda text: text[:128]),
+    name=texts.map(lambda text: storable(text)[:100]),
+    markdown=st.booleans(),
+)
+def test_what_somebody_writes_is_text_wherever_it_is_shown(
+    house, settings, text, subject, tags, name, markdown
+):
+    settings.PERSISTENT_MESSAGES = {**settings.PERSISTENT_MESSAGES, "MARKDOWN": markdown}
+    with rolled_back():
+        house.mallory.first_name = house.mallory.last_name = name
+        house.mallory.save()
+        for level in (20, INFO):
+            send_message(house.owner, level, text or "x", subject=subject, extra_tags=tags)
+        with suppress(LetterRefused):  # of spaces, say
+            send_letter(house.mallory, house.owner, mark_safe(subject), mark_safe(text))
+        look_everywhere(house, text)
+
+
+@fuzz(30)
+@given(text=texts.filter(str.strip), subject=texts.map(lambda text: text[:255]))
+def test_each_letter_of_a_text_is_read_as_it_was_written(house, text, subject):
+    with rolled_back():
+        send_message(house.owner, INFO, text, subject=subject)
+        message = Message.objects.latest("pk")
+        page = check(house.browser().get(reverse("message_detail", args=[message.pk])))
+    for written in (text, subject):
+        assert "".join(storable(written).split()) in "".join(page.text.split())
+
+
+@fuzz(10)
+@given(text=texts.filter(str.strip), name=texts.map(lambda text: storable(text)[:100]))
+def test_the_staff_reads_text_as_text(house, admin_client, text, name):
+    with rolled_back():
+        house.mallory.first_name = name
+        house.mallory.save()
+        send_letter(house.mallory, house.owner, text[:255], text)
+        report(house.owner, Message.objects.filter(user=house.owner).latest("pk"), text)
+        send_message(house.owner, INFO, text, extra_tags=text[:128])
+        for model in (Message, Block, Report):
+            assert admin.site.is_registered(model)
+            place = f"admin:{model._meta.app_label}_{model._meta.model_name}"
+            look = [reverse(f"{place}_changelist"), f"{reverse(f'{place}_changelist')}?q=sally"]
+            look += [reverse(f"{place}_change", args=[row.pk]) for row in model.objects.all()[:3]]
+            for url in look:
+                check(admin_client.get(url), ours=False)
+
+
+# What a site says
+
+SAFE = tuple(map(mark_safe, PAYLOADS[:2]))
+TEXTS = (*PAYLOADS[:3], *SAFE, *ODD, *map(lazystr, (*SAFE, *ODD[:2])), "x" * 256)
+MOMENTS = tuple(
+    moment.replace(tzinfo=zone)
+    for moment in (datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, tzinfo=UTC))
+    for zone in (None, UTC, EAST)
+)
+OBJECTS = (None, True, -1, 5.5, float("nan"), float("inf"), 10**400, 2**63, "x", b"x", [1])
+OBJECTS += (object(), ContribMessage(20, "x"), Message(), "\ud800", "x" * 100_000)
+VALUES = {
+    "message": TEXTS + OBJECTS,
+    "subject": TEXTS + OBJECTS,
+    "extra_tags": TEXTS + OBJECTS,
+    "expires": MOMENTS + OBJECTS,
+    "url": WHOLE + OBJECTS,
+    "level": OBJECTS,
+    "close_timeout": OBJECTS,
+    # Where there is a number, but nobody of that number, the database says so.
+    "user": tuple(value for value in OBJECTS if value != -1),
+}
+REFUSALS = (TypeError, ValueError, NotImplementedError, LetterRefused)
+
+
+def add(browser, message, shows, levels, **arguments):
+    """Add messages in a request of whoever has that browser, to be shown by it or by the next."""
+    request = browser.get(reverse("message_dismiss"), headers=HTMX).wsgi_request
+    request._messages = PersistentMessageStorage(request)
+    for level in levels:
+        # Of the site itself safe text stays HTML, and so it is not said here.
+        text = "" + str(message) if isinstance(str(message), SafeData) else message
+        with suppress(*REFUSALS):
+            request._messages.add(level, text, **arguments)
+    answer = render(request, "demo/home.html", {"kinds": ()}) if shows else HttpResponse()
+    answer.wsgi_request = request
+    check(answer)
+    request._messages.update(answer)
+    browser.cookies.update(answer.cookies)
+
+
+def say(house, message, levels=(20, INFO), user=None, **arguments):
+    """Send by all that the app has for it, to Sally and to a visitor; look at what comes of it."""
+    owner, visitor = house.browser(), Client()
+    for browser, shows in product((owner, visitor), (True, False)):
+        add(browser, message, shows, levels, user=user, **arguments)
+    for level in levels:
+        with suppress(*REFUSALS):
+            send_message(user or house.owner, level, message, from_user=house.mallory, **arguments)
+    with suppress(*REFUSALS):
+        send_letter(house.mallory, user or house.owner, arguments.get("subject", ""), message)
+    newest = Message.objects.filter(user=house.owner, folder=Folder.INBOX)
+    for message in (newest.filter(letter=None).latest("pk"), newest.latest("pk")):
+        check(owner.get(reverse("message_detail", args=[message.pk])))
+    check(owner.get("/bootstrap/"))
+    check(visitor.get("/"))
+
+
+@pytest.mark.parametrize("argument", VALUES)
+def test_an_argument_is_refused_by_name_or_does_no_harm(house, argument):
+    for value in VALUES[argument]:
+        given = {"levels": [value]} if argument == "level" else {argument: value}
+        with rolled_back():
+            say(house, **{"message": "Hello", **given})
+
+
+@fuzz(30)
+@given(message=odd_texts, subject=odd_texts)
+def test_whatever_a_site_sends_does_no_harm(house, message, subject):
+    with rolled_back():
+        say(house, message, subject=subject)
+
+
+@fuzz(60)
+@given(url=urls | odd_texts)
+def test_a_stored_address_is_one_that_a_browser_may_go_to(house, url):
+    owner = house.browser()
+    with rolled_back():
+        try:
+            for level in (20, INFO):
+                send_message(house.owner, level, "Hello", url=url, extra_tags="pm-undo")
+        except ValueError:
+            return
+        message = Message.objects.latest("pk")
+        answer = owner.post(reverse("message_open", args=[message.pk]))
+        page = check(owner.get("/bootstrap/"), ours=False)
+        for way in (answer["Location"], *page.ways):
+            assert leads_to(way)[0] in {"http", "https"}
+
+
+# What leaves by mail
+
+
+@fuzz(40)
+@given(text=odd_texts.filter(storable), subject=odd_texts.map(lambda text: text[:255]))
+def test_a_mail_is_plain_text_of_one_subject(house, text, subject):
+    mail.outbox.clear()
+    with rolled_back(), TestCase.captureOnCommitCallbacks(execute=True):
+        send_message(house.owner, INFO, text, subject=subject, from_user=house.other, email=True)
+
+    (sent,) = mail.outbox
+    read = message_from_bytes(sent.message().as_bytes(), policy=policy.default)
+    assert read.get_content_type() == "text/plain"
+    names = ("Subject", "From", "To", "Reply-To", "Date", "Message-ID")
+    assert {name for name in read if not name.startswith(("Content-", "MIME-"))} == {*names}
+    assert (read["To"], read["Reply-To"]) == (house.owner.email, house.other.email)
