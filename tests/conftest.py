@@ -1,10 +1,12 @@
 """What the tests share: people, their messages, and ways to ask for a page."""
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.db import connection
+from django.core.management import call_command
+from django.db import connection, connections, transaction
 from django.test import Client
 from django.utils import translation
 
@@ -31,6 +33,47 @@ def django_db_setup(django_db_setup, django_db_blocker):
     """The test database; with PARTITIONS=4 in the environment its messages lie in so many."""
     with django_db_blocker.unblock():
         partition()
+
+
+@pytest.fixture(scope="session")
+def other_databases(django_db_setup, django_db_blocker):
+    """Databases of their own with all tables, and nothing in them: their settings by their names.
+
+    Connected before any test begins: a test lets nobody connect to what it does not know.
+    """
+    described = {
+        alias: {
+            **connections.settings["default"],
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": ":memory:",
+            "OPTIONS": {},
+            "TEST": {},
+        }
+        for alias in ("old", "replica")
+    }
+    connections.settings.update(described)
+    with django_db_blocker.unblock():
+        for alias in described:
+            call_command("migrate", database=alias, verbosity=0)
+    connected = [connections[alias] for alias in described]
+    for alias in described:
+        del connections.settings[alias]
+    yield described
+    for each in connected:
+        each.connection.close()  # Django itself closes none in memory
+
+
+@pytest.fixture
+def other_database(other_databases, db, monkeypatch):
+    """Have one of them for the time of a test, which is undone there, too."""
+    with ExitStack() as stack:
+
+        def other_database(alias):
+            monkeypatch.setitem(connections.settings, alias, other_databases[alias])
+            stack.enter_context(transaction.atomic(alias))
+            stack.callback(transaction.set_rollback, True, alias)
+
+        yield other_database
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from persistent_messages import INFO, Folder, send_letter, send_message
 from persistent_messages.models import Message
 
+from .growing import code, commands
 from .partitions import TABLE, run, sql
 
 
@@ -155,8 +156,9 @@ def test_who_leaves_takes_the_mailbox_along_and_leaves_letters_to_others(people)
 
 
 def test_settings_and_rights_of_the_table_stay():
+    run(code("vacuum after a fiftieth", "sql"))
     run(
-        f"ALTER TABLE {TABLE} SET (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.01);"
+        f"ALTER TABLE {TABLE} SET (fillfactor = 90);"
         "CREATE ROLE pm_reader; CREATE ROLE pm_writer;"
         f"GRANT SELECT ON {TABLE} TO pm_reader, PUBLIC;"
         f"GRANT INSERT, UPDATE ON {TABLE} TO pm_writer;"
@@ -173,7 +175,13 @@ def test_settings_and_rights_of_the_table_stay():
     usage = "SELECT has_sequence_privilege(%s, %s, 'USAGE')"
     assert asked(usage, "pm_writer", f"{TABLE}_id_seq") == [(True,)]
     assert asked("SELECT reloptions FROM pg_class WHERE relname = %s", f"{TABLE}_p3") == [
-        (["fillfactor=90", "autovacuum_vacuum_scale_factor=0.01"],)
+        (
+            [
+                "autovacuum_vacuum_scale_factor=0.02",
+                "autovacuum_analyze_scale_factor=0.02",
+                "fillfactor=90",
+            ],
+        )
     ]
 
 
@@ -196,6 +204,14 @@ def test_it_prints_as_many_partitions_as_asked_for_and_changes_nothing():
 
     assert printed.count("PARTITION OF") == 7
     assert {query["sql"].split()[0] for query in queries} == {"SELECT"}
+
+
+def test_the_chapter_names_it_as_it_is(capsys):
+    (command,) = commands("prints, and changes nothing")
+
+    call_command(*command)
+
+    assert sql(16) == capsys.readouterr().out
 
 
 @pytest.mark.parametrize("partitions", [-1, 0, 1, 1025])

@@ -14,8 +14,7 @@ from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.contrib.messages import INFO as ONE_SHOT
 from django.contrib.sessions.models import Session
-from django.core.management import call_command
-from django.db import connections, transaction
+from django.db import connections
 from django.urls import reverse
 from django.utils import timezone
 from multidb.pinning import pin_this_thread, unpin_this_thread
@@ -33,7 +32,7 @@ from persistent_messages.admin import MessageAdmin
 from persistent_messages.conversation import reply_form
 from persistent_messages.models import Block, Message, Report
 
-from .growing import code
+from .growing import code, settings_of
 from .pages import ANYBODYS, HTMX, READING, prepare, rows, texts, undo_of, unread_told
 from .test_ownership import ADDRESSES
 
@@ -42,43 +41,24 @@ MODES = {"plain": {}, "htmx": HTMX}
 MODELS = (get_user_model(), Session, Message, Block)
 
 
-@pytest.fixture(scope="session")
-def other_database(django_db_setup, django_db_blocker):
-    """A database of its own with all tables, and nothing in them."""
-    known = connections.settings
-    known["replica"] = {
-        **known["default"],
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": ":memory:",
-        "OPTIONS": {},
-        "TEST": {},
-    }
-    with django_db_blocker.unblock():
-        call_command("migrate", database="replica", verbosity=0)
-    connection = connections["replica"]
-    yield known.pop("replica")
-    connection.close()
-
-
 @pytest.fixture
-def site(other_database, db, settings, monkeypatch):
+def site(other_database, settings, monkeypatch):
     """The router and the settings of the chapter, over a replica that is empty."""
-    monkeypatch.setitem(connections.settings, "replica", other_database)
+    other_database("replica")
     module = ModuleType("mysite.replicas")
     exec(code("mysite/replicas.py"), vars(module))
     monkeypatch.setitem(sys.modules, "mysite", ModuleType("mysite"))
     monkeypatch.setitem(sys.modules, "mysite.replicas", module)
     monkeypatch.setenv("REPLICA_URL", "sqlite://:memory:")
-    known = {"MIDDLEWARE": settings.MIDDLEWARE, "DATABASES": {}, "DEBUG": False}
-    exec(f"import os, dj_database_url\n{code('mysite/settings.py')}", known)
-    assert set(known.pop("DATABASES")) == {"replica"}
-    for name in filter(str.isupper, known):
-        setattr(settings, name, known[name])
+    new = settings_of(
+        "mysite/settings.py: replicas", MIDDLEWARE=settings.MIDDLEWARE, DATABASES={}, DEBUG=False
+    )
+    assert set(new.pop("DATABASES")) == {"replica"}
+    for name, value in new.items():
+        setattr(settings, name, value)
     settings.PERSISTENT_MESSAGES = {"LETTERS": True}
     monkeypatch.setattr(multidb, "replicas", None)
-    with transaction.atomic("replica"):
-        yield
-        transaction.set_rollback(True, "replica")
+    yield
     unpin_this_thread()
 
 
@@ -171,15 +151,15 @@ CHANGING = sorted({*ADDRESSES} - {*READING, *ANYBODYS, "message_people", "messag
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("page", PAGES)
-def test_a_page_that_only_reads_asks_the_replica_alone(client, letter, asked, page, mode):
+@pytest.mark.parametrize("place", PAGES)
+def test_a_page_that_only_reads_asks_the_replica_alone(client, letter, asked, place, mode):
     catch_up()
     asked.clear()
 
-    answer = client.get(page, headers=MODES[mode])
+    answer = client.get(place, headers=MODES[mode])
 
     # By HTMX alone: a page of theirs there is not.
-    moved = mode == "plain" and page.startswith(("/messages/latest/", "/messages/news/"))
+    moved = mode == "plain" and place.startswith(("/messages/latest/", "/messages/news/"))
     assert answer.status_code == (302 if moved else 200)
     assert aliases(asked) == {"replica"}
     assert COOKIE not in answer.cookies
