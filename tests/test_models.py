@@ -156,7 +156,9 @@ def test_a_message_is_read_once_it_has_a_time_of_reading():
     assert Message(level=120, read_at=timezone.now()).read is True
 
 
-def test_a_message_expires_at_its_time():
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "Pacific/Honolulu"])
+def test_a_message_expires_at_its_time_wherever_the_server_stands(settings, zone):
+    settings.TIME_ZONE = zone
     now = timezone.now()
     assert Message(level=120).has_expired is False
     assert Message(level=120, expires=now + timedelta(hours=1)).has_expired is False
