@@ -1,5 +1,6 @@
 """What the chapter on growing says, done: the site moves, and the settings are what they name."""
 
+import json
 from datetime import timedelta
 from importlib import import_module
 from io import StringIO
@@ -101,7 +102,7 @@ def test_the_settings_for_sqlite_are_those_of_the_demo():
 
     source = (import_module("demo.settings").BASE_DIR / "demo" / "settings.py").read_text()
     for name, value in databases["default"]["OPTIONS"].items():
-        assert f'"{name}": "{value}"' in source
+        assert f'"{name}": {json.dumps(value)}' in source
 
 
 def test_the_settings_for_moving_name_the_old_database(monkeypatch):
