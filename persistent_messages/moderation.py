@@ -95,12 +95,9 @@ class ReportAdmin(AnyAdmin):
     )
     actions = ("settle", "deactivate")
 
-    def get_actions(self, request: HttpRequest) -> Any:
-        """Leave out what the user model of the site has no fields for."""
-        actions = super().get_actions(request)
-        if not (has_field("is_active") and has_field("is_staff")):
-            actions.pop("deactivate", None)
-        return actions
+    def has_deactivate_permission(self, request: HttpRequest) -> bool:
+        """Offer it only where the user model of the site has the fields for it."""
+        return has_field("is_active") and has_field("is_staff")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Never: recipients report."""
@@ -130,7 +127,10 @@ class ReportAdmin(AnyAdmin):
         said = ngettext("%(count)d report settled.", "%(count)d reports settled.", count)
         self.message_user(request, said % {"count": count})
 
-    @admin.action(description=_("Deactivate the accounts of who wrote them, and settle"))
+    @admin.action(
+        description=_("Deactivate the accounts of who wrote them, and settle"),
+        permissions=["deactivate"],
+    )
     def deactivate(self, request: HttpRequest, queryset: QuerySet[Report]) -> None:
         """Close the accounts of the accused to log-in and letters; needs the right to change users.
 
