@@ -28,7 +28,8 @@ def write(results, storage, settled=RESULTS):
     title = f"## {connection.display_name}"
     kept = [section for section in sections if not section.startswith(f"{title} ")]
     own = "\n".join([f"{title} {_version()}", "", *_lines(results), "", *_storage(storage), ""])
-    settled.write_text("\n".join([HEAD, *sorted([*map(str.strip, kept), own.strip()])]) + "\n")
+    parts = [HEAD.strip(), *sorted([*map(str.strip, kept), own.strip()])]
+    settled.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
 def _version():
