@@ -68,6 +68,7 @@ class House:
             self.fill(folder, number)
         for text in PAYLOADS[:3]:
             send_letter(self.mallory, [self.owner, self.other], text, "".join(PAYLOADS))
+        send_letter(self.mallory, self.other, f"{PAYLOADS[1]}{SECRET}", SECRET)
         send_letter(self.owner, [self.mallory, self.other], PAYLOADS[4], PAYLOADS[5])
         send_message([self.owner, self.other], INFO, PAYLOADS[1], from_user=self.mallory)
         self.messages = list(Message.objects.order_by("pk"))
@@ -198,9 +199,9 @@ def headers(draw):
 KINDS = {"block_id": "block", "token": "undo"}
 
 
-def things_in(name, number):
-    """Something of Sally's for all that an address takes."""
-    return {key: Thing(KINDS.get(key, "own"), number) for key in ADDRESSES[name]}
+def things_in(name, number, kind="own"):
+    """Something of Sally's, or of anybody's, for all that an address takes."""
+    return {key: Thing(KINDS.get(key, kind), number) for key in ADDRESSES[name]}
 
 
 def places(name, *wild):

@@ -71,11 +71,11 @@ def hostile_requests(name, methods, names):
         says = as_header(value) if isinstance(value, str) else "x"
         headers = dict.fromkeys(("Referer", "HX-Target", "HX-Trigger", "X-Forwarded-Host"), says)
         way = {**next(ways), "HX-Current-URL": says}
-        if number % 3 == 0:
+        if number % 5 == 0:
             way |= {"HX-Current-URL": quote(says), "HX-Current-URL-URI-AutoEncoded": "true"}
         yield Asked(
             method=method,
-            places=things_in(name, number % 7),
+            places=things_in(name, number, "own" if number % 4 < 2 else "message"),
             fields=[(field, value) for field in names],
             kind=next(kinds),
             charset=charset,
