@@ -684,6 +684,8 @@ EVIL = [
     "\x08//evil.example",
     "data:text/html,x",
     "http://testserver@evil.example/",
+    "https:/\t/testserver/evil/",
+    "/\n/testserver/evil/",
     "http://[evil",
 ]
 
