@@ -129,41 +129,33 @@ def message_open(request: HttpRequest, message_id: int) -> HttpResponse:
 @changes_state
 def message_mark_read(request: HttpRequest, message_id: int) -> HttpResponse:
     """Mark one message read: what closing it means."""
-    message = _own_message(request, message_id)
-    if request.method != "POST":
-        question = _("Mark “%(title)s” as read?") % {"title": message.title}
-        return htmx.confirm(request, question, _("Mark as read"))
-    return _act(request, message, mailbox.mark_read, _("“%(title)s” marked as read."))
+    question, said = _("Mark “%(title)s” as read?"), _("“%(title)s” marked as read.")
+    return _ask_or_act(request, message_id, mailbox.mark_read, question, _("Mark as read"), said)
 
 
 @changes_state
 def message_mark_unread(request: HttpRequest, message_id: int) -> HttpResponse:
     """Mark one message unread."""
-    message = _own_message(request, message_id)
-    if request.method != "POST":
-        question = _("Mark “%(title)s” as unread?") % {"title": message.title}
-        return htmx.confirm(request, question, _("Mark as unread"))
-    return _act(request, message, mailbox.mark_unread, _("“%(title)s” marked as unread."))
+    question, said = _("Mark “%(title)s” as unread?"), _("“%(title)s” marked as unread.")
+    return _ask_or_act(
+        request, message_id, mailbox.mark_unread, question, _("Mark as unread"), said
+    )
 
 
 @changes_state
 def message_archive(request: HttpRequest, message_id: int) -> HttpResponse:
     """Move one message out of the inbox."""
-    message = _own_message(request, message_id)
-    if request.method != "POST":
-        question = _("Archive “%(title)s”?") % {"title": message.title}
-        return htmx.confirm(request, question, pgettext("verb", "Archive"))
-    return _act(request, message, mailbox.archive, _("“%(title)s” archived."))
+    question, said = _("Archive “%(title)s”?"), _("“%(title)s” archived.")
+    return _ask_or_act(
+        request, message_id, mailbox.archive, question, pgettext("verb", "Archive"), said
+    )
 
 
 @changes_state
 def message_restore(request: HttpRequest, message_id: int) -> HttpResponse:
     """Move one message from the archive or the trash back into the inbox."""
-    message = _own_message(request, message_id)
-    if request.method != "POST":
-        question = _("Move “%(title)s” to the inbox?") % {"title": message.title}
-        return htmx.confirm(request, question, _("Move to inbox"))
-    return _act(request, message, mailbox.restore, _("“%(title)s” restored."))
+    question, said = _("Move “%(title)s” to the inbox?"), _("“%(title)s” restored.")
+    return _ask_or_act(request, message_id, mailbox.restore, question, _("Move to inbox"), said)
 
 
 @changes_state
@@ -215,6 +207,20 @@ def _write(request: HttpRequest, message: Message, write: mailbox.Write) -> mail
     # In a list it stands for its whole conversation there.
     chosen = {"thread": message.thread} if message.is_letter else {"pk": message.pk}
     return write(request.user, Folder(message.folder), Message.objects.filter(**chosen))
+
+
+def _ask_or_act(
+    request: HttpRequest,
+    message_id: int,
+    write: mailbox.Write,
+    question: str,
+    button: str,
+    said: str,
+) -> HttpResponse:
+    message = _own_message(request, message_id)
+    if request.method != "POST":
+        return htmx.confirm(request, question % {"title": message.title}, button)
+    return _act(request, message, write, said)
 
 
 def _act(request: HttpRequest, message: Message, write: mailbox.Write, said: str) -> HttpResponse:
