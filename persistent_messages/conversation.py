@@ -10,7 +10,6 @@ from django.urls import reverse
 
 from . import letters, policy
 from .conf import get_config
-from .constants import Folder
 from .exceptions import LetterRefused
 from .forms import ReplyForm
 from .models import Block, Message
@@ -34,9 +33,7 @@ class Conversation:
         """
         if not self.message.is_letter:
             return Page([self.message])
-        kept = Message.objects.kept_by(self.user).filter(thread=self.message.thread)
-        in_trash = self.message.folder == Folder.TRASH
-        kept = kept.in_folder(Folder.TRASH) if in_trash else kept.exclude(folder=Folder.TRASH)
+        kept = Message.objects.kept_by(self.user).beside(self.message)
         return kept.newest_first().older_than(self.before).page(get_config().PAGE_SIZE)
 
     @property

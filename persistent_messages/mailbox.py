@@ -127,10 +127,13 @@ def mark_read(user: Any, folder: Folder, messages: MessageQuerySet) -> Change:
 
 @again
 def open_thread(user: Any, message: Message) -> None:
-    """Mark `message` of `user` as read, with all of its conversation. One statement."""
-    chosen = {"thread": message.thread} if message.is_letter else {"pk": message.pk}
-    now = timezone.now()
-    count = _rows().kept_by(user).unread().filter(**chosen).update(read_at=now)
+    """Mark `message` of `user` as read, with its conversation. One statement.
+
+    Of the conversation what its page shows: the letters in the trash, or those that are not.
+    """
+    now, rows = timezone.now(), _rows().kept_by(user).unread()
+    rows = rows.beside(message) if message.is_letter else rows.filter(pk=message.pk)
+    count = rows.update(read_at=now)
     _changed(user, Change("read", Folder(message.folder), now, count))
 
 

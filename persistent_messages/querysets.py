@@ -166,6 +166,13 @@ class MessageQuerySet(models.QuerySet["Message"]):
         """Keep all of the mailbox of `user` that has pages."""
         return self.owned_by(user).exclude(folder__in=(Folder.ONE_SHOT, Folder.SPENT))
 
+    def beside(self, letter: Message) -> Self:
+        """Keep the conversation of `letter`: its part in the trash, or what is not there."""
+        found = self.filter(thread=letter.thread)
+        if letter.folder == Folder.TRASH:
+            return found.in_folder(Folder.TRASH)
+        return found.exclude(folder=Folder.TRASH)
+
     def inbox_of(self, user: Any, now: Any = None) -> Self:
         """Keep the current messages in the inbox of `user`."""
         return self.owned_by(user).in_folder(Folder.INBOX).current(now)

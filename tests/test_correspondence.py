@@ -430,6 +430,24 @@ def test_a_conversation_does_not_show_what_lies_in_the_trash(client, user, lette
     assert [text_of(e) for e in with_class(trash, "pm-body")] == ["Yes."]
 
 
+@pytest.mark.parametrize("opened_in", [Folder.TRASH, Folder.INBOX])
+def test_opening_marks_what_its_page_shows_and_nothing_else(client, user, other, letter, opened_in):
+    mailbox.delete(user, Folder.INBOX, Message.objects.filter(pk=letter.pk))
+    mine = Message.objects.get(user=other, letter=letter.letter)
+    send_letter(other, None, "", "And Friday?", mine)
+    later = Message.objects.get(user=user, message="And Friday?")
+    opened, beside = (letter, later) if opened_in == Folder.TRASH else (later, letter)
+
+    page = client.get(reverse("message_detail", args=[opened.pk]))
+
+    assert [text_of(e) for e in with_class(page, "pm-body")] == [opened.message]
+    opened.refresh_from_db()
+    beside.refresh_from_db()
+    assert opened.folder == opened_in
+    assert opened.read
+    assert not beside.read
+
+
 def test_the_list_has_one_row_a_conversation_with_how_many(client, user, other, letter):
     mine = send_letter(user, None, "", "Yes.", letter)
     send_letter(other, None, "", "Thanks.", Message.objects.get(user=other, letter=mine.letter))

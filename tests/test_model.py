@@ -202,7 +202,9 @@ class Mailboxes(RuleBasedStateMachine):
             self.model[name].passing.clear()
             number = next(self.numbers)
             for letter in self.model[name].rows:
-                if letter.thread is row.thread and not letter.read:
+                # The page of what lies in the trash shows nothing else of the conversation.
+                seen = (letter.folder == Folder.TRASH) == (row.folder == Folder.TRASH)
+                if letter.thread is row.thread and seen and not letter.read:
                     letter.read, letter.read_by = True, number
 
     def _picked(self, name, pick):
