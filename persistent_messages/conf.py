@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from django.conf import settings
@@ -106,17 +107,28 @@ KINDS: dict[Any, Kind] = {
 
 
 def get_config() -> Config:
-    """Return the settings as they are now; never cached, so `override_settings` is followed.
+    """Return the settings as they are now, so `override_settings` is followed.
 
     Raises `ImproperlyConfigured`, naming the key, for an unknown key or an impossible value.
     """
     given: Any = getattr(settings, SETTING, {})
     if not isinstance(given, dict):
         raise ImproperlyConfigured(f"{SETTING} must be a dict, not {given!r}.")
-    known = [field.name for field in fields(Config)]
     for key in given:
-        if key not in known:
+        if key not in KNOWN:
             raise ImproperlyConfigured(
-                f"{SETTING} has an unknown key {key!r}; known are {', '.join(known)}."
+                f"{SETTING} has an unknown key {key!r}; known are {', '.join(KNOWN)}."
             )
+    try:
+        return _checked(**given)
+    except TypeError:  # no setting is a list or the like
+        return Config(**given)
+
+
+KNOWN = [field.name for field in fields(Config)]
+
+
+# A page asks several times. By the values, and by their types: True is no 1 here.
+@lru_cache(maxsize=8, typed=True)
+def _checked(**given: Any) -> Config:
     return Config(**given)

@@ -133,3 +133,13 @@ def test_what_is_no_number_is_checked_too(settings, key, value, what):
     assert f"PERSISTENT_MESSAGES[{key!r}] must be" in str(error.value)
     assert what in str(error.value)
     assert repr(value) in str(error.value)
+
+
+def test_a_value_is_checked_by_its_type_however_often_another_was_accepted(settings):
+    settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 1}
+    assert get_config().PAGE_SIZE == 1
+
+    for wrong in (True, 1.0, [1]):
+        settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": wrong}
+        with pytest.raises(ImproperlyConfigured, match="PAGE_SIZE"):
+            get_config()
