@@ -6,10 +6,12 @@ To build and compile such a query takes Django several times as long as to run i
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import connections, models
 from django.db.models.sql.compiler import SQLCompiler
+
+T = TypeVar("T", bound=models.Model)
 
 
 class Later(models.Expression):
@@ -34,6 +36,7 @@ class Statement:
     def __init__(self, build: Callable[..., Sequence[models.QuerySet[Any]]]) -> None:
         self.build = build
         self.compiled: dict[tuple[Any, ...], tuple[str, list[Any]]] = {}
+        self.converted: dict[str, list[Any]] = {}
 
     def sql(
         self, rows: models.QuerySet[Any], *numbers: int, **values: Any
@@ -53,6 +56,31 @@ class Statement:
             else parameter
             for parameter in parameters
         ]
+
+    def fetch(self, rows: models.QuerySet[T], *numbers: int, **values: Any) -> list[T]:
+        """Return the instances that the statement finds, in its order; one query.
+
+        Its columns are those of the table of `rows`, all of them.
+        """
+        fields = rows.model._meta.concrete_fields
+        compiler = rows.query.get_compiler(using=rows.db)
+        with connections[rows.db].cursor() as cursor:
+            cursor.execute(*self.sql(rows, *numbers, **values))
+            found: Any = cursor.fetchall()
+        if rows.db not in self.converted:
+            self.converted[rows.db] = _converted(fields, compiler)
+        converters = compiler.get_converters(self.converted[rows.db])
+        if converters:
+            found = compiler.apply_converters(found, converters)
+        names = [field.attname for field in fields]
+        return [rows.model.from_db(rows.db, names, row) for row in found]
+
+
+def _converted(fields: Sequence[Any], compiler: SQLCompiler) -> list[Any]:
+    # Those that the database returns otherwise than Python has them; None for the others.
+    columns = [field.get_col(field.model._meta.db_table) for field in fields]
+    converters: Any = compiler.get_converters(columns)
+    return [column if number in converters else None for number, column in enumerate(columns)]
 
 
 def _compiled(querysets: Sequence[models.QuerySet[Any]], using: str) -> tuple[str, list[Any]]:

@@ -192,9 +192,8 @@ class MessageQuerySet(models.QuerySet["Message"]):
         the inbox, one a conversation. Each half is one index range.
         """
         rows = self.using(self.db)  # asked once: a router may name another replica each time
-        sql, parameters = STRIP.sql(rows, limit, user=user.pk, now=timezone.now())
         return sorted(
-            rows.raw(sql, parameters),
+            STRIP.fetch(rows, limit, user=user.pk, now=timezone.now()),
             key=lambda message: (
                 (0, message.pk) if message.folder == Folder.ONE_SHOT else (1, -message.pk)
             ),
