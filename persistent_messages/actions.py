@@ -15,10 +15,9 @@ from django.utils.translation import get_language, gettext_lazy, pgettext_lazy
 
 from .constants import Folder
 from .icons import SVGS
-from .models import Message
 
 # Stands for a key in an address that is made once.
-ANY_KEY = 8_765_432_109_876_543
+ANY_KEY = "8765432109876543"
 
 
 class Action(NamedTuple):
@@ -89,22 +88,21 @@ OFFERED = {
 }
 
 
-def actions_of(message: Message) -> list[Action]:
-    """Return what can be done with `message` where it lies; no query."""
-    key, title = str(message.pk), {"title": message.title}
+def actions_of(folder: int, key: str, title: str, *, is_read: bool) -> list[Action]:
+    """Return what can be done with message `key` in `folder`; no query."""
     return [
-        action._replace(url=action.url.replace(str(ANY_KEY), key), label=action.label % title)
-        for action in _actions(Folder(message.folder), message.read, *_place())
+        action._replace(url=action.url.replace(ANY_KEY, key), label=action.label % {"title": title})
+        for action in _actions(Folder(folder), is_read, *place())
     ]
 
 
-def address_of(view: str, key: int) -> str:
+def address_of(view: str, key: str) -> str:
     """Return the address of the page `view` of message `key`, as `reverse` does."""
-    return _address(view, *_place()).replace(str(ANY_KEY), str(key))
+    return _address(view, *place()).replace(ANY_KEY, key)
 
 
-def _place() -> tuple[Any, str, str | None]:
-    # All that an address and a word depend on.
+def place() -> tuple[Any, str, str | None]:
+    """Return all that an address and a word depend on: URLconf, prefix and language."""
     return get_urlconf() or settings.ROOT_URLCONF, get_script_prefix(), get_language()
 
 

@@ -24,9 +24,10 @@ from . import mailbox
 from .constants import DEFAULT_TAGS, INFO, Folder
 from .drafts import checked_expires, checked_timeout, checked_url, display_name
 from .filters import BOXES
-from .inbox import BOX_NAMES, LEVEL_NAMES
+from .inbox import BOX_NAMES
 from .models import Block, Message, Report
 from .moderation import BlockAdmin, CappedPaginator, ReportAdmin
+from .wording import LEVEL_NAMES
 
 FOLDERS: dict[int, Any] = {
     Folder.ONE_SHOT: _("Shown once"),

@@ -39,6 +39,8 @@ P = ParamSpec("P")
 Response = TypeVar("Response", bound=HttpResponse)
 
 INBOX = "persistent_messages/message/includes/inbox.html"
+ROW = "persistent_messages/message/includes/row.html"
+NOTICE = "persistent_messages/message/includes/message_li.html"
 STRIP = "persistent_messages/message/includes/messages.html"
 COUNTER = "persistent_messages/message/includes/counter.html"
 THREAD = "persistent_messages/message/includes/thread.html"
@@ -224,7 +226,7 @@ def done(
         tell_later(request, said, undo_url)
         return HttpResponseRedirect(next_url(request))
     forget_unread(request)
-    told = Message(level=contrib_messages.SUCCESS, message=said, url=undo_url, extra_tags="pm-undo")
+    told = Message(level=contrib_messages.SUCCESS, message=said, url=undo_url, extra_tags=undo.UNDO)
     html = "".join(part.strip() for part in _changed_parts(request, told, message))
     response = private(HttpResponse(html))
     return trigger_client_event(response, "pm:changed", {"unread": unread_to_limit(request)})
@@ -234,7 +236,7 @@ def tell_later(request: HttpRequest, said: str, undo_url: str = "") -> None:
     """Queue what was done for the page that comes next, with its undo."""
     storage = getattr(request, "_messages", None)
     if isinstance(storage, PersistentMessageStorage):
-        storage.add(contrib_messages.SUCCESS, said, extra_tags="pm-undo", url=undo_url)
+        storage.add(contrib_messages.SUCCESS, said, extra_tags=undo.UNDO, url=undo_url)
     else:
         contrib_messages.success(request, said, fail_silently=True)
 
@@ -264,8 +266,8 @@ def _changed_parts(request: HttpRequest, told: Message, message: Message | None)
     if message is None and (not shown or "list" in shown):
         yield render_fragment(request, f"{INBOX}#list", context)
     elif message is not None and (not shown or row_shown):
-        partial = "row" if view.keeps(message) else "gone"
-        yield render_fragment(request, f"{INBOX}#{partial}", {**context, "message": message})
+        partial = ROW if view.keeps(message) else f"{INBOX}#gone"
+        yield render_fragment(request, partial, {**context, "message": message})
     if message is not None and shown & {"list", "latest"}:
         counted = {**context, "pm_list_shown": "list" in shown}
         yield render_fragment(request, f"{INBOX}#totals", counted)

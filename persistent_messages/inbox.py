@@ -15,6 +15,7 @@ from .counter import label, unread_to_limit
 from .filters import LEVELS, Filter
 from .models import Message
 from .querysets import Page
+from .wording import LEVEL_NAMES
 
 BOX_NAMES = {
     "inbox": _("Inbox"),
@@ -22,13 +23,6 @@ BOX_NAMES = {
     "archive": _("Archive"),
     "sent": _("Sent"),
     "trash": _("Trash"),
-}
-LEVEL_NAMES = {
-    "error": _("Error"),
-    "warning": _("Warning"),
-    "success": _("Success"),
-    "info": _("Info"),
-    "debug": _("Debug"),
 }
 
 

@@ -12,6 +12,8 @@ from django.utils.timezone import make_naive
 from .constants import Folder
 from .mailbox import Change
 
+UNDO = "pm-undo"
+"""The tag of a message that says what was done, and whose `url` takes it back."""
 SALT = "persistent_messages.undo"
 MAX_AGE = timedelta(days=1)
 # Times travel as microseconds since then: short, and exact.

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -12,28 +11,25 @@ import django
 from crispy_forms.templatetags.crispy_forms_tags import CrispyFormNode
 from django import template
 from django.conf import settings
-from django.contrib.messages import constants as contrib
 from django.http import HttpRequest
-from django.template import Context
-from django.urls import NoReverseMatch
-from django.utils import formats, timezone
-from django.utils.html import conditional_escape, escape, format_html
+from django.template import Context, Template
 from django.utils.safestring import SafeString, mark_safe
-from django.utils.translation import gettext as _
-from django.utils.translation import ngettext, npgettext
 
-from persistent_messages import htmx, outage
-from persistent_messages.actions import Action, actions_of, address_of
-from persistent_messages.constants import base_level
+from persistent_messages import htmx, outage, rows, wording
+from persistent_messages.actions import Action, actions_of, address_of, place
+from persistent_messages.constants import Folder
 from persistent_messages.counter import counter_context
 from persistent_messages.drafts import display_name
 from persistent_messages.icons import SVGS
-from persistent_messages.inbox import LEVEL_NAMES, Inbox
-from persistent_messages.models import SNIPPET_LENGTH, Message
+from persistent_messages.inbox import Inbox
+from persistent_messages.models import Message
+from persistent_messages.stencils import Part, escaped, fill, is_ours
 from persistent_messages.text import as_html
 
 OWN_PACK = "persistent_messages/crispy"
 """The template pack for sites that have none."""
+NO_TOKEN = "NOTPROVIDED"  # noqa: S105 (what Django says in place of one)
+EMPTY: Mapping[str, str] = {}
 
 register = template.Library()
 
@@ -66,7 +62,15 @@ def unread_counter(context: Context) -> str:
     counted = outage.answer(request, "messages", partial(counter_context, request), None)
     if counted is None:
         return ""
-    return SafeString(htmx.render_fragment(request, htmx.COUNTER, counted))
+    with context.push(pm_oob=False, **counted):
+        return _template(context, htmx.COUNTER).render(context)
+
+
+def _template(context: Context, name: str) -> Template:
+    # Of the engine at work, as {% include %} has it: the site may have overridden it.
+    page: Any = context.template
+    found: Template = page.engine.get_template(name)
+    return found
 
 
 @register.simple_tag(takes_context=True)
@@ -110,13 +114,95 @@ def strip(context: Context) -> Strip:
     notices: list[Message] = []
     passing: list[Any] = []
     for message in context.get("messages") or ():
-        (notices if _stays(message) else passing).append(message)
+        (notices if rows.has_row(message) else passing).append(message)
     return Strip([] if context.get("hide_persistent") else notices, passing)
 
 
-def _stays(message: Any) -> bool:
-    # What a cookie brings along has no row, whatever its level.
-    return isinstance(message, Message) and message.is_persistent
+# Rows, each by its template
+
+
+@register.simple_tag(takes_context=True)
+def notices(context: Context, messages: list[Any]) -> SafeString:
+    """Render each of `messages` as a notice of the strip."""
+    if not messages:
+        return SafeString()
+    has_pages = rows.has_pages()
+    parts = ((message, rows.notice_of(message, has_pages=has_pages)) for message in messages)
+    page = {"pm_here": current_path(context)}
+    token = str(context.get("csrf_token") or NO_TOKEN)
+    if token != NO_TOKEN:
+        page["csrf_token"] = token
+    return mark_safe("".join(_each(context, htmx.NOTICE, parts, page)))  # noqa: S308 (rendered)
+
+
+@register.simple_tag
+def notice_of(message: Any) -> dict[str, Any]:
+    """Return what a notice shows of `message`."""
+    return _values(message, lambda found: rows.notice_of(found, has_pages=rows.has_pages()))
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of a list, rendered."""
+
+    row: SafeString
+    day: str
+    """When it came, as ISO 8601 has it."""
+    heading: str
+    """The day in words, where it is another than that of the row before; else ""."""
+
+
+@register.simple_tag(takes_context=True)
+def lines_of(context: Context, messages: list[Message]) -> list[Line]:
+    """Render each of `messages` as a row, under the days on which they came."""
+    focus = context.get("pm_fragment") and inbox_of(context).filter.before
+    parts = (
+        (message, _row(context, message, takes_focus=bool(focus) and number == 0))
+        for number, message in enumerate(messages)
+    )
+    lines: list[Line] = []
+    day = context.get("pm_last_day")
+    for message, row in zip(messages, _each(context, htmx.ROW, parts), strict=True):
+        before, day = day, wording.local_day(message.created)
+        lines.append(Line(row, day, "" if day == before else wording.day_heading(message.created)))
+    return lines
+
+
+@register.simple_tag(takes_context=True)
+def row_of(context: Context, message: Any) -> dict[str, Any]:
+    """Return what a row shows of `message`."""
+    focus = bool(context.get("pm_takes_focus"))
+    return _values(message, lambda found: _row(context, found, takes_focus=focus))
+
+
+def _row(context: Context, message: Message, *, takes_focus: bool) -> Part:
+    here = current_path(context) if message.folder == Folder.TRASH else ""
+    part = rows.row_of(message, inbox_of(context).filter.words, here)
+    part.kind["takes_focus"] = takes_focus
+    return part
+
+
+def _values(message: Any, part_of: Callable[[Any], Part]) -> dict[str, Any]:
+    # A stencil is given the values themselves.
+    return message if isinstance(message, dict) else part_of(message).values
+
+
+def _each(
+    context: Context,
+    name: str,
+    parts: Iterable[tuple[Any, Part]],
+    page: Mapping[str, str] = EMPTY,
+) -> Iterator[SafeString]:
+    template = _template(context, name)
+    ours, where = is_ours(template), place()
+    known = {name: escaped(value) for name, value in page.items()}
+    for message, part in parts:
+        if ours and part.is_common:
+            yield fill(template, part, where, known)
+        else:
+            focus = part.kind.get("takes_focus", False)
+            with context.push(message=message, pm_oob=False, pm_takes_focus=focus):
+                yield template.render(context)
 
 
 # Letters
@@ -159,133 +245,21 @@ def message_html(message: Message) -> SafeString:
 
 
 @register.filter
-def actions(message: Message) -> list[Action]:
-    """Return what can be done with `message` where it lies, beside opening it."""
-    return actions_of(message)
+def actions(row: dict[str, Any]) -> list[Action]:
+    """Return what can be done with the message of a row where it lies, beside opening it."""
+    return actions_of(row["folder"], row["key"], row["title"], is_read=row["is_read"])
 
 
 @register.filter
-def address(message: Message, view: str) -> str:
-    """Return the address of the page `view` of `message`; quicker than `{% url %}`."""
-    return address_of(view, message.pk)
-
-
-@register.filter
-def detail_address(message: Any) -> str:
-    """Return the address of a persistent message, "" if it has none; "" for others."""
-    if not _stays(message):
-        return ""
-    try:
-        return address_of("message_detail", message.pk)
-    except NoReverseMatch:
-        return ""
+def address(key: str, view: str) -> str:
+    """Return the address of the page `view` of message `key`; quicker than `{% url %}`."""
+    return address_of(view, key)
 
 
 # Words
 
-
-@register.filter
-def level_name(message: Any) -> str:
-    """Return how icons and classes name the level of a message; "info" for a site's own."""
-    return contrib.DEFAULT_TAGS.get(base_level(message.level), "info")
-
-
-@register.filter
-def plain_title(message: Any) -> str:
-    """Name a message, ours or contrib's, in plain text."""
-    if not isinstance(message, Message):
-        return Message(level=message.level, message=message.message).title
-    return message.title
-
-
-@register.filter
-def level_word(message: Any) -> str:
-    """Say the level of a message in a word, which colour and icon only repeat."""
-    return str(LEVEL_NAMES[level_name(message)])
-
-
-def _pattern(words: list[str]) -> re.Pattern[str]:
-    return re.compile("|".join(map(re.escape, words)), re.IGNORECASE)
-
-
-@register.filter
-def highlight(text: str, words: list[str]) -> SafeString:
-    """Return `text` escaped, with each of `words` in it marked."""
-    if not words:
-        return conditional_escape(text)
-    html, end = [], 0
-    for match in _pattern(words).finditer(text):
-        html += [escape(text[end : match.start()]), format_html("<mark>{}</mark>", match.group())]
-        end = match.end()
-    return mark_safe("".join([*html, escape(text[end:])]))  # noqa: S308 (each piece is escaped)
-
-
-@register.filter
-def excerpt(message: Message, words: list[str]) -> str:
-    """Return the beginning of the text, or what stands around the first of `words` in it."""
-    match = _pattern(words).search(message.plain_text) if words else None
-    if match is None or match.end() < SNIPPET_LENGTH:
-        return message.snippet
-    text = message.plain_text[max(0, match.start() - 60) : match.start() + SNIPPET_LENGTH]
-    return f"… {' '.join(text.split())} …"
-
-
-@register.filter
-def initials(name: str) -> str:
-    """Return the first letters of the first and the last word of a name."""
-    letters = [letter for word in name.split() if (letter := next(filter(str.isalnum, word), ""))]
-    return "".join(letters[:1] + letters[1:][-1:]).upper()
-
-
-@register.filter
-def hue(name: str) -> int:
-    """Return one of the six colours of people."""
-    return sum(map(ord, name)) % 6 + 1
-
-
-def _local(moment: datetime) -> datetime:
-    # Without USE_TZ every datetime is naive, and local already.
-    return timezone.localtime(moment) if timezone.is_aware(moment) else moment
-
-
-@register.simple_tag
-def local_day(moment: datetime) -> str:
-    """Return the day of `moment` where the reader is, as ISO 8601 has it."""
-    return _local(moment).date().isoformat()
-
-
-@register.filter
-def day_heading(moment: datetime) -> str:
-    """Name the day of `moment`: today, yesterday, else the date."""
-    day = _local(moment).date()
-    ago = (_local(timezone.now()).date() - day).days
-    names = {0: _("Today"), 1: _("Yesterday")}
-    return names.get(ago) or formats.date_format(day, "DATE_FORMAT")
-
-
-@register.simple_tag
-def moment_ago(moment: datetime) -> SafeString:
-    """Return `<time>`: how long ago in short, the exact time as its title."""
-    return format_html(
-        '<time datetime="{}" title="{}">{}</time>',
-        moment.isoformat(timespec="seconds"),
-        formats.date_format(_local(moment), "DATETIME_FORMAT"),
-        _short_age(moment),
-    )
-
-
-def _short_age(moment: datetime) -> str:
-    minutes = max(0, int((timezone.now() - moment).total_seconds() // 60))
-    if minutes < 60:
-        return npgettext("age", "%(count)d min", "%(count)d min", minutes) % {"count": minutes}
-    if minutes < 24 * 60:
-        hours = minutes // 60
-        return npgettext("age", "%(count)d h", "%(count)d h", hours) % {"count": hours}
-    return formats.date_format(_local(moment), "SHORT_DATE_FORMAT")
-
-
-@register.filter
-def time_left(moment: datetime) -> str:
-    """Say how long a message still stays, in whole days, rounded up."""
-    days = int(-(-(moment - timezone.now()).total_seconds() // 86400))
-    return ngettext("%(count)d day left", "%(count)d days left", days) % {"count": days}
+register.filter(wording.level_name)
+register.filter(wording.level_word)
+register.filter(wording.initials)
+register.filter(wording.hue)
+register.simple_tag(wording.moment_ago)

@@ -1,0 +1,218 @@
+"""Rows and notices: rendered once for each kind, and each of them what its template says."""
+
+from datetime import timedelta
+
+import pytest
+from django.contrib import messages as contrib_messages
+from django.contrib.messages.storage.base import Message as ContribMessage
+from django.template import Context, engines
+from django.test import RequestFactory
+from django.test.signals import template_rendered
+from django.utils import timezone
+from django.utils.safestring import mark_safe
+from django.utils.translation import override
+from hypothesis import given
+from hypothesis import strategies as st
+
+import persistent_messages
+from persistent_messages import htmx, stencils
+from persistent_messages.constants import Folder
+from persistent_messages.filters import Filter
+from persistent_messages.inbox import Inbox
+from persistent_messages.models import Message
+
+from .hostile import fuzz, odd_texts, payloads
+from .pages import attributes, classes, elements, named, texts, with_class
+
+LONG_AGO = timezone.now() - timedelta(days=800)
+LATER = timezone.now() + timedelta(days=800, hours=12)
+LEVELS = [*persistent_messages.PERSISTENT_MESSAGE_LEVELS, contrib_messages.INFO, 33, 150]
+
+# What a database might give, and more: texts that look like the gaps of a pattern.
+tricky = odd_texts | st.sampled_from(
+    ["%", "%%", "%s", "%(title)s", "%(key)s", stencils.EDGE, f"{stencils.EDGE}title{stencils.EDGE}"]
+)
+safe = payloads.map(mark_safe)
+messages = st.builds(
+    Message,
+    pk=st.integers(1, 2**63 - 1),
+    user_id=st.just(1),
+    folder=st.sampled_from([Folder.INBOX, Folder.SENT, Folder.ARCHIVE, Folder.TRASH]),
+    from_name=st.just("") | tricky,
+    to_name=st.just("") | st.lists(tricky, max_size=3).map("\n".join),
+    level=st.sampled_from(LEVELS),
+    subject=st.just("") | tricky,
+    message=tricky | safe,
+    is_safe=st.booleans(),
+    extra_tags=st.sampled_from(["", "big red"]) | tricky,
+    url=st.sampled_from(["", "/reports/7/", "https://elsewhere.example/"]),
+    created=st.just(LONG_AGO),
+    read_at=st.sampled_from([None, LONG_AGO]),
+    expires=st.sampled_from([None, LATER]),
+    close_timeout=st.sampled_from([None, 0, 5000]),
+    thread_position=st.sampled_from([None, 1, 2, 17]),
+)
+languages = st.sampled_from(["en", "de", "ar", "ja"])
+
+
+def context_of(**more):
+    request = RequestFactory().get("/messages/?box=trash&x=%(title)s&y=<b>")
+    inbox = Inbox(request, Filter(q=more.pop("words", "")))
+    return {"request": request, "inbox": inbox, "csrf_token": "t%(key)sken", **more}
+
+
+def show(source, **more):
+    template = engines["django"].from_string("{% load persistent_messages %}" + source)
+    return template.template.render(Context(context_of(**more)))
+
+
+def rows(found, **more):
+    return show(
+        "{% lines_of found as lines %}{% for line in lines %}{{ line.row }}{% endfor %}",
+        found=found,
+        **more,
+    )
+
+
+def notices(found, **more):
+    return show("{% notices found %}", found=found, **more)
+
+
+def by_itself(name, message, **more):
+    """The same without anything remembered: the template, rendered for this message."""
+    return show(f'{{% include "{name}" %}}', message=message, **more)
+
+
+@fuzz(150)
+@given(st.lists(messages, min_size=1, max_size=3), languages, st.sampled_from(["", "a", "pwn <"]))
+def test_rows_of_a_list_are_what_their_template_renders_for_each(found, language, words):
+    with override(language):
+        expected = [by_itself(htmx.ROW, message, words=words) for message in found]
+        for _ in range(2):  # made, then filled in
+            assert rows(found, words=words) == "".join(expected)
+
+
+@fuzz(150)
+@given(st.lists(messages, min_size=1, max_size=3), languages)
+def test_notices_of_a_strip_are_what_their_template_renders_for_each(found, language):
+    with override(language):
+        expected = [by_itself(htmx.NOTICE, message) for message in found]
+        for _ in range(2):
+            assert notices(found) == "".join(expected)
+
+
+@given(st.sampled_from(LEVELS), payloads, st.sampled_from(["", "big red", "pm-undo"]))
+def test_what_a_cookie_brings_is_shown_alike(level, text, tags):
+    found = ContribMessage(level, text, tags)
+
+    assert notices([found]) == by_itself(htmx.NOTICE, found)
+
+
+@pytest.mark.parametrize(("show_all", "name"), [(rows, htmx.ROW), (notices, htmx.NOTICE)])
+def test_those_of_a_kind_are_rendered_once(show_all, name):
+    found = [
+        Message(pk=number, level=persistent_messages.INFO, message=f"Number {number}")
+        for number in range(1, 30)
+    ]
+    stencils._pattern.cache_clear()
+    rendered = []
+
+    def note(template, **kwargs):
+        rendered.append(template.name)
+
+    template_rendered.connect(note)
+    try:
+        html = show_all(found) + show_all(found)
+    finally:
+        template_rendered.disconnect(note)
+
+    assert rendered.count(name) == 1
+    assert html.count("Number 17") > 2
+
+
+def test_each_reader_has_the_own_words_and_tokens():
+    message = Message(pk=7, level=persistent_messages.ERROR, message="Disk full")
+
+    for language, word in (("en", "Error"), ("de", "Fehler"), ("en", "Error")):
+        for token in ("one", "another"):
+            with override(language):
+                html = notices([message], csrf_token=token)
+            (label,) = texts(html, "pm-vh")
+            assert label.startswith(word)
+            tokens = [attributes(field) for field in named(html, "input")]
+            assert {"type": "hidden", "name": "csrfmiddlewaretoken", "value": token} in tokens
+
+
+def test_a_page_without_a_token_has_none():
+    message = Message(pk=7, level=persistent_messages.INFO, message="Hello")
+
+    for token in ("one", None, "NOTPROVIDED"):
+        html = notices([message], csrf_token=token)
+        names = [attributes(field)["name"] for field in named(html, "input")]
+        assert ("csrfmiddlewaretoken" in names) == (token == "one")
+
+
+OWN_NOTICE = "<li class=own>{{ message.message|upper }}{% if message.pk == 2 %}!{% endif %}</li>"
+OWN_ROW = (
+    "{% load persistent_messages %}{% row_of message as row %}"
+    "<li class=own>{{ message.level_tag }} {{ row.title }}</li>"
+)
+
+
+@pytest.mark.parametrize(
+    ("show_all", "name", "source", "expected"),
+    [
+        (notices, htmx.NOTICE, OWN_NOTICE, ["A", "B!"]),
+        (rows, htmx.ROW, OWN_ROW, ["error a", "error b"]),
+    ],
+)
+def test_a_template_of_the_site_sees_each_message(
+    tmp_path, settings, show_all, name, source, expected
+):
+    path = tmp_path / name
+    path.parent.mkdir(parents=True)
+    path.write_text(source)
+    settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [tmp_path]}]
+    found = [
+        Message(pk=number, level=persistent_messages.ERROR, message=text)
+        for number, text in ((1, "a"), (2, "b"))
+    ]
+
+    assert texts(show_all(found), "own") == expected
+
+
+def test_the_first_of_a_further_page_takes_the_focus():
+    found = [Message(pk=pk, level=persistent_messages.INFO, message="Hello") for pk in (3, 2)]
+    request = RequestFactory().get("/")
+    further = Inbox(request, Filter(before=9))
+
+    for inbox, fragment, focused in ((further, True, 1), (further, False, 0)):
+        html = rows(found, inbox=inbox, pm_fragment=fragment)
+        links = with_class(html, "pm-row-link")
+        assert ["autofocus" in attributes(link) for link in links] == [bool(focused), False]
+
+
+@pytest.mark.parametrize(
+    ("url", "offered"),
+    [
+        ("/messages/undo/abc/", True),
+        ("https://elsewhere.example/messages/undo/abc/", False),
+        ("//elsewhere.example/", False),
+        ("/\\elsewhere.example/", False),
+        ("", False),
+    ],
+)
+def test_what_undoes_is_on_this_site(url, offered):
+    """A site may use the tag: the form has a CSRF token in it, which is for nobody else."""
+    done = Message(level=contrib_messages.SUCCESS, message="Done.", extra_tags="pm-undo", url=url)
+
+    posting = [
+        attributes(form)["action"]
+        for form in named(notices([done]), "form")
+        if attributes(form)["method"] == "post"
+    ]
+
+    assert posting == ([url] if offered else [])
+    (notice,) = with_class(notices([done]), "pm-notice")
+    assert "pm-undo" not in classes(notice)
+    assert elements(notice)
