@@ -67,7 +67,7 @@ class Site:
         session["_auth_user_backend"] = "django.contrib.auth.backends.ModelBackend"
         session["_auth_user_hash"] = user.get_session_auth_hash()
         session.save()
-        self.key = session.session_key
+        self.cookies = {settings.SESSION_COOKIE_NAME: session.session_key}
         self.ours = self._handler()
         with override_settings(MIDDLEWARE=WITHOUT):
             self.without = self._handler()
@@ -81,9 +81,11 @@ class Site:
     def get(self, path: str, handler: BaseHandler | None = None) -> HttpResponse:
         """Answer as a server does, without the protocol."""
         request = RequestFactory().get(path)
-        request.COOKIES[settings.SESSION_COOKIE_NAME] = self.key
+        request.COOKIES.update(self.cookies)
         response = (handler or self.ours).get_response(request)
         assert response.status_code == 200, (path, response.status_code)
+        # The CSRF cookie comes with the first page, as to a browser.
+        self.cookies |= {name: cookie.value for name, cookie in response.cookies.items()}
         return response
 
     def page(self, path: str) -> Callable[[], HttpResponse]:
