@@ -195,7 +195,8 @@ def _lists(site: Site, owner, size: int) -> Iterator[Result]:
     most = config.PAGE_SIZE + 1 + config.COUNTER_LIMIT + 1 + config.STRIP_LIMIT
     keys = Message.objects.filter(user=owner).order_by("pk").values_list("pk", flat=True)
     middle = keys[size // 2]
-    deep = f"/messages/?before={middle}"
+    newest = Message.objects.filter(user=owner).latest("pk").pk
+    deep = f"/messages/?before={middle}&newest={newest}"
     for name, ours, bare, kind in (
         ("inbox, first page", "/messages/", "/list/", "bare list"),
         ("inbox, page at N/2", deep, f"/list/{middle}/", "bare list"),

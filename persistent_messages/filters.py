@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from django.http import QueryDict
+from django.utils import timezone
 
 from .conf import get_config
 from .constants import DEFAULT_TAGS, Folder
 from .models import Message
+from .prepared import Later, Statement
 from .querysets import MessageQuerySet, Page
 
 BOXES = {
@@ -33,6 +35,8 @@ class Filter:
     level: str = ""
     q: str = ""
     before: int | None = None
+    newest: int | None = None
+    """On further pages: the newest message when the first of them was drawn."""
 
     @classmethod
     def from_query(cls, query: QueryDict) -> Filter:
@@ -43,6 +47,7 @@ class Filter:
             level=level if level in LEVELS else "",
             q=query.get("q", "").replace("\0", "").strip()[:MAX_QUERY].rstrip(),
             before=number(query.get("before")),
+            newest=number(query.get("newest")),
         )
 
     @property
@@ -55,35 +60,60 @@ class Filter:
         """What to look for."""
         return self.q.split()[:MAX_WORDS]
 
-    def messages_of(self, user: Any) -> MessageQuerySet:
+    def messages_of(
+        self, user: Any, now: Any = None, among: MessageQuerySet | None = None
+    ) -> MessageQuerySet:
         """Return all that it shows of the mailbox of `user` but for the words, in no order."""
-        messages = Message.objects.owned_by(user).in_folder(self.folder).current()
+        rows = Message.objects.all() if among is None else among
+        messages = rows.owned_by(user).in_folder(self.folder).current(now)
         if self.level:
             messages = messages.filter(level=LEVELS[self.level])
         return messages.unread() if self.box == "unread" else messages
 
-    def rows_of(self, user: Any) -> MessageQuerySet:
+    def rows_of(
+        self, user: Any, now: Any = None, among: MessageQuerySet | None = None
+    ) -> MessageQuerySet:
         """Return what its list has a row for, newest first: of a conversation one letter."""
-        messages = self.messages_of(user)
+        messages = self.messages_of(user, now, among)
         return messages.unread_heads() if self.box == "unread" else messages.heads()
 
     def page_of(self, user: Any) -> Page:
         """Return the page of `user` at its place; one query, with words two."""
         config = get_config()
-        rows = self.rows_of(user).older_than(self.before)
-        if not self.words:
-            return rows.page(config.PAGE_SIZE)
-        return rows.search(user, self.words, config.PAGE_SIZE, config.SEARCH_WINDOW)
+        if self.words:
+            rows = self.rows_of(user).older_than(self.before)
+            return rows.search(user, self.words, config.PAGE_SIZE, config.SEARCH_WINDOW)
+        return self._page_of(user, config.PAGE_SIZE) if getattr(user, "pk", None) else Page([])
+
+    def _page_of(self, user: Any, size: int) -> Page:
+        rows = Message.objects.using(Message.objects.db)  # a router is asked once
+        before = MAX_KEY if self.before is None else self.before
+        shape = (self.box, self.level, size + 1)
+        values = {"user": user.pk, "now": timezone.now(), "before": before}
+        return Page.of(PAGE.fetch(rows, *shape, **values), size)
 
     def query(self, **changes: Any) -> str:
         """Return its query string with `changes`, "?" included; the defaults are left out."""
         changed = replace(self, **changes)
         query = QueryDict(mutable=True)
-        for name, default in (("box", "inbox"), ("level", ""), ("q", ""), ("before", None)):
+        for name, default in DEFAULTS.items():
             value = getattr(changed, name)
-            if value != default:
+            if value != default and (name != "newest" or changed.before is not None):
                 query[name] = str(value)
         return "?" + query.urlencode()
+
+
+DEFAULTS = {field.name: field.default for field in fields(Filter)}
+
+
+def _page(rows: MessageQuerySet, box: str, level: str, limit: int) -> list[MessageQuerySet]:
+    user, now = rows.later()
+    found = Filter(box, level).rows_of(user, now, rows)
+    return [found.filter(pk__lt=Later("before", Message._meta.pk))[:limit]]
+
+
+# What people look at all the time.
+PAGE = Statement(_page)
 
 
 def number(text: str | None) -> int | None:

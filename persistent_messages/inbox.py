@@ -57,7 +57,8 @@ class Inbox:
     @property
     def older_query(self) -> str:
         """The query string of the next page."""
-        return self.filter.query(before=self.page.older)
+        newest = None if self.filter.words else self.newest
+        return self.filter.query(before=self.page.older, newest=newest)
 
     @property
     def further_query(self) -> str:
@@ -114,10 +115,13 @@ class Inbox:
     def newest(self) -> int:
         """Return the key of the newest message as the page is drawn: no bulk action goes beyond it.
 
-        No query on the first page, nor in a search, which has no such action; one on the others.
+        No query on the first page, which further ones are told by, nor in a search, which has no
+        such action; else one.
         """
         if self.filter.before is None or self.filter.words:
             return self.page.newest
+        if self.filter.newest is not None:
+            return self.filter.newest
         return next(iter(self.filter.rows_of(self.user).values_list("pk", flat=True)[:1]), 0)
 
     @cached_property

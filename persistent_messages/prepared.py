@@ -5,7 +5,7 @@ To build and compile such a query takes Django several times as long as to run i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeVar
 
 from django.db import connections, models
@@ -29,8 +29,8 @@ class Later(models.Expression):
 class Statement:
     """A statement of which only some values change.
 
-    `build` is given the rows of a database and the numbers that are part of the statement, and
-    returns querysets with `Later` values, whose rows are to come one after the other.
+    `build` is given the rows of a database and what the statement depends on beside the values, as
+    its limit; it returns querysets with `Later` values, whose rows come one after the other.
     """
 
     def __init__(self, build: Callable[..., Sequence[models.QuerySet[Any]]]) -> None:
@@ -39,15 +39,15 @@ class Statement:
         self.converted: dict[str, list[Any]] = {}
 
     def sql(
-        self, rows: models.QuerySet[Any], *numbers: int, **values: Any
+        self, rows: models.QuerySet[Any], *shape: Hashable, **values: Any
     ) -> tuple[str, list[Any]]:
         """Return the statement and its parameters as a cursor of the database of `rows` takes them.
 
         No query.
         """
-        key = (rows.db, *numbers)
+        key = (rows.db, *shape)
         if key not in self.compiled:
-            self.compiled[key] = _compiled(self.build(rows, *numbers), rows.db)
+            self.compiled[key] = _compiled(self.build(rows, *shape), rows.db)
         sql, parameters = self.compiled[key]
         connection = connections[rows.db]
         return sql, [
@@ -57,7 +57,7 @@ class Statement:
             for parameter in parameters
         ]
 
-    def fetch(self, rows: models.QuerySet[T], *numbers: int, **values: Any) -> list[T]:
+    def fetch(self, rows: models.QuerySet[T], *shape: Hashable, **values: Any) -> list[T]:
         """Return the instances that the statement finds, in its order; one query.
 
         Its columns are those of the table of `rows`, all of them.
@@ -65,7 +65,7 @@ class Statement:
         fields = rows.model._meta.concrete_fields
         compiler = rows.query.get_compiler(using=rows.db)
         with connections[rows.db].cursor() as cursor:
-            cursor.execute(*self.sql(rows, *numbers, **values))
+            cursor.execute(*self.sql(rows, *shape, **values))
             found: Any = cursor.fetchall()
         if rows.db not in self.converted:
             self.converted[rows.db] = _converted(fields, compiler)
@@ -89,6 +89,8 @@ def _compiled(querysets: Sequence[models.QuerySet[Any]], using: str) -> tuple[st
     parameters: list[Any] = []
     for number, queryset in enumerate(querysets):
         sql, values = queryset.query.get_compiler(using=using).as_sql()
+        if len(querysets) == 1:
+            return sql, list(values)
         name = connections[using].ops.quote_name(f"part{number}")
         statements.append(f"SELECT * FROM ({sql}) {name}")  # noqa: S608 (compiled by Django)
         parameters += values

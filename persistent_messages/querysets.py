@@ -35,6 +35,11 @@ class Page:
     further: int | None = None
     """The cursor from which to search further back, None where all of it was searched."""
 
+    @classmethod
+    def of(cls, found: list[Message], size: int) -> Page:
+        """Return the first `size` of what was found: one more says that others follow."""
+        return cls(found[:size], older=found[size - 1].pk if found[size:] else None)
+
     @property
     def newest(self) -> int:
         """The key of the first message, else 0: what came after it was not on this page."""
@@ -135,8 +140,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
 
     def page(self, size: int) -> Page:
         """Return the first `size` in the order at hand, newest first; one query."""
-        messages = list(self[: size + 1])
-        return Page(messages[:size], older=messages[size - 1].pk if messages[size:] else None)
+        return Page.of(list(self[: size + 1]), size)
 
     def search(self, user: Any, words: list[str], size: int, window: int) -> Page:
         """Return the first `size` that have all `words` among the first `window`; two queries.

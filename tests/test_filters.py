@@ -82,6 +82,8 @@ def rows_for(user, contents, **fields):
         "level=140",
         "level=ERROR",
         "level=error&level=none",
+        "newest=x",
+        "newest=-1",
         "before=-1",
         "before=%2B1",
         "before=1.5",
@@ -173,6 +175,8 @@ def test_an_address_leaves_the_defaults_out():
     assert Filter(box="trash", level="error", q="a b", before=7).query() == (
         "?box=trash&level=error&q=a+b&before=7"
     )
+    assert Filter(before=7, newest=9).query() == "?before=7&newest=9"
+    assert Filter(before=7, newest=9).query(before=None) == "?", "the first page has its own"
 
 
 def test_an_address_may_differ_from_its_filter():

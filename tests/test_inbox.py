@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from django.contrib.auth.models import AnonymousUser
 from django.db import connection
+from django.http import QueryDict
 from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -13,8 +14,9 @@ from django.utils import timezone, translation
 from persistent_messages.constants import Folder
 from persistent_messages.counter import forget_unread, unread_to_limit
 from persistent_messages.filters import BOXES, LEVELS, MAX_KEY, Filter
-from persistent_messages.inbox import BOX_NAMES, LEVEL_NAMES, Inbox
+from persistent_messages.inbox import BOX_NAMES, Inbox
 from persistent_messages.models import Message
+from persistent_messages.wording import LEVEL_NAMES
 
 pytestmark = pytest.mark.django_db
 
@@ -78,6 +80,19 @@ def test_the_newest_is_read_once_and_only_beyond_the_first_page(user, see):
     assert cost(lambda: later.newest) == 1
     assert cost(lambda: later.newest) == 0
     assert (first.newest, later.newest) == (rows[2].pk, rows[2].pk)
+
+
+def test_a_further_page_keeps_the_newest_of_the_first_one(user, see, settings):
+    """What came in between was on neither: no action on all of what was drawn touches it."""
+    settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 2}
+    rows = fill(user, 5)
+    place = Filter.from_query(QueryDict(see().older_query[1:]))
+    fill(user, 1)
+    inbox = see(before=place.before, newest=place.newest)
+    assert cost(lambda: inbox.newest) == 0
+    assert inbox.newest == rows[4].pk
+    assert inbox.older_query.endswith(f"&newest={rows[4].pk}")
+    assert inbox.query == "?"
 
 
 def test_a_search_has_no_newest_of_its_own_to_read(user, see):
@@ -369,9 +384,10 @@ def test_whether_it_stays_is_asked_of_the_message_alone(user, see, django_assert
 def test_each_page_leads_to_the_next(user, see, settings):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 2}
     rows = fill(user, 5)
-    assert see().older_query == f"?before={rows[3].pk}"
-    assert see(before=rows[3].pk).older_query == f"?before={rows[1].pk}"
-    assert see(level="info").older_query == f"?level=info&before={rows[3].pk}"
+    newest = f"&newest={rows[4].pk}"
+    assert see().older_query == f"?before={rows[3].pk}{newest}"
+    assert see(before=rows[3].pk).older_query == f"?before={rows[1].pk}{newest}"
+    assert see(level="info").older_query == f"?level=info&before={rows[3].pk}{newest}"
     assert see(q="hello").older_query == f"?q=hello&before={rows[3].pk}"
 
 
