@@ -301,7 +301,10 @@ def _all_at_once(owner, size: int) -> Iterator[Result]:
             "delete all",
             lambda: mailbox.delete(owner, Folder.INBOX, shown()),
             lambda: run(
-                f"UPDATE {TABLE} SET folder = %s, moved_at = %s {where}", Folder.TRASH, now
+                f"UPDATE {TABLE} SET folder = %s, moved_at = %s, trashed_at = %s {where}",
+                Folder.TRASH,
+                now,
+                now,
             ),
         ),
     ):

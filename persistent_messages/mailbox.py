@@ -165,6 +165,7 @@ def restore(user: Any, folder: Folder, messages: MessageQuerySet) -> Change:
             # Only what its owner sent has a recipient.
             folder=Case(When(to_name="", then=Folder.INBOX.value), default=Folder.SENT.value),
             moved_at=None,
+            trashed_at=None,
         )
     return _changed(user, Change("restore", folder, timezone.now(), count))
 
@@ -196,8 +197,10 @@ def undo(user: Any, change: Change) -> int:
         count = read.update(read_at=None)
     elif change.action == "move" and change.target is not None:
         moved = _lying(user, change.target, rows).filter(moved_at=change.at)
+        if change.target == Folder.TRASH:
+            moved = moved.filter(trashed_at=change.at)  # the same, and has an index
         with _settled(user, moved) as settling:
-            count = settling.update(folder=change.folder, moved_at=None)
+            count = settling.update(folder=change.folder, moved_at=None, trashed_at=None)
     _changed(user, Change("undo", change.folder, timezone.now(), count))
     return count
 
@@ -205,7 +208,8 @@ def undo(user: Any, change: Change) -> int:
 def _move(user: Any, folder: Folder, messages: MessageQuerySet, target: Folder) -> Change:
     now, rows = timezone.now(), _lying(user, folder, messages)
     with _settled(user, rows) as settling:
-        count = settling.update(folder=target, moved_at=now)
+        trashed_at = now if target == Folder.TRASH else None
+        count = settling.update(folder=target, moved_at=now, trashed_at=trashed_at)
     return _changed(user, Change("move", folder, now, count, target))
 
 
@@ -233,9 +237,18 @@ def _settled(user: Any, rows: MessageQuerySet) -> Iterator[MessageQuerySet]:
 
 
 def _spend(rows: MessageQuerySet) -> int:
-    lately = rows.exclude(to_name="").filter(created__gt=timezone.now() - MAX_RATE_PERIOD)
+    # It expires, and so is pruned, once it counts no more.
+    now = timezone.now()
+    lately = rows.exclude(to_name="").filter(created__gt=now - MAX_RATE_PERIOD)
     return lately.update(
-        folder=Folder.SPENT, subject="", message="", to_name="", to_user=None, thread=None
+        folder=Folder.SPENT,
+        trashed_at=None,
+        expires=now + MAX_RATE_PERIOD,
+        subject="",
+        message="",
+        to_name="",
+        to_user=None,
+        thread=None,
     )
 
 

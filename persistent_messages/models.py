@@ -69,8 +69,10 @@ class Message(models.Model):
     created = models.DateTimeField(default=timezone.now)
     read_at = models.DateTimeField(null=True, blank=True)
     expires = models.DateTimeField(null=True, blank=True)
-    # Of the last move between folders: how long it lies in the trash, and what one undo takes back.
+    # Of the last move between folders, by which one undo finds what to take back: for nothing else.
     moved_at = models.DateTimeField(null=True, blank=True)
+    # Since when it lies in the trash; null in every other folder.
+    trashed_at = models.DateTimeField(null=True, blank=True)
     close_timeout = models.PositiveIntegerField(null=True, blank=True)
     # Of a letter: which it is and which conversation it belongs to, the same in all its copies; its
     # place in the conversation, from 1; and the newer one of the conversation that stands for it in
@@ -98,9 +100,10 @@ class Message(models.Model):
             models.Index(fields=["user", "thread", "id"], name="pm_thread"),
             # What somebody sent lately; and what to settle when that account goes.
             models.Index(fields=["from_user", "user", "created"], name="pm_sender"),
-            # What prune_messages removes.
+            # What prune_messages removes. None begins with the folder: by such an index PostgreSQL
+            # might read that folder of everybody where it is asked for that of one.
             models.Index(fields=["expires"], name="pm_expires"),
-            models.Index(fields=["folder", "moved_at"], name="pm_moved"),
+            models.Index(fields=["trashed_at"], name="pm_trashed"),
         ]
 
     def __str__(self) -> str:

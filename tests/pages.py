@@ -121,6 +121,8 @@ def act(browser, name, message=None, *parts, **data):
 def fill(user, count, **fields):
     """Put `count` messages into a mailbox, quickly; returns the keys, newest first."""
     fields = {"folder": Folder.INBOX, "level": 120, **fields}
+    if fields["folder"] == Folder.TRASH:
+        fields.setdefault("trashed_at", timezone.now())
     Message.objects.bulk_create(
         Message(user=user, **{"message": f"Number {number}", **fields}) for number in range(count)
     )

@@ -92,6 +92,7 @@ class House:
                 url=f"{ELSEWHERE}{secret}",
                 close_timeout=number,
                 moved_at=timezone.now(),
+                trashed_at=timezone.now() if folder == Folder.TRASH else None,
                 expires=timezone.now() + timedelta(days=9),
             )
 

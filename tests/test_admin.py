@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 import persistent_messages
-from persistent_messages import Folder, letters, moderation, policy, send_letter
+from persistent_messages import Folder, letters, mailbox, moderation, policy, send_letter
 from persistent_messages.models import Message
 
 from .pages import elements
@@ -79,7 +79,7 @@ def test_an_odd_search_is_no_error(staff, send, q):
 def test_a_folder_and_a_level_can_be_chosen(staff, send):
     inbox = send("Inbox")
     trash = send("Trash", persistent_messages.ERROR)
-    Message.objects.filter(pk=trash.pk).update(folder=Folder.TRASH)
+    mailbox.delete(trash.user, Folder.INBOX, Message.objects.filter(pk=trash.pk))
 
     assert listed(staff, folder=Folder.TRASH.value) == [trash.pk]
     assert listed(staff, folder=Folder.INBOX.value) == [inbox.pk]
@@ -314,7 +314,7 @@ def test_asking_to_delete_changes_nothing(staff, send):
 def test_deleting_the_chosen_goes_across_owners(staff, user, other, send):
     hers, his = send("Hers"), send("His", to=other)
     trashed, kept = send("Trashed", to=other), send("Kept")
-    Message.objects.filter(pk=trashed.pk).update(folder=Folder.TRASH, moved_at=timezone.now())
+    mailbox.delete(other, Folder.INBOX, Message.objects.filter(pk=trashed.pk))
     chosen = [hers.pk, his.pk, trashed.pk]
 
     response = staff.post(

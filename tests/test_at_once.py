@@ -361,7 +361,8 @@ def test_acting_on_all_in_many_ways_never_fails(user, other, tabs):
 def test_acting_on_many_beside_pruning_never_fails(user, other, tabs):
     long_ago = timezone.now() - timedelta(days=40)
     keys = [*fill(user, 40), *conversations(user, other, 10)]
-    Message.objects.owned_by(user).update(folder=Folder.TRASH, moved_at=long_ago)
+    trashed = {"folder": Folder.TRASH, "moved_at": long_ago, "trashed_at": long_ago}
+    Message.objects.owned_by(user).update(**trashed)
     fresh = fill(user, 40)
     bulk = reverse("message_bulk")
     restored = {"ids": keys, "do": "restore", "pm-filter": "?box=trash"}
@@ -379,7 +380,9 @@ def test_acting_on_many_beside_pruning_never_fails(user, other, tabs):
 
     assert statuses(answers) == {302}
     rows = Message.objects.owned_by(user).exclude(folder=Folder.ONE_SHOT)
-    assert not rows.filter(folder=Folder.TRASH, moved_at__lt=long_ago + timedelta(days=1)).exists()
+    assert not rows.filter(trashed_at__lt=long_ago + timedelta(days=1)).exists()
+    assert not rows.in_folder(Folder.TRASH).filter(trashed_at=None).exists()
+    assert not rows.exclude(folder=Folder.TRASH).exclude(trashed_at=None).exists()
     assert rows.filter(pk__in=fresh).count() == len(fresh)
     put_away = rows.filter(folder__in=(Folder.ARCHIVE, Folder.TRASH))
     assert not put_away.filter(moved_at=None).exists()

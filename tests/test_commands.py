@@ -12,7 +12,7 @@ from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from persistent_messages import Folder, pruning
+from persistent_messages import Folder, mailbox, pruning
 from persistent_messages.models import Message
 
 
@@ -29,7 +29,7 @@ def fill(user):
     def fill(text, count=1, *, trashed=None, expired=None, **fields):
         now = timezone.now()
         if trashed is not None:
-            fields |= {"folder": Folder.TRASH, "moved_at": now - timedelta(days=trashed)}
+            fields |= {"folder": Folder.TRASH, "trashed_at": now - timedelta(days=trashed)}
         if expired is not None:
             fields["expires"] = now - timedelta(days=expired)
         fields = {"user": user, "level": 120, "folder": Folder.INBOX, "message": text, **fields}
@@ -162,11 +162,11 @@ def test_it_can_be_stopped_and_what_went_before_is_gone_for_good(fill):
     assert left() == []
 
 
-def test_a_message_that_somebody_takes_out_of_the_trash_meanwhile_stays(fill):
+def test_a_message_that_somebody_takes_out_of_the_trash_meanwhile_stays(user, fill):
     fill("back in the inbox", 2, trashed=31)
     chosen = pruning.prunable(30)["trash"]
     assert len(chosen) == 2
-    Message.objects.update(folder=Folder.INBOX, moved_at=None)
+    mailbox.restore(user, Folder.TRASH, Message.objects.all())
 
     assert list(pruning.prune(chosen)) == []
     assert left() == ["back in the inbox"] * 2

@@ -288,9 +288,16 @@ def test_what_counts_no_longer_is_pruned(user, other):
     mailbox.delete(other, Folder.TRASH, sent)
     assert sum(pruning.prune(pruning.prunable(30)["spent"])) == 0
 
-    sent.update(moved_at=timezone.now() - timedelta(days=1, seconds=1))
+    (row,) = sent
+    assert row.trashed_at is None
+    assert row.expires - row.created >= mailbox.MAX_RATE_PERIOD
+    sent.update(expires=timezone.now() - timedelta(seconds=1))
 
-    assert sum(pruning.prune(pruning.prunable(30)["spent"])) == 1
+    assert {why: sum(pruning.prune(rows)) for why, rows in pruning.prunable(30).items()} == {
+        "expired": 0,
+        "trash": 0,
+        "spent": 1,
+    }
 
 
 def test_received_letters_do_not_count(user, other, settings):
@@ -468,7 +475,7 @@ def test_pruning_hands_over_too(user, other):
     last = converse(other, user, 3)
     mailbox.delete(user, Folder.INBOX, Message.objects.filter(thread=last.thread))
     head = Message.objects.filter(pk=copy_of(last, user).pk)
-    head.update(moved_at=timezone.now() - timedelta(days=31))
+    head.update(trashed_at=timezone.now() - timedelta(days=31))
 
     assert sum(pruning.prune(pruning.prunable(30)["trash"])) == 1
 

@@ -90,14 +90,16 @@ def ready(user, send):
         if action == "unread":
             rows.update(read_at=timezone.now())
         if WRITES[action][1] == Folder.TRASH:
-            rows.update(folder=Folder.TRASH, moved_at=timezone.now())
+            now = timezone.now()
+            rows.update(folder=Folder.TRASH, moved_at=now, trashed_at=now)
         return keys
 
     return ready
 
 
 def state():
-    return list(Message.objects.order_by("pk").values("pk", "folder", "read_at", "moved_at"))
+    columns = ("pk", "folder", "read_at", "moved_at", "trashed_at")
+    return list(Message.objects.order_by("pk").values(*columns))
 
 
 def statements(queries):
@@ -107,6 +109,7 @@ def statements(queries):
 def age(rows, **delta):
     long_ago = timezone.now() - timedelta(**delta)
     rows.update(moved_at=long_ago)
+    rows.exclude(trashed_at=None).update(trashed_at=long_ago)
 
 
 # Arrivals
@@ -369,10 +372,12 @@ def test_only_the_inbox_is_archived(user, send, folder, django_assert_num_querie
 @pytest.mark.parametrize("folder", [Folder.ARCHIVE, Folder.TRASH])
 def test_what_was_put_away_comes_back_as_it_was(user, send, folder):
     row, read_at = send(), timezone.now()
-    rows_of(row).update(folder=folder, moved_at=timezone.now(), read_at=read_at)
+    rows_of(row).update(read_at=read_at)
+    before = state()
+    act("archive" if folder == Folder.ARCHIVE else "trash", user, [row.pk])
+    assert state() != before
     assert mailbox.restore(user, folder, rows_of(row)).count == 1
-    row.refresh_from_db()
-    assert (row.folder, row.moved_at, row.read_at) == (Folder.INBOX, None, read_at)
+    assert state() == before
 
 
 @pytest.mark.parametrize("folder", [Folder.ONE_SHOT, Folder.INBOX, Folder.SENT])
@@ -476,6 +481,7 @@ def test_what_moves_keeps_its_state_and_has_its_time(user, send, action, folder)
     assert (row.folder, row.read_at) == (folder, read_at)
     assert before <= row.moved_at <= timezone.now()
     assert change.at == row.moved_at
+    assert row.trashed_at == (row.moved_at if folder == Folder.TRASH else None)
 
 
 def test_what_goes_from_the_archive_to_the_trash_lies_there_from_then_on(user, send):
@@ -588,7 +594,7 @@ def test_pruning_removes_expired_messages_of_any_folder(user, other, send):
     send("Late, his", to=other, expires=past)
     trashed = send("Late in the trash", expires=past)
     Message.objects.filter(pk=trashed.pk).update(
-        folder=Folder.TRASH, moved_at=timezone.now() - timedelta(days=90)
+        folder=Folder.TRASH, trashed_at=timezone.now() - timedelta(days=90)
     )
     kept = {send("Current"), send("Soon", expires=future), send("Once", 20)}
     assert prune_all() == {"expired": 4, "trash": 0}
@@ -604,11 +610,26 @@ def test_pruning_removes_what_lay_long_in_the_trash(user, send):
     assert set(Message.objects.all()) == {new, inbox}
 
 
+@pytest.mark.parametrize("back", ["restore", "undo"])
+def test_what_came_back_from_the_trash_is_not_pruned(user, send, back):
+    row, gone = send("Back"), send("Gone")
+    change = act("trash", user, [row.pk])
+    act("trash", user, [gone.pk])
+    if back == "undo":
+        assert mailbox.undo(user, change) == 1
+    else:
+        assert mailbox.restore(user, Folder.TRASH, rows_of(row)).count == 1
+    row.refresh_from_db()
+    assert (row.folder, row.moved_at, row.trashed_at) == (Folder.INBOX, None, None)
+    assert prune_all(days=-1) == {"expired": 0, "trash": 1}
+    assert list(Message.objects.all()) == [row]
+
+
 def test_what_left_the_trash_is_not_pruned(user, send):
     row = send()
     act("trash", user, [row.pk])
     age(Message.objects.all(), days=90)
-    Message.objects.update(folder=Folder.INBOX)
+    Message.objects.update(folder=Folder.INBOX)  # by the site itself, which knows no more of it
     assert prune_all() == {"expired": 0, "trash": 0}
 
 

@@ -133,7 +133,7 @@ def test_the_table_has_its_indexes_and_no_more(db):
         "pm_thread": ["user_id", "thread", "id"],
         "pm_sender": ["from_user_id", "user_id", "created"],
         "pm_expires": ["expires"],
-        "pm_moved": ["folder", "moved_at"],
+        "pm_trashed": ["trashed_at"],
     }
     # The foreign key of the recipient has one; those of owner and sender begin the ones above.
     on_user = [c for c in found.values() if c["index"] and c["columns"] == ["user_id"]]

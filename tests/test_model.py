@@ -305,6 +305,8 @@ class Mailboxes(RuleBasedStateMachine):
             for folder in BOXES.values():
                 heads = Message.objects.owned_by(user).in_folder(folder).heads()
                 assert [row.pk for row in heads] == [row.pk for row in mailbox.heads(folder)]
+            trashed = Message.objects.owned_by(user).exclude(trashed_at=None)
+            assert set(trashed) == set(Message.objects.owned_by(user).in_folder(Folder.TRASH))
             unread = Message.objects.inbox_of(user).unread_counted().count_to(1000)
             assert unread == len(mailbox.unread())
 

@@ -180,8 +180,9 @@ def test_a_new_row_has_its_defaults(user):
     assert before <= row.created <= timezone.now()
     empty = ("subject", "extra_tags", "url", "from_name", "to_name")
     assert [getattr(row, name) for name in empty] == [""] * 5
-    unset = ("read_at", "expires", "moved_at", "close_timeout", "thread", "from_user", "to_user")
-    assert [getattr(row, name) for name in unset] == [None] * 7
+    unset = ("read_at", "expires", "moved_at", "trashed_at", "close_timeout")
+    unset += ("thread", "from_user", "to_user")
+    assert [getattr(row, name) for name in unset] == [None] * 8
 
 
 # Tags

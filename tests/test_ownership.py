@@ -52,6 +52,7 @@ class Site:
                 subject=f"{SECRET}subject",
                 message=f"{SECRET}text",
                 moved_at=timezone.now(),
+                trashed_at=timezone.now() if folder == Folder.TRASH else None,
                 url=f"/project/?{SECRET}",
             )
         sent = send_letter(self.sender, owner, f"{SECRET}rota", f"{SECRET}letter")

@@ -61,6 +61,8 @@ def site(settings):
 
 def rows_of(user, count, **fields):
     fields = {"user": user, "folder": Folder.INBOX, "level": 120, "message": "Hello", **fields}
+    if fields["folder"] == Folder.TRASH:
+        fields["trashed_at"] = timezone.now()
     return Message.objects.bulk_create((Message(**fields) for _ in range(count)), batch_size=2000)
 
 
@@ -250,9 +252,9 @@ def sqlite_plan(sql):
     }
 
 
-def postgresql_plan(sql):
+def postgresql_nodes(sql, how=""):
     with connection.cursor() as cursor:
-        cursor.execute(f"EXPLAIN (FORMAT JSON) {sql}")
+        cursor.execute(f"EXPLAIN ({how}FORMAT JSON) {sql}")
         plan = cursor.fetchone()[0]
     (found,) = plan if isinstance(plan, list) else json.loads(plan)
     waiting, nodes = [found["Plan"]], []
@@ -260,7 +262,11 @@ def postgresql_plan(sql):
         node = waiting.pop()
         nodes.append(node)
         waiting += node.get("Plans", [])
-    whole = parents()
+    return nodes
+
+
+def postgresql_plan(sql):
+    nodes, whole = postgresql_nodes(sql), parents()
     tables = {node["Relation Name"] for node in nodes if "Relation Name" in node}
     indexes = {node["Index Name"] for node in nodes if "Index Name" in node}
     return {
@@ -291,6 +297,46 @@ def mysql_plan(sql):
 
 
 PLANS = {"sqlite": sqlite_plan, "postgresql": postgresql_plan, "mysql": mysql_plan}
+
+
+def sqlite_effort(sql):
+    """The steps of its machine."""
+    steps = []
+    with connection.cursor() as cursor:
+        connection.connection.set_progress_handler(lambda: steps.append(1), 1)
+        try:
+            cursor.execute(sql)
+            cursor.fetchall()
+        finally:
+            connection.connection.set_progress_handler(None, 1)
+    return len(steps)
+
+
+def postgresql_effort(sql):
+    """The rows it visits."""
+    return sum(
+        (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+        for node in postgresql_nodes(sql, "ANALYZE, ")
+        if "Relation Name" in node
+    )
+
+
+def mysql_effort(sql):
+    """The entries of indexes and the rows it reads."""
+
+    def read(cursor):
+        cursor.execute("SHOW SESSION STATUS LIKE 'Handler_read%'")
+        return sum(int(count) for _, count in cursor.fetchall())
+
+    with connection.cursor() as cursor:
+        before = read(cursor)
+        cursor.execute(sql)
+        cursor.fetchall()
+        return read(cursor) - before
+
+
+# What a statement takes, whatever the machine does beside it.
+EFFORTS = {"sqlite": sqlite_effort, "postgresql": postgresql_effort, "mysql": mysql_effort}
 
 # The statistics that let PostgreSQL see how much is there. SQLite needs none, and with MariaDB the
 # statement would end the transaction of the test.
@@ -373,6 +419,7 @@ def big_table(user, settings):
             message="Hello",
             read_at=then if read else None,
             moved_at=then if folder in (Folder.ARCHIVE, Folder.TRASH) else None,
+            trashed_at=then if folder == Folder.TRASH else None,
             expires=now - timedelta(hours=1) if number % 200 == 0 else None,
         )
 
@@ -505,7 +552,7 @@ def undo_of_a_move(folder):
 
 
 def pruning(reason):
-    return lambda user: next(pruning_module.prune(pruning_module.prunable(30)[reason]))
+    return lambda user: next(pruning_module.prune(pruning_module.prunable(30)[reason]), 0)
 
 
 def all_of(write, place):
@@ -518,10 +565,11 @@ def all_of(write, place):
 
 WRITES = {
     "undo of reading": (undo_of_reading, {"pm_unread"}),
-    "undo of archiving": (undo_of_a_move(Folder.ARCHIVE), {"pm_moved"}),
-    "undo of deleting": (undo_of_a_move(Folder.TRASH), {"pm_moved"}),
+    "undo of archiving": (undo_of_a_move(Folder.ARCHIVE), INDEXES),
+    "undo of deleting": (undo_of_a_move(Folder.TRASH), {"pm_trashed"}),
     "pruning what is expired": (pruning("expired"), {"pm_expires"}),
-    "pruning the trash": (pruning("trash"), {"pm_moved"}),
+    "pruning the trash": (pruning("trash"), {"pm_trashed"}),
+    "pruning the spent": (pruning("spent"), {"pm_expires"}),
     "marking all read": (all_of(mailbox_module.mark_read, Filter()), INDEXES),
     "marking a level read": (all_of(mailbox_module.mark_read, Filter(level="error")), INDEXES),
     "deleting all": (all_of(mailbox_module.delete, Filter()), INDEXES),
@@ -551,17 +599,27 @@ def test_an_index_finds_what_is_written_at_once(user, big_table):
     assert wrong == {}
 
 
+# What makes most of the inbox ready to be pruned, for each reason.
+LONG_AGO = timezone.now() - timedelta(days=90)
+READY = {
+    "expired": ({"expires": LONG_AGO}, "pm_expires"),
+    "trash": ({"folder": Folder.TRASH, "trashed_at": LONG_AGO}, "pm_trashed"),
+    "spent": ({"folder": Folder.SPENT, "expires": LONG_AGO}, "pm_expires"),
+}
+
+
 def test_an_index_finds_what_is_pruned_however_much_there_is(big_table):
-    long_ago = timezone.now() - timedelta(days=90)
-    Message.objects.filter(folder=Folder.INBOX).update(folder=Folder.TRASH, moved_at=long_ago)
-    look_around()
+    """And in its order, so that a batch reads no more than itself."""
+    for reason, (fields, index) in READY.items():
+        with transaction.atomic():
+            Message.objects.filter(folder=Folder.INBOX).update(**fields)
+            look_around()
+            with CaptureQueriesContext(connection) as queries:
+                assert pruning(reason)(None) == pruning_module.BATCH
+            plan = PLANS[connection.vendor](ours(queries)[0])
+            transaction.set_rollback(True)
 
-    with CaptureQueriesContext(connection) as queries:
-        pruning("trash")(None)
-    plan = PLANS[connection.vendor](ours(queries)[0])
-
-    assert plan["scans"] == []
-    assert plan["indexes"] == {"pm_moved"}
+        assert (plan["indexes"], plan["scans"], plan["sorts"]) == ({index}, [], []), reason
 
 
 def test_the_unread_are_found_without_passing_the_read(user, big_table):
@@ -570,6 +628,33 @@ def test_the_unread_are_found_without_passing_the_read(user, big_table):
             READS[read](user, big_table)
         (sql,) = ours(queries)
         assert "pm_unread" in PLANS[connection.vendor](sql)["indexes"], read
+
+
+def test_what_waits_for_others_costs_nothing_before_the_database_knows_of_it(user, big_table):
+    """When PostgreSQL looked around last, nothing may have waited for anybody."""
+    waiting = Message.objects.filter(folder=Folder.ONE_SHOT)
+    hers = [row.pk for row in waiting.filter(user=user)]
+    waiting.update(folder=Folder.INBOX)
+    look_around()
+    Message.objects.filter(pk__in=hers).update(folder=Folder.ONE_SHOT)
+    alone = {read: what_it_takes(user, read) for read in ("the strip", "what passes")}
+
+    fields = {"folder": Folder.ONE_SHOT, "level": contrib_messages.INFO, "message": "Hello"}
+    crowd = get_user_model().objects.filter(username__startswith="person-")
+    Message.objects.bulk_create(Message(user=person, **fields) for person in crowd for _ in "123")
+
+    assert {read: what_it_takes(user, read) for read in alone} == alone
+
+
+def what_it_takes(user, read):
+    """The indexes that serve a read, which all begin with the user, and its effort."""
+    with CaptureQueriesContext(connection) as queries:
+        READS[read](user, None)
+    (sql,) = ours(queries)
+    plan = PLANS[connection.vendor](sql)
+    assert plan["indexes"] <= INDEXES, plan
+    assert plan["scans"] == []
+    return plan["indexes"], EFFORTS[connection.vendor](sql)
 
 
 def test_no_statement_of_a_page_reads_the_whole_table(client, big_table):

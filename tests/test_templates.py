@@ -20,7 +20,7 @@ from django.utils.translation import override
 from django_htmx.middleware import HtmxDetails
 
 import persistent_messages
-from persistent_messages import htmx
+from persistent_messages import htmx, mailbox
 from persistent_messages.inbox import Inbox
 from persistent_messages.models import Message
 from persistent_messages.storage import PersistentMessageStorage
@@ -518,8 +518,8 @@ def test_the_counter_of_a_read_inbox_is_empty_but_keeps_its_place(show, send, us
 def test_the_counter_counts_nothing_shown_once_trashed_or_expired(show, send):
     send("Passes", contrib_messages.INFO)
     send("Too late", expires=datetime(2020, 1, 1, tzinfo=timezone.utc))
-    send("In the trash")
-    Message.objects.filter(message="In the trash").update(folder=persistent_messages.Folder.TRASH)
+    trash = Message.objects.filter(pk=send("In the trash").pk)
+    mailbox.delete(trash.get().user, persistent_messages.Folder.INBOX, trash)
 
     assert with_class(show(COUNTER), "pm-badge") == []
 

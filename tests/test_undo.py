@@ -39,7 +39,8 @@ def rows_of(*messages):
 
 def state():
     rows = Message.objects.order_by("pk")
-    return {row["pk"]: row for row in rows.values("pk", "folder", "read_at", "moved_at", "user_id")}
+    columns = ("pk", "folder", "read_at", "moved_at", "trashed_at", "user_id")
+    return {row["pk"]: row for row in rows.values(*columns)}
 
 
 def taken_back(user, change):
@@ -53,7 +54,8 @@ def lying(send):
 
     def lying(folder=Folder.INBOX, count=3, **kwargs):
         sent = [send(f"Number {number}", **kwargs) for number in range(count)]
-        rows_of(*sent).update(folder=folder)
+        trashed_at = timezone.now() if folder == Folder.TRASH else None
+        rows_of(*sent).update(folder=folder, trashed_at=trashed_at)
         return list(rows_of(*sent).order_by("pk"))
 
     return lying

@@ -35,6 +35,7 @@ def filled(user, other, send):
                 subject=f"Level {level}",
                 message="It took three hours.",
                 moved_at=now,
+                trashed_at=now if folder == Folder.TRASH else None,
                 to_name="Harry\nIda" if folder == Folder.SENT else "",
             )
     for level in LEVELS[1:]:
