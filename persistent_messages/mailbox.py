@@ -197,8 +197,6 @@ def undo(user: Any, change: Change) -> int:
         count = read.update(read_at=None)
     elif change.action == "move" and change.target is not None:
         moved = _lying(user, change.target, rows).filter(moved_at=change.at)
-        if change.target == Folder.TRASH:
-            moved = moved.filter(trashed_at=change.at)  # the same, and has an index
         with _settled(user, moved) as settling:
             count = settling.update(folder=change.folder, moved_at=None, trashed_at=None)
     _changed(user, Change("undo", change.folder, timezone.now(), count))

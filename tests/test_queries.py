@@ -565,8 +565,8 @@ def all_of(write, place):
 
 WRITES = {
     "undo of reading": (undo_of_reading, {"pm_unread"}),
-    "undo of archiving": (undo_of_a_move(Folder.ARCHIVE), INDEXES),
-    "undo of deleting": (undo_of_a_move(Folder.TRASH), {"pm_trashed"}),
+    "undo of archiving": (undo_of_a_move(Folder.ARCHIVE), {"pm_moved"}),
+    "undo of deleting": (undo_of_a_move(Folder.TRASH), {"pm_moved"}),
     "pruning what is expired": (pruning("expired"), {"pm_expires"}),
     "pruning the trash": (pruning("trash"), {"pm_trashed"}),
     "pruning the spent": (pruning("spent"), {"pm_expires"}),
