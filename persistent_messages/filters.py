@@ -87,9 +87,8 @@ class Filter:
 
     def _page_of(self, user: Any, size: int) -> Page:
         rows = Message.objects.using(Message.objects.db)  # a router is asked once
-        before = MAX_KEY if self.before is None else self.before
-        shape = (self.box, self.level, size + 1)
-        values = {"user": user.pk, "now": timezone.now(), "before": before}
+        shape = (self.box, self.level, self.before is not None, size + 1)
+        values = {"user": user.pk, "now": timezone.now(), "before": self.before}
         return Page.of(PAGE.fetch(rows, *shape, **values), size)
 
     def query(self, **changes: Any) -> str:
@@ -106,10 +105,18 @@ class Filter:
 DEFAULTS = {field.name: field.default for field in fields(Filter)}
 
 
-def _page(rows: MessageQuerySet, box: str, level: str, limit: int) -> list[MessageQuerySet]:
+def _page(
+    rows: MessageQuerySet,
+    box: str,
+    level: str,
+    is_further: bool,  # noqa: FBT001 (part of the shape)
+    limit: int,
+) -> list[MessageQuerySet]:
     user, now = rows.later()
     found = Filter(box, level).rows_of(user, now, rows)
-    return [found.filter(pk__lt=Later("before", Message._meta.pk))[:limit]]
+    if is_further:  # else MariaDB would go along the primary key
+        found = found.filter(pk__lt=Later("before", Message._meta.pk))
+    return [found[:limit]]
 
 
 # What people look at all the time.
