@@ -11,7 +11,7 @@ from django.utils import formats, timezone
 from django.utils.html import conditional_escape, escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext, npgettext
+from django.utils.translation import gettext_lazy, ngettext, npgettext, pgettext
 
 from .constants import base_level
 from .models import SNIPPET_LENGTH, Message
@@ -119,6 +119,8 @@ def moment_ago(moment: datetime) -> SafeString:
 
 def _short_age(moment: datetime) -> str:
     minutes = max(0, int((timezone.now() - moment).total_seconds() // 60))
+    if minutes < 1:
+        return pgettext("age", "now")
     if minutes < 60:
         return npgettext("age", "%(count)d min", "%(count)d min", minutes) % {"count": minutes}
     if minutes < 24 * 60:

@@ -22,7 +22,7 @@ from persistent_messages.inbox import Inbox
 from persistent_messages.models import Message
 
 from .hostile import fuzz, odd_texts, payloads
-from .pages import attributes, classes, elements, named, texts, with_class
+from .pages import attributes, classes, elements, named, text_of, texts, with_class
 
 LONG_AGO = timezone.now() - timedelta(days=800)
 LATER = timezone.now() + timedelta(days=800, hours=12)
@@ -190,6 +190,35 @@ def test_the_first_of_a_further_page_takes_the_focus():
         html = rows(found, inbox=inbox, pm_fragment=fragment)
         links = with_class(html, "pm-row-link")
         assert ["autofocus" in attributes(link) for link in links] == [bool(focused), False]
+
+
+@pytest.mark.parametrize(
+    ("age", "word"),
+    [
+        (timedelta(seconds=-30), "now"),  # by the clock of another server
+        (timedelta(seconds=2), "now"),
+        (timedelta(seconds=63), "1 min"),
+        (timedelta(minutes=59, seconds=30), "59 min"),
+        (timedelta(minutes=60, seconds=3), "1 h"),
+        (timedelta(hours=23, minutes=50), "23 h"),
+    ],
+)
+def test_the_age_of_a_row_is_short_and_its_time_exact(age, word):
+    created = timezone.now() - age
+    message = Message(pk=7, level=persistent_messages.INFO, message="Hello", created=created)
+
+    (moment,) = named(rows([message]), "time")
+
+    assert text_of(moment) == word
+    assert attributes(moment)["datetime"] == created.isoformat(timespec="seconds")
+
+
+def test_the_age_of_yesterday_is_its_date():
+    message = Message(pk=7, level=persistent_messages.INFO, message="Hello", created=LONG_AGO)
+
+    (moment,) = named(rows([message]), "time")
+
+    assert text_of(moment) == f"{LONG_AGO:%m/%d/%Y}"
 
 
 @pytest.mark.parametrize(
