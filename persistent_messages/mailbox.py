@@ -22,6 +22,7 @@ from . import signals
 from . import threads as conversations
 from .constants import Folder, is_persistent
 from .drafts import message_model, recipient_keys
+from .prepared import insert
 from .retries import again
 
 if TYPE_CHECKING:
@@ -37,6 +38,10 @@ def _rows() -> MessageQuerySet:
     return message_model().objects.at_source()
 
 
+def _source() -> str:
+    return router.db_for_write(message_model())
+
+
 # Arrivals
 
 
@@ -47,11 +52,10 @@ def deliver(messages: list[Message], *, email: bool = False) -> None:
         return
     for message in messages:
         message.folder = Folder.INBOX if is_persistent(message.level) else Folder.ONE_SHOT
-    rows = _rows()
     if len(messages) == 1:
-        messages[0].save(force_insert=True, using=rows.db)  # no transaction of its own
+        insert(messages[0], _source())  # no transaction of its own
     else:
-        rows.bulk_create(messages)
+        _rows().bulk_create(messages)
     _after_commit(signals.messages_delivered, messages=messages, email=email)
 
 
@@ -68,7 +72,7 @@ def deliver_to(users: Any, draft: Message, *, email: bool = False) -> int:
         for field in draft._meta.concrete_fields
         if field.attname not in own
     }
-    model, using, delivered = message_model(), _rows().db, 0
+    model, using, delivered = message_model(), _source(), 0
     size = _batch_size(using, draft)
     with transaction.atomic(using=using):
         keys = recipient_keys(users, using)
@@ -273,4 +277,4 @@ def _changed(user: Any, change: Change) -> Change:
 
 def _after_commit(signal: Any, **arguments: Any) -> None:
     send = partial(signal.send_robust, sender=message_model(), **arguments)
-    transaction.on_commit(send, using=router.db_for_write(message_model()), robust=True)
+    transaction.on_commit(send, using=_source(), robust=True)
