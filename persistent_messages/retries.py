@@ -31,11 +31,11 @@ def again(write: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(write)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
-        once = any(isinstance(argument, Iterator) for argument in args)
         for attempt in range(1, ATTEMPTS):
             try:
                 return write(*args, **kwargs)
             except OperationalError as error:
+                once = any(isinstance(argument, Iterator) for argument in args)
                 connection = connections[router.db_for_write(message_model())]
                 if once or connection.in_atomic_block or not is_deadlock(error):
                     raise

@@ -254,10 +254,8 @@ class PersistentMessageStorage(CarryingStorage):
 
 def _in_event_loop() -> bool:
     # The rule by which Django itself refuses a query there.
-    if os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):
-        return False
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return False
-    return True
+    return not os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE")
