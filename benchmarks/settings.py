@@ -1,5 +1,6 @@
 """The demo site with a database of its own, and pages that do nothing to compare with."""
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -13,7 +14,9 @@ TEMPLATES = [{**TEMPLATES[0], "DIRS": [BASE_DIR / "benchmarks" / "templates"]}]
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # A file, as on a site: in memory there would be no commit to measure.
-    DATABASES["default"]["TEST"] = {"NAME": Path(tempfile.gettempdir()) / "pm-benchmark.sqlite3"}
+    DATABASES["default"]["TEST"] = {
+        "NAME": Path(tempfile.gettempdir()) / f"pm-benchmark-{os.getpid()}.sqlite3"
+    }
 
 # A site that has users and sessions, and no messages.
 WITHOUT = [
