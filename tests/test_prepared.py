@@ -204,6 +204,7 @@ def test_every_field_is_stored_as_by_save(user, other):
         "to_name": "Harry\nSally",
         "read_at": now,
         "moved_at": now,
+        "trashed_at": now,
         "letter": key,
         "thread": key,
         "thread_position": 7,
