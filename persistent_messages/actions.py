@@ -1,22 +1,18 @@
-"""What a row of a list, or a notice, offers to do with its message: the buttons, made quickly.
-
-A page of the inbox has a hundred of them: addresses are looked up once, not for each message.
-"""
+"""What a row of a list offers to do with its message, and where that is."""
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from django.conf import settings
-from django.urls import get_script_prefix, get_urlconf, reverse
+from django.urls import NoReverseMatch, get_urlconf, reverse
 from django.utils.safestring import SafeString
 from django.utils.translation import get_language, gettext_lazy, pgettext_lazy
 
 from .constants import Folder
 from .icons import SVGS
 
-# Stands for a key in an address that is made once.
+# Stands for what is no key, as a gap of a stencil, while the address is looked up.
 ANY_KEY = "8765432109876543"
 
 
@@ -90,34 +86,11 @@ OFFERED = {
 
 def actions_of(folder: int, key: str, title: str, *, is_read: bool) -> list[Action]:
     """Return what can be done with message `key` in `folder`; no query."""
-    return [
-        action._replace(url=action.url.replace(ANY_KEY, key), label=action.label % {"title": title})
-        for action in _actions(Folder(folder), is_read, *place())
-    ]
-
-
-def address_of(view: str, key: str) -> str:
-    """Return the address of the page `view` of message `key`, as `reverse` does."""
-    return _address(view, *place()).replace(ANY_KEY, key)
-
-
-def place() -> tuple[Any, str, str | None]:
-    """Return all that an address and a word depend on: URLconf, prefix and language."""
-    return get_urlconf() or settings.ROOT_URLCONF, get_script_prefix(), get_language()
-
-
-@lru_cache(maxsize=256)
-def _address(view: str, urlconf: Any, _prefix: str, _language: str | None) -> str:
-    return reverse(view, urlconf=urlconf, args=[ANY_KEY])
-
-
-@lru_cache(maxsize=256)
-def _actions(folder: Folder, read: bool, *place: Any) -> list[Action]:  # noqa: FBT001 (a state)
-    names = ("unread" if read else "read", *OFFERED[folder])
+    names = ("unread" if is_read else "read", *OFFERED[Folder(folder)])
     return [
         Action(
-            _address(kind.view, *place),
-            str(kind.label),
+            address_of(kind.view, key),
+            str(kind.label) % {"title": title},
             str(kind.title),
             SVGS[name.partition("-")[0]],
             kind.key,
@@ -125,3 +98,29 @@ def _actions(folder: Folder, read: bool, *place: Any) -> list[Action]:  # noqa: 
         )
         for name, kind in ((name, KINDS[name]) for name in names)
     ]
+
+
+def address_of(view: str, key: str) -> str:
+    """Return the address of the page `view` of message `key`, which may be what stands for one."""
+    return reverse(view, args=[ANY_KEY]).replace(ANY_KEY, key)
+
+
+class Place(NamedTuple):
+    """All that the addresses and the words of a page depend on."""
+
+    urlconf: Any
+    language: str | None
+    inbox: str
+    """The address of the inbox, "" on a site without the URLs of the app.
+
+    Whatever begins it begins the others: where the site is mounted, a language, a tenant.
+    """
+
+
+def place() -> Place:
+    """Return where the page of this request is."""
+    try:
+        inbox = reverse("message_list")
+    except NoReverseMatch:
+        inbox = ""
+    return Place(get_urlconf() or settings.ROOT_URLCONF, get_language(), inbox)

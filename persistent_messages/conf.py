@@ -90,7 +90,7 @@ def _is_rate(value: Any) -> bool:
         return True
     try:
         return bool(Rate.parse(value))
-    except (AttributeError, ValueError):
+    except (AttributeError, TypeError, ValueError):
         return False
 
 

@@ -83,12 +83,13 @@ class Filter:
         if self.words:
             rows = self.rows_of(user).older_than(self.before)
             return rows.search(user, self.words, config.PAGE_SIZE, config.SEARCH_WINDOW)
-        return self._page_of(user, config.PAGE_SIZE) if getattr(user, "pk", None) else Page([])
+        key = getattr(user, "pk", user)
+        return Page([]) if key is None else self._page_of(key, config.PAGE_SIZE)
 
-    def _page_of(self, user: Any, size: int) -> Page:
+    def _page_of(self, key: Any, size: int) -> Page:
         rows = Message.objects.using(Message.objects.db)  # a router is asked once
         shape = (self.box, self.level, self.before is not None, size + 1)
-        values = {"user": user.pk, "now": timezone.now(), "before": self.before}
+        values = {"user": key, "now": timezone.now(), "before": self.before}
         return Page.of(PAGE.fetch(rows, *shape, **values), size)
 
     def query(self, **changes: Any) -> str:

@@ -10,6 +10,7 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
+from django.conf import settings
 from django.db import connections, models, transaction
 from django.db.models.signals import post_save, pre_save
 from django.db.models.sql import InsertQuery
@@ -48,7 +49,7 @@ class Statement:
     def __init__(self, build: Callable[..., Sequence[models.QuerySet[Any]]]) -> None:
         self.build = build
         self.compiled: dict[tuple[Any, ...], tuple[str, list[Any]]] = {}
-        self.converted: dict[str, list[Any]] = {}
+        self.converted: dict[tuple[str, bool], list[Any]] = {}
 
     def sql(
         self, rows: models.QuerySet[Any], *shape: Hashable, **values: Any
@@ -79,9 +80,10 @@ class Statement:
         with connections[rows.db].cursor() as cursor:
             cursor.execute(*self.sql(rows, *shape, **values))
             found: Any = cursor.fetchall()
-        if rows.db not in self.converted:
-            self.converted[rows.db] = _converted(fields, compiler)
-        converters = compiler.get_converters(self.converted[rows.db])
+        key = (rows.db, settings.USE_TZ)  # which MariaDB converts times by
+        if key not in self.converted:
+            self.converted[key] = _converted(fields, compiler)
+        converters = compiler.get_converters(self.converted[key])
         if converters:
             found = compiler.apply_converters(found, converters)
         names = [field.attname for field in fields]

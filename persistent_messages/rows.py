@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.urls import NoReverseMatch
+from django.utils import formats
 from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from .actions import address_of
 from .models import Message
 from .stencils import Part
 from .undo import UNDO
@@ -26,7 +25,7 @@ from .wording import (
 )
 
 
-def row_of(message: Message, words: list[str], here: str) -> Part:
+def row_of(message: Message, words: list[str], here: str, *, takes_focus: bool = False) -> Part:
     """Return what a row shows of `message`, in a list of what has `words`, on the page `here`.
 
     No query.
@@ -44,6 +43,7 @@ def row_of(message: Message, words: list[str], here: str) -> Part:
         "is_thread": letters > 1,
         "expires": message.expires is not None,
         "more_names": names if len(names) > 1 else (),
+        "takes_focus": takes_focus,
     }
     texts: dict[str, Any] = {
         "key": str(message.pk),
@@ -58,9 +58,10 @@ def row_of(message: Message, words: list[str], here: str) -> Part:
     if sender:
         texts["initials"], texts["hue"] = initials(message.other_name), hue(message.other_name)
     if letters > 1:
-        texts["letters"] = letters
+        count = formats.localize(letters)
+        texts["letters"] = count
         texts["letters_label"] = ngettext("%(count)s letter", "%(count)s letters", letters) % {
-            "count": letters
+            "count": count
         }
     if message.expires is not None:
         texts["time_left"] = time_left(message.expires)
@@ -78,13 +79,13 @@ def _sender(message: Message, names: list[str], words: list[str]) -> Any:
 def notice_of(message: Any, *, has_pages: bool) -> Part:
     """Return what a notice shows of `message`, ours or contrib's; no query.
 
-    What stays has a page, where the site `has_pages`, and can be closed for good.
+    What stays has a page, where the site `has_pages`, and a form that closes it for good.
     """
     stays, tags = has_row(message), message.extra_tags or ""
     subject, timeout = getattr(message, "subject", ""), getattr(message, "close_timeout", None)
     undo_url = ""
     if tags == UNDO:
-        undo_url, tags = _undo_url(message), ""
+        undo_url, tags = "" if stays else _undo_url(message), ""
     return Part(
         {
             "level": level_name(message.level),
@@ -92,6 +93,7 @@ def notice_of(message: Any, *, has_pages: bool) -> Part:
             "has_page": stays and has_pages,
             "has_subject": bool(subject),
             "is_safe": stays and message.is_safe,
+            "can_leave": has_pages and not stays,
             "can_undo": bool(undo_url),
         },
         {
@@ -109,15 +111,6 @@ def notice_of(message: Any, *, has_pages: bool) -> Part:
 def has_row(message: Any) -> bool:
     """Tell whether `message` stays until somebody closes it; what a cookie brings has no row."""
     return isinstance(message, Message) and message.is_persistent
-
-
-def has_pages() -> bool:
-    """Tell whether the site has the addresses of the app."""
-    try:
-        address_of("message_detail", "")
-    except NoReverseMatch:
-        return False
-    return True
 
 
 def _undo_url(message: Any) -> str:

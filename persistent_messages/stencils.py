@@ -8,21 +8,25 @@ it is rendered for each message.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
-from functools import lru_cache
+import os
+from collections.abc import Callable, Hashable, Mapping
+from functools import lru_cache, partial
 from html import escape
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary, ref
 
 from django.template import Context
 from django.template.base import Template
 from django.utils.html import conditional_escape
 from django.utils.safestring import SafeString
 
-OURS = str(Path(__file__).parent / "templates")
+OURS = str(Path(__file__).parent / "templates") + os.sep
 # Stands around a name where its text is to come. Nobody can write it: it differs by process.
 EDGE = f"pm{token_hex(8)}"
+PATTERNS = 512
+"""How many are kept of one template, some kilobytes each: its kinds in a few languages."""
 
 
 class Part(NamedTuple):
@@ -46,13 +50,16 @@ def is_ours(template: Template) -> bool:
     return str(template.origin.name).startswith(OURS)
 
 
-def fill(template: Template, part: Part, place: Hashable, page: Mapping[str, Any]) -> SafeString:
+def fill(template: Template, part: Part, place: Hashable, page: Mapping[str, str]) -> SafeString:
     """Return what `template`, one of ours, renders for a `message` with these values.
 
     `place` is all that the markup depends on beside them, as the language. `page` has further
-    variables of the template, escaped, which decide nothing either.
+    variables of the template, escaped, which decide nothing either. What is
+    neither in `part` nor in `page` is not there.
     """
-    pattern = _pattern(template, (*part.kind.items(),), (*part.texts,), (*page,), place)
+    if template not in _made:
+        _made[template] = lru_cache(PATTERNS)(partial(_pattern, ref(template)))
+    pattern = _made[template]((*part.kind.items(),), (*part.texts,), (*page,), place)
     texts = {name: escaped(text) for name, text in part.texts.items()}
     return SafeString(pattern % {**page, **texts})
 
@@ -62,11 +69,13 @@ def escaped(text: Any) -> str:
     return escape(text) if type(text) is str else conditional_escape(text)
 
 
-# Some kilobytes each: the kinds of a few languages.
-@lru_cache(maxsize=512)
+# They go with their template: without a cached loader that is another on each page.
+_made: WeakKeyDictionary[Template, Callable[..., str]] = WeakKeyDictionary()
+
+
 def _pattern(
-    template: Template,
-    kind: Iterable[tuple[str, Hashable]],
+    template: ref[Template],
+    kind: tuple[tuple[str, Hashable], ...],
     texts: tuple[str, ...],
     page: tuple[str, ...],
     _place: Hashable,
@@ -74,7 +83,8 @@ def _pattern(
     marks = {name: f"{EDGE}{name}{EDGE}" for name in (*texts, *page)}
     values = {**dict(kind), **{name: marks[name] for name in texts}}
     context = {"message": values, **{name: marks[name] for name in page}}
-    html = template.render(Context(context)).replace("%", "%%")
+    found: Any = template()
+    html = str(found.render(Context(context))).replace("%", "%%")
     for name, mark in marks.items():
         html = html.replace(mark, f"%({name})s")
     return html

@@ -48,7 +48,7 @@ def plain_title(message: Any) -> str:
 # Of which words were searched
 
 
-def _pattern(words: list[str]) -> re.Pattern[str]:
+def _any_of(words: list[str]) -> re.Pattern[str]:
     return re.compile("|".join(map(re.escape, words)), re.IGNORECASE)
 
 
@@ -57,7 +57,7 @@ def highlight(text: str, words: list[str]) -> SafeString:
     if not words:
         return conditional_escape(text)
     html, end = [], 0
-    for match in _pattern(words).finditer(text):
+    for match in _any_of(words).finditer(text):
         html += [escape(text[end : match.start()]), format_html("<mark>{}</mark>", match.group())]
         end = match.end()
     return mark_safe("".join([*html, escape(text[end:])]))  # noqa: S308 (each piece is escaped)
@@ -65,7 +65,7 @@ def highlight(text: str, words: list[str]) -> SafeString:
 
 def excerpt(message: Message, words: list[str]) -> str:
     """Return the beginning of the text, or what stands around the first of `words` in it."""
-    match = _pattern(words).search(message.plain_text) if words else None
+    match = _any_of(words).search(message.plain_text) if words else None
     if match is None or match.end() < SNIPPET_LENGTH:
         return message.snippet
     text = message.plain_text[max(0, match.start() - 60) : match.start() + SNIPPET_LENGTH]

@@ -119,7 +119,7 @@ def test_no_rate_is_any_number(settings):
     [
         *[
             ("SEND_RATE", rate, "None")
-            for rate in ("", "30", "0/h", "x/h", "-1/h", "3/w", "²/h", 30)
+            for rate in ("", "30", "0/h", "x/h", "-1/h", "3/w", "²/h", 30, b"3/h")
         ],
         *[("LETTERS", value, "True or False") for value in (1, "yes", None)],
         *[("MARKDOWN", value, "True or False") for value in (0, "no", None)],

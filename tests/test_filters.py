@@ -548,3 +548,12 @@ def test_a_site_finds_what_it_sent(user, send):
     send("Your order left the house.", persistent_messages.SUCCESS, subject="Order 4711")
     assert found(user, "4711 house", level="success") == ["Your order left the house."]
     assert found(user, "4711", level="error") == []
+
+
+def test_a_page_is_that_of_a_user_or_of_a_key(user):
+    (key,) = rows_for(user, ["Hello"])
+    for whose in (user, user.pk):
+        assert [message.pk for message in Filter().page_of(whose).messages] == [key]
+        assert [message.pk for message in Filter(q="hello").page_of(whose).messages] == [key]
+    for nobody in (None, AnonymousUser()):
+        assert Filter().page_of(nobody) == Filter(q="hello").page_of(nobody)

@@ -1,5 +1,8 @@
 """Rows and notices: rendered once for each kind, and each of them what its template says."""
 
+import gc
+import re
+import sys
 from datetime import timedelta
 
 import pytest
@@ -8,7 +11,9 @@ from django.contrib.messages.storage.base import Message as ContribMessage
 from django.template import Context, engines
 from django.test import RequestFactory
 from django.test.signals import template_rendered
+from django.urls import clear_url_caches, include, path
 from django.utils import timezone
+from django.utils.functional import SimpleLazyObject
 from django.utils.safestring import mark_safe
 from django.utils.translation import override
 from hypothesis import given
@@ -115,7 +120,7 @@ def test_those_of_a_kind_are_rendered_once(show_all, name):
         Message(pk=number, level=persistent_messages.INFO, message=f"Number {number}")
         for number in range(1, 30)
     ]
-    stencils._pattern.cache_clear()
+    stencils._made.clear()
     rendered = []
 
     def note(template, **kwargs):
@@ -153,6 +158,74 @@ def test_a_page_without_a_token_has_none():
         assert ("csrfmiddlewaretoken" in names) == (token == "one")
 
 
+def test_what_needs_no_token_asks_for_none():
+    """Who asks gets a cookie or, with CSRF_USE_SESSIONS, a session."""
+    asked = []
+    token = SimpleLazyObject(lambda: asked.append(True) or "token")
+    passing = ContribMessage(contrib_messages.INFO, "Saved.")
+    staying = Message(pk=7, level=persistent_messages.INFO, message="Hello")
+
+    notices([passing], csrf_token=token)
+    assert asked == []
+    notices([passing, staying], csrf_token=token)
+    assert asked == [True]
+
+
+def test_a_site_without_our_addresses_needs_no_request(settings):
+    settings.ROOT_URLCONF = "tests.test_templates"
+    found = [
+        Message(pk=7, level=persistent_messages.INFO, message="Hello"),
+        ContribMessage(contrib_messages.INFO, "Saved."),
+    ]
+
+    html = notices(found, request=None)
+
+    assert len(with_class(html, "pm-notice")) == 2
+    assert named(html, "form") == []
+
+
+def test_each_tenant_has_the_own_addresses(settings, monkeypatch):
+    """One URLconf, as some packages do it, whose prefix is another for each request."""
+    settings.ROOT_URLCONF = __name__
+    message = Message(pk=7, folder=Folder.TRASH, level=persistent_messages.INFO, message="Hello")
+    passing = ContribMessage(contrib_messages.INFO, "Saved.")
+
+    for tenant in ("one", "another", "one"):
+        mounted = [path(f"{tenant}/", include("persistent_messages.urls"))]
+        monkeypatch.setattr(sys.modules[__name__], "urlpatterns", mounted, raising=False)
+        clear_url_caches()
+        html = notices([message, passing]) + rows([message])
+        addresses = re.findall(r'(?:href|action|hx-post|hx-get)="([^"]*)', html)
+        assert len(addresses) > 5
+        assert {address.split("/")[1] for address in addresses} == {tenant}
+
+
+def test_a_number_of_letters_is_written_as_the_site_writes_numbers(settings):
+    settings.USE_THOUSAND_SEPARATOR = True
+    message = Message(pk=7654321, level=120, message="Hello", from_name="H", thread_position=1234)
+
+    html = rows([message])
+
+    assert html == by_itself(htmx.ROW, message)
+    assert texts(html, "pm-count") == ["1,234 1,234 letters"]
+    assert "7,654,321" not in html
+
+
+def test_what_is_remembered_goes_with_its_template(settings):
+    """Without a cached loader each page has a template of its own."""
+    options = {**settings.TEMPLATES[0]["OPTIONS"], "loaders": LOADERS}
+    settings.TEMPLATES = [{**settings.TEMPLATES[0], "APP_DIRS": False, "OPTIONS": options}]
+    message = Message(pk=7, level=persistent_messages.INFO, message="Hello")
+    stencils._made.clear()
+
+    for _ in range(5):
+        assert rows([message, message])
+    gc.collect()
+
+    assert len(stencils._made) <= 1
+
+
+LOADERS = ["django.template.loaders.app_directories.Loader"]
 OWN_NOTICE = "<li class=own>{{ message.message|upper }}{% if message.pk == 2 %}!{% endif %}</li>"
 OWN_ROW = (
     "{% load persistent_messages %}{% row_of message as row %}"

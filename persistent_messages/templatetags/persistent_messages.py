@@ -16,7 +16,7 @@ from django.template import Context, Template
 from django.utils.safestring import SafeString, mark_safe
 
 from persistent_messages import htmx, outage, rows, wording
-from persistent_messages.actions import Action, actions_of, address_of, place
+from persistent_messages.actions import Action, Place, actions_of, address_of, place
 from persistent_messages.constants import Folder
 from persistent_messages.counter import counter_context
 from persistent_messages.drafts import display_name
@@ -29,7 +29,6 @@ from persistent_messages.text import as_html
 OWN_PACK = "persistent_messages/crispy"
 """The template pack for sites that have none."""
 NO_TOKEN = "NOTPROVIDED"  # noqa: S105 (what Django says in place of one)
-EMPTY: Mapping[str, str] = {}
 
 register = template.Library()
 
@@ -124,21 +123,30 @@ def strip(context: Context) -> Strip:
 @register.simple_tag(takes_context=True)
 def notices(context: Context, messages: list[Any]) -> SafeString:
     """Render each of `messages` as a notice of the strip."""
-    if not messages:
-        return SafeString()
-    has_pages = rows.has_pages()
-    parts = ((message, rows.notice_of(message, has_pages=has_pages)) for message in messages)
-    page = {"pm_here": current_path(context)}
-    token = str(context.get("csrf_token") or NO_TOKEN)
-    if token != NO_TOKEN:
-        page["csrf_token"] = token
-    return mark_safe("".join(_each(context, htmx.NOTICE, parts, page)))  # noqa: S308 (rendered)
+    where = place()
+    parts = [
+        (message, rows.notice_of(message, has_pages=bool(where.inbox))) for message in messages
+    ]
+    drawn = _each(context, htmx.NOTICE, parts, where, _form_fields(context, parts))
+    return mark_safe("".join(drawn))  # noqa: S308 (rendered by templates)
+
+
+def _form_fields(context: Context, parts: list[tuple[Any, Part]]) -> dict[str, str]:
+    # Only what some form needs: who asks for the token gets a cookie, or a session.
+    fields: dict[str, str] = {}
+    kinds = [part.kind for _, part in parts]
+    posts = any(kind["has_page"] or kind["can_undo"] for kind in kinds)
+    if posts or any(kind["can_leave"] for kind in kinds):
+        fields["pm_here"] = current_path(context)
+    if posts and (token := str(context.get("csrf_token") or NO_TOKEN)) != NO_TOKEN:
+        fields["csrf_token"] = token
+    return fields
 
 
 @register.simple_tag
 def notice_of(message: Any) -> dict[str, Any]:
     """Return what a notice shows of `message`."""
-    return _values(message, lambda found: rows.notice_of(found, has_pages=rows.has_pages()))
+    return _values(message, lambda it: rows.notice_of(it, has_pages=bool(place().inbox)))
 
 
 @dataclass(frozen=True)
@@ -162,7 +170,8 @@ def lines_of(context: Context, messages: list[Message]) -> list[Line]:
     )
     lines: list[Line] = []
     day = context.get("pm_last_day")
-    for message, row in zip(messages, _each(context, htmx.ROW, parts), strict=True):
+    drawn = _each(context, htmx.ROW, parts, place(), {})
+    for message, row in zip(messages, drawn, strict=True):
         before, day = day, wording.local_day(message.created)
         lines.append(Line(row, day, "" if day == before else wording.day_heading(message.created)))
     return lines
@@ -172,14 +181,12 @@ def lines_of(context: Context, messages: list[Message]) -> list[Line]:
 def row_of(context: Context, message: Any) -> dict[str, Any]:
     """Return what a row shows of `message`."""
     focus = bool(context.get("pm_takes_focus"))
-    return _values(message, lambda found: _row(context, found, takes_focus=focus))
+    return _values(message, lambda it: _row(context, it, takes_focus=focus))
 
 
 def _row(context: Context, message: Message, *, takes_focus: bool) -> Part:
     here = current_path(context) if message.folder == Folder.TRASH else ""
-    part = rows.row_of(message, inbox_of(context).filter.words, here)
-    part.kind["takes_focus"] = takes_focus
-    return part
+    return rows.row_of(message, inbox_of(context).filter.words, here, takes_focus=takes_focus)
 
 
 def _values(message: Any, part_of: Callable[[Any], Part]) -> dict[str, Any]:
@@ -191,11 +198,12 @@ def _each(
     context: Context,
     name: str,
     parts: Iterable[tuple[Any, Part]],
-    page: Mapping[str, str] = EMPTY,
+    where: Place,
+    page: Mapping[str, str],
 ) -> Iterator[SafeString]:
     template = _template(context, name)
-    ours, where = is_ours(template), place()
     known = {name: escaped(value) for name, value in page.items()}
+    ours = is_ours(template)
     for message, part in parts:
         if ours and part.is_common:
             yield fill(template, part, where, known)
