@@ -96,8 +96,8 @@ class Message(models.Model):
             models.Index(
                 fields=["user", "folder", "read_at", "followed_by", "id"], name="pm_unread"
             ),
-            # What one undo takes back.
-            models.Index(fields=["user", "moved_at"], name="pm_moved"),
+            # What one undo takes back. The time first, so that no read of a mailbox takes it.
+            models.Index(fields=["moved_at", "user"], name="pm_moved"),
             # A conversation in one mailbox.
             models.Index(fields=["user", "thread", "id"], name="pm_thread"),
             # What somebody sent lately; and what to settle when that account goes.

@@ -132,7 +132,7 @@ def test_the_table_has_its_indexes_and_no_more(db):
         "pm_unread": ["user_id", "folder", "read_at", "followed_by", "id"],
         "pm_thread": ["user_id", "thread", "id"],
         "pm_sender": ["from_user_id", "user_id", "created"],
-        "pm_moved": ["user_id", "moved_at"],
+        "pm_moved": ["moved_at", "user_id"],
         "pm_expires": ["expires"],
         "pm_trashed": ["trashed_at"],
     }

@@ -55,7 +55,7 @@ class Migration(migrations.Migration):
                 ('user', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='persistent_messages', to=settings.AUTH_USER_MODEL)),
             ],
             options={
-                'indexes': [models.Index(fields=['user', 'folder', 'id'], name='pm_folder'), models.Index(fields=['user', 'folder', 'followed_by', 'id'], name='pm_head'), models.Index(fields=['user', 'folder', 'level', 'followed_by', 'id'], name='pm_level'), models.Index(fields=['user', 'folder', 'read_at', 'followed_by', 'id'], name='pm_unread'), models.Index(fields=['user', 'moved_at'], name='pm_moved'), models.Index(fields=['user', 'thread', 'id'], name='pm_thread'), models.Index(fields=['from_user', 'user', 'created'], name='pm_sender'), models.Index(fields=['expires'], name='pm_expires'), models.Index(fields=['trashed_at'], name='pm_trashed')],
+                'indexes': [models.Index(fields=['user', 'folder', 'id'], name='pm_folder'), models.Index(fields=['user', 'folder', 'followed_by', 'id'], name='pm_head'), models.Index(fields=['user', 'folder', 'level', 'followed_by', 'id'], name='pm_level'), models.Index(fields=['user', 'folder', 'read_at', 'followed_by', 'id'], name='pm_unread'), models.Index(fields=['moved_at', 'user'], name='pm_moved'), models.Index(fields=['user', 'thread', 'id'], name='pm_thread'), models.Index(fields=['from_user', 'user', 'created'], name='pm_sender'), models.Index(fields=['expires'], name='pm_expires'), models.Index(fields=['trashed_at'], name='pm_trashed')],
             },
         ),
         migrations.CreateModel(
