@@ -106,6 +106,9 @@ KINDS: dict[Any, Kind] = {
 }
 
 
+KNOWN = [field.name for field in fields(Config)]
+
+
 def get_config() -> Config:
     """Return the settings as they are now, so `override_settings` is followed.
 
@@ -123,9 +126,6 @@ def get_config() -> Config:
         return _checked(**given)
     except TypeError:  # no setting is a list or the like
         return Config(**given)
-
-
-KNOWN = [field.name for field in fields(Config)]
 
 
 # A page asks several times. By the values, and by their types: True is no 1 here.

@@ -114,10 +114,9 @@ def _page(
     limit: int,
 ) -> list[MessageQuerySet]:
     user, now = rows.later()
-    found = Filter(box, level).rows_of(user, now, rows)
-    if is_further:  # else MariaDB would go along the primary key
-        found = found.filter(pk__lt=Later("before", Message._meta.pk))
-    return [found[:limit]]
+    # No bound on the first page: by the greatest key MariaDB would go along the primary key.
+    before = Later("before", Message._meta.pk) if is_further else None
+    return [Filter(box, level).rows_of(user, now, rows).older_than(before)[:limit]]
 
 
 # What people look at all the time.

@@ -98,16 +98,16 @@ def _converted(fields: Sequence[Any], compiler: SQLCompiler) -> list[Any]:
 
 
 def _compiled(querysets: Sequence[models.QuerySet[Any]], using: str) -> tuple[str, list[Any]]:
+    parts = [queryset.query.get_compiler(using=using).as_sql() for queryset in querysets]
+    parameters = [parameter for _, values in parts for parameter in values]
+    if len(parts) == 1:
+        return parts[0][0], parameters
     # `QuerySet.union()` refuses sliced parts on SQLite, which takes them as subqueries.
-    statements: list[str] = []
-    parameters: list[Any] = []
-    for number, queryset in enumerate(querysets):
-        sql, values = queryset.query.get_compiler(using=using).as_sql()
-        if len(querysets) == 1:
-            return sql, list(values)
-        name = connections[using].ops.quote_name(f"part{number}")
-        statements.append(f"SELECT * FROM ({sql}) {name}")  # noqa: S608 (compiled by Django)
-        parameters += values
+    names = (connections[using].ops.quote_name(f"part{number}") for number in range(len(parts)))
+    statements = (
+        f"SELECT * FROM ({sql}) {name}"  # noqa: S608 (compiled by Django)
+        for (sql, _), name in zip(parts, names, strict=True)
+    )
     return " UNION ALL ".join(statements), parameters
 
 

@@ -134,7 +134,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
         found = self.letters().order_by().values_list("thread", flat=True).distinct()
         return [thread for thread in found[:limit] if thread is not None]
 
-    def older_than(self, cursor: int | None) -> Self:
+    def older_than(self, cursor: int | Later | None) -> Self:
         """Keep what is older than row `cursor`, which need not exist any more; None keeps all."""
         return self if cursor is None else self.filter(pk__lt=cursor)
 

@@ -98,7 +98,7 @@ def notice_of(message: Any, *, has_pages: bool) -> Part:
         },
         {
             "key": str(message.pk) if stays else "",
-            "title": subject or plain_title(message),
+            "title": plain_title(message),
             "subject": subject,
             "text": message.message,
             "tags": f" {tags}" if tags else "",

@@ -37,7 +37,7 @@ class Part(NamedTuple):
     texts: dict[str, Any]
     """What stands in it, and decides nothing; escaped unless marked safe."""
     is_common: bool = True
-    """Whether there may be more of its kind: of texts that decide something there are not."""
+    """False where a text decides about the markup, too: such a message is rendered by itself."""
 
     @property
     def values(self) -> dict[str, Any]:
