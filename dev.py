@@ -3,91 +3,227 @@
 Needs Python 3.10 or newer and nothing else. It keeps its packages in `.venv`.
 """
 
-from __future__ import annotations
-
 import hashlib
-import json
 import os
+import re
 import secrets
 import shutil
+import socket
 import subprocess
 import sys
-import tempfile
 import venv
 from pathlib import Path
+
+# Before anything that an older one cannot read; up to here any Python 3.6 does.
+if sys.version_info < (3, 10):
+    sys.exit(
+        f"Python 3.10 or newer is needed, and this is {sys.version.split()[0]}: "
+        "run it with another one, as in `python3.12 dev.py test`."
+    )
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-PORT = os.environ.get("PORT", "8000")
-NOT_AUDITED = 69
-"""The exit code of `audit` where nobody could say; EX_UNAVAILABLE by its usual name."""
-KNOWN_AS_VULNERABLE = "django==2.2.0"
-"""Whoever finds nothing in it knows of nothing."""
+PROBE = "import sys, pip._internal.cli.main; print(*sys.version_info[:2])"
+"""What a whole `.venv` can do. Of a pip that was broken off the top may be there alone."""
+NO_NETWORK = ("connection broken by", "from versions: none")
+"""What pip says of an index out of reach: it retries, and knows no version of anything."""
+NO_TESTS = 5
+"""The exit code of pytest where it ran none."""
 
 
 def install(group: str) -> None:
-    """Make `.venv` hold `group`; does nothing while `pyproject.toml` stays as it was."""
-    pyproject = (ROOT / "pyproject.toml").read_bytes()
-    stamp = VENV / f".installed-{group}"
-    wanted = hashlib.sha256(pyproject).hexdigest()
-    if PYTHON.exists() and stamp.exists() and stamp.read_text() == wanted:
+    """Make `.venv` hold `group`; does nothing while that and `pyproject.toml` stay as they were."""
+    stamp, wanted = VENV / f".installed-{group}", _stamp()
+    whole = is_whole() and not _is_moved()
+    if whole and stamp.exists() and stamp.read_text() == wanted:
         return
+    for folder in (ROOT, VENV):
+        if folder.exists() and not os.access(folder, os.W_OK):
+            sys.exit(f"{folder} is read-only: make it writable, or run a copy of the checkout.")
     print(f"Installing the packages for “{group}” into {VENV.name} …", flush=True)
-    if not PYTHON.exists():
-        venv.create(VENV, with_pip=True)
-    pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "install", "-q"]
-    # Dependency groups need pip 25.1.
-    run([*pip, "--upgrade", "pip>=25.1"])
-    run([*pip, "-e", str(ROOT), "--group", f"{ROOT / 'pyproject.toml'}:{group}"])
-    stamp.write_text(wanted)
+    try:
+        if not whole:
+            make_whole()
+        # Dependency groups need pip 25.1.
+        pip_install("--upgrade", "pip>=25.1")
+        pip_install("-e", str(ROOT), "--group", f"{ROOT / 'pyproject.toml'}:{group}")
+        stamp.write_text(wanted)
+    except OSError as error:
+        sys.exit(f"Cannot write to {VENV}: {error.strerror or error}.")
+
+
+def _stamp() -> str:
+    digest = hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
+    return f"{digest} {VENV.resolve()}"
+
+
+def _is_moved() -> bool:
+    """Tell whether `.venv` was made elsewhere: what it holds names that place."""
+    known = [stamp.read_text().partition(" ")[2] for stamp in VENV.glob(".installed-*")]
+    return any(place and place != str(VENV.resolve()) for place in known)
+
+
+def is_whole() -> bool:
+    """Tell whether `.venv` has a Python that is new enough, and a pip."""
+    try:
+        done = subprocess.run([str(PYTHON), "-c", PROBE], capture_output=True, text=True)
+    except OSError:  # missing, or a link to a Python that is gone
+        return False
+    return done.returncode == 0 and tuple(map(int, done.stdout.split())) >= (3, 10)
+
+
+def make_whole() -> None:
+    """Put pip into `.venv`, where a Python without it is the only fault, or make it anew.
+
+    It is half-made where this was broken off, where the system has no ensurepip, and where uv made
+    it, which needs no pip.
+    """
+    if not _is_moved():
+        try:
+            ensure = [str(PYTHON), "-m", "ensurepip", "--upgrade"]
+            subprocess.run(ensure, capture_output=True)
+        except OSError:
+            pass
+        if is_whole():
+            return
+    try:
+        venv.create(VENV, clear=True, with_pip=True)
+    except (subprocess.CalledProcessError, ImportError):
+        uv = shutil.which("uv")
+        if uv:
+            seed = [uv, "venv", "-q", "--clear", "--seed", "--python", sys.executable, str(VENV)]
+            subprocess.run(seed, cwd=ROOT)
+    except ValueError as error:  # something else of this name
+        sys.exit(f"{error}")
+    if not is_whole():
+        sys.exit(
+            "This Python cannot make a virtual environment: install its ensurepip (on Debian and "
+            "Ubuntu `apt install python3-venv`), and run this again."
+        )
+
+
+def pip_install(*arguments: str) -> None:
+    """Install with the pip of `.venv`; leave with one line that says why if it fails."""
+    command = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "install", "-q"]
+    done = subprocess.run(
+        [*command, *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    if done.returncode == 0:
+        return
+    if any(sign in done.stdout for sign in NO_NETWORK):
+        sys.exit("No network: pip does not reach its package index. Connect, and run this again.")
+    lines = [line for line in done.stdout.splitlines() if line.strip()] or ["no reason given"]
+    last = [line for line in lines if line.lower().startswith("error")] or lines
+    sys.exit(f"pip could not install the packages: {last[-1]}")
 
 
 def run(command: list[str], **env: str) -> None:
     """Run `command` at the top of the checkout; leave with its exit code if it fails."""
-    code = subprocess.run(command, cwd=ROOT, env={**os.environ, **env}).returncode
+    code = exit_code(command, **env)
     if code:
         sys.exit(code)
 
 
-def find_chromium() -> None:
-    """Have a Chromium for the browser tests, Debian's where we may install it; else they skip."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    if os.environ.get("CHROMIUM") or any(map(shutil.which, names)):
-        return
-    if not shutil.which("apt-get") or getattr(os, "geteuid", lambda: 1)() != 0:
-        return
+def exit_code(command: list[str], **env: str) -> int:
+    """Run `command` at the top of the checkout."""
+    return subprocess.run(command, cwd=ROOT, env={**os.environ, **env}).returncode
+
+
+def has_chromium() -> bool:
+    """Tell whether there is one for the browser tests: Debian's, where we may install it."""
+    named = os.environ.get("CHROMIUM")
+    # The first one is the same browser without windows of its own, and twice as quick.
+    names = ["chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"]
+    names = [named] if named else names
+    if any(map(shutil.which, names)):
+        return True
+    if named or not shutil.which("apt-get") or getattr(os, "geteuid", lambda: 1)() != 0:
+        return False
     print("Installing Chromium for the browser tests …", flush=True)
     apt = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300"]
-    packages = ["chromium", "fonts-dejavu-core"]
-    for step in (["update"], ["install", "-y", "--no-install-recommends", *packages]):
+    install = ["install", "-y", "--no-install-recommends", "fonts-dejavu-core"]
+    for step in (["update"], [*install, names[0]], [*install, names[1]]):
         subprocess.run(
             [*apt, *step],
             env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
             stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
+        if any(map(shutil.which, names)):
+            return True
+    return False
 
 
 def demo(*arguments: str) -> None:
     """Migrate, fill with data where there is none yet, and serve at 127.0.0.1:PORT."""
+    named = arguments[:1] if arguments and not arguments[0].startswith("-") else ()
+    host, port = served_at(*named)
+    claim(host, port)
     install("demo")
+    if not os.environ.get("DATABASE_URL") and not os.access(ROOT, os.W_OK):
+        sys.exit(f"{ROOT} is read-only: name a database in DATABASE_URL, or run a copy of it.")
     manage = [str(PYTHON), "manage.py"]
     print("Preparing the database …", flush=True)
     run([*manage, "migrate", "--verbosity", "0"])
-    run([*manage, "fill_demo", "--address", f"http://127.0.0.1:{PORT}/"])
-    run([*manage, "runserver", *(arguments or [f"127.0.0.1:{PORT}"])])
+    claim(host, port)  # it may have taken minutes
+    run([*manage, "fill_demo", "--address", f"http://{host or '127.0.0.1'}:{port}/"])
+    run([*manage, "runserver", *(named or [f"{host}:{port}"]), *arguments[len(named) :]])
+
+
+def served_at(place: str = "") -> tuple[str, int]:
+    """Return the host, "" where none is named, and the port of `place`; else those of PORT."""
+    place = place or f"127.0.0.1:{os.environ.get('PORT') or 8000}"
+    host, _, port = place.rpartition(":")
+    if not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) < 2**16:
+        sys.exit(f"{port!r} is no port: set PORT to a number from 1 to 65535, such as 8001.")
+    return host, int(port)
+
+
+def claim(host: str, port: int) -> None:
+    """Leave with one line unless a server could listen there now."""
+    bare = host.strip("[]") or "127.0.0.1"
+    try:
+        family, kind, _, _, place = socket.getaddrinfo(bare, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as server:
+            if os.name != "nt":
+                server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            server.bind(place)
+            server.listen()
+    except OSError as error:
+        sys.exit(
+            f"Cannot serve at {bare}:{port}: {error.strerror}. "
+            "Choose another port, as in `PORT=8001 python3 dev.py demo`."
+        )
 
 
 def test(*arguments: str) -> None:
-    """Run all tests, on two cores, those with a browser last; arguments go to pytest instead."""
+    """Run the tests, on two cores, those with a browser last; other arguments go to pytest instead.
+
+    With `--slow` it runs the slow ones, too, and random tests try ten times as many examples.
+    """
     install("test")
-    find_chromium()
+    has_browser = has_chromium()
     pytest = [str(PYTHON), "-m", "pytest"]
+    if arguments == ("--slow",):
+        pytest, arguments = [*pytest, "--slow"], ()
     if arguments:
-        run([*pytest, *arguments])
+        code = exit_code([*pytest, *arguments])
     else:
         run([*pytest, "-n", "2", "--ignore=tests/browser"])
-        run([*pytest, "-n", "2", "tests/browser"])
+        code = exit_code([*pytest, "-n", "2", "tests/browser"])
+    if code == NO_TESTS and not has_browser:
+        print(
+            "No Chromium: the tests in tests/browser were left out. Install one, or set CHROMIUM "
+            "to its path, and run `python3 dev.py test tests/browser`."
+        )
+        return
+    sys.exit(code)
 
 
 def bench(*arguments: str) -> None:
@@ -104,56 +240,12 @@ def load(*arguments: str) -> None:
     os.execv(PYTHON, [str(PYTHON), "-m", "benchmarks.load", *arguments])
 
 
-def audit(*arguments: str) -> None:
-    """Ask for known vulnerabilities of all installed packages; arguments go to pip-audit.
-
-    Leaves with 1 if there are some, and with NOT_AUDITED if the service did not answer for all:
-    of what it does not know pip-audit says that it found nothing.
-    """
-    install("audit")
-    with tempfile.TemporaryDirectory() as folder:
-        canary = Path(folder, "canary.txt")
-        canary.write_text(f"{KNOWN_AS_VULNERABLE}\n")
-        known, words = ask_pip_audit("--no-deps", "--disable-pip", "-r", str(canary), *arguments)
-    if not any(package.get("vulns") for package in known):
-        words = "".join(package.get("skip_reason", "") for package in known) or words
-        print(f"NOT AUDITED: no answer about {KNOWN_AS_VULNERABLE}, a known case. {words}")
-        sys.exit(NOT_AUDITED)
-    packages, words = ask_pip_audit("--local", "--skip-editable", *arguments)
-    vulnerable = [package for package in packages if package.get("vulns")]
-    for package in vulnerable:
-        for found in package["vulns"]:
-            mended = ", ".join(found["fix_versions"]) or "no version yet"
-            print(f"{package['name']} {package['version']}: {found['id']}, mended in {mended}")
-    if vulnerable:
-        sys.exit(1)
-    # Of ours, installed from here, nobody else can know.
-    others = [package for package in packages if package["name"] != "django-persistent-inbox"]
-    unknown = [package["name"] for package in others if "skip_reason" in package]
-    if unknown or not others:
-        print(f"NOT AUDITED: no answer about {', '.join(unknown) or 'any package'}. {words}")
-        sys.exit(NOT_AUDITED)
-    print(f"{len(others)} packages, no known vulnerability.")
-
-
-def ask_pip_audit(*arguments: str) -> tuple[list[dict], str]:
-    """Return what pip-audit says of each package, and its last words.
-
-    Its exit code is 1 for what it found as for what failed: only the former writes a report.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder, "report.json")
-        options = ["--format", "json", "--output", str(report), "--progress-spinner", "off"]
-        done = subprocess.run(
-            [str(PYTHON), "-m", "pip_audit", *options, *arguments],
-            cwd=ROOT,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        words = done.stderr.strip().rpartition("\n")[2]
-        if not report.exists():
-            return [], words
-        return json.loads(report.read_text(encoding="utf-8"))["dependencies"], words
+def docs(*arguments: str) -> None:
+    """Build the documentation into build/docs; a warning, such as a broken link, is an error."""
+    install("docs")
+    sphinx = [str(PYTHON), "-m", "sphinx", "-q", "-E", "-W", "--keep-going"]
+    run([*sphinx, *arguments, "docs", "build/docs"])
+    print("Built build/docs/index.html.")
 
 
 def check(*arguments: str) -> None:
@@ -180,14 +272,12 @@ def main() -> None:
         "demo": demo,
         "test": test,
         "check": check,
+        "docs": docs,
         "bench": bench,
         "load": load,
-        "audit": audit,
     }
     if len(sys.argv) < 2 or sys.argv[1] not in commands:
         sys.exit(f"usage: python3 dev.py {' | '.join(commands)} [arguments]")
-    if sys.version_info < (3, 10):
-        sys.exit("Python 3.10 or newer is needed.")
     try:
         commands[sys.argv[1]](*sys.argv[2:])
     except KeyboardInterrupt:

@@ -2,6 +2,7 @@
 
 `nox` runs all, `nox -s "tests(python='3.13', django='6.1')"` one; what follows `--` goes to
 pytest. The browser runs with the newest pair only: it is slow, and sees nothing of Python.
+`database` runs what asks the database, for those other than SQLite.
 """
 
 import nox
@@ -19,13 +20,38 @@ PAIRS = [
 NEWEST = PAIRS[-1]
 
 
+# What asks the database in its own way. The subject of the other tests is pages, texts and tools:
+# they are alike on each database.
+DATABASE_TESTS = [
+    *("db", "delivery", "letters", "mailbox", "notices", "preferences", "users"),
+    *("inbox/test_bulk_actions.py", "inbox/test_search.py", "inbox/test_unread.py"),
+    "storage/test_database.py",
+    *("test_at_once.py", "test_commands.py", "test_growing.py", "test_kill.py"),
+    *("test_meanwhile.py", "test_migrations.py", "test_model.py", "test_models.py"),
+    *("test_private_api.py", "test_promises.py", "test_queries.py"),
+    *("test_strange_users.py", "test_user_models.py"),
+]
+
+
 @nox.session
 @nox.parametrize("python,django", PAIRS)
 def tests(session, django):
-    packages = nox.project.dependency_groups(PYPROJECT, "test")
-    # One resolution: a package that cannot live with this Django is an error here.
-    session.install("-e", ".", *packages, f"django~={django}.0")
+    install(session, django)
     arguments = session.posargs
     if not arguments and (session.python, django) != NEWEST:
         arguments = ["-n", "2", "--ignore=tests/browser"]
     session.run("python", "-m", "pytest", *arguments)
+
+
+@nox.session
+@nox.parametrize("python,django", PAIRS)
+def database(session, django):
+    install(session, django)
+    named = [f"tests/{name}" for name in DATABASE_TESTS]
+    session.run("python", "-m", "pytest", "-n", "2", *named, *session.posargs)
+
+
+def install(session, django):
+    packages = nox.project.dependency_groups(PYPROJECT, "test")
+    # One resolution: a package that cannot live with this Django is an error here.
+    session.install("-e", ".", *packages, f"django~={django}.0")

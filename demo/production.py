@@ -1,7 +1,7 @@
 """Settings of the demo site on a server; what differs from place to place is in the environment.
 
 `SECRET_KEY` and `ALLOWED_HOSTS` must be set. `DATABASE_URL`, `STATIC_ROOT`, `CSRF_TRUSTED_ORIGINS`,
-`BEHIND_PROXY`, `HSTS_SECONDS`, `LOG_LEVEL`, and for mail `EMAIL_HOST`, `EMAIL_PORT`,
+`BEHIND_PROXY`, `HSTS_SECONDS`, `LOG_LEVEL`, `SITE_URL`, and for mail `EMAIL_HOST`, `EMAIL_PORT`,
 `EMAIL_HOST_USER` and `EMAIL_HOST_PASSWORD` may be.
 """
 
@@ -11,7 +11,7 @@ import django
 from django.core.exceptions import ImproperlyConfigured
 
 from demo.settings import *  # noqa: F403
-from demo.settings import BASE_DIR, DATABASES, MIDDLEWARE
+from demo.settings import BASE_DIR, DATABASES, MIDDLEWARE, PERSISTENT_MESSAGES
 
 
 def required(name):
@@ -34,6 +34,9 @@ def listed(text):
 
 SECRET_KEY = required("SECRET_KEY")
 ALLOWED_HOSTS = listed(required("ALLOWED_HOSTS"))
+# Where links in mails lead.
+_site = os.environ.get("SITE_URL") or f"https://{ALLOWED_HOSTS[0].strip('.*') or 'localhost'}"
+PERSISTENT_MESSAGES = {**PERSISTENT_MESSAGES, "SITE_URL": _site}
 CSRF_TRUSTED_ORIGINS = listed(os.environ.get("CSRF_TRUSTED_ORIGINS", ""))
 DEBUG = False  # whatever the environment says
 

@@ -1,6 +1,7 @@
 """Settings of the demo site. SQLite by default, DATABASE_URL for others."""
 
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import dj_database_url
@@ -51,7 +52,12 @@ TEMPLATES = [
     },
 ]
 MESSAGE_STORAGE = "persistent_messages.storage.PersistentMessageStorage"
-PERSISTENT_MESSAGES = {"LETTERS": True, "SEND_RATE": "500/h"}
+PERSISTENT_MESSAGES = {
+    "LETTERS": True,
+    "SEND_RATE": "500/h",
+    "SITE_URL": os.environ.get("SITE_URL") or f"http://127.0.0.1:{os.environ.get('PORT') or 8000}",
+    "EMAIL_DELAY": timedelta(minutes=1),
+}
 MESSAGE_LEVEL = 10  # the demo shows debug messages too
 
 ROOT_URLCONF = "demo.urls"
@@ -80,11 +86,12 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "home"
+CSRF_FAILURE_VIEW = "persistent_messages.views.csrf.csrf_failure"
 LOGOUT_REDIRECT_URL = "home"
 if django.VERSION >= (6, 1):
-    MAILERS = {"default": {"BACKEND": "django.core.mail.backends.console.EmailBackend"}}
+    MAILERS = {"default": {"BACKEND": "demo.mail.FolderBackend"}}
 else:
-    EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
+    EMAIL_BACKEND = "demo.mail.FolderBackend"
 
 LANGUAGE_CODE = "en"
 LANGUAGES = [

@@ -1,8 +1,28 @@
 """One inbox for a Django site: one-shot and persistent messages through one API."""
 
+from typing import TYPE_CHECKING, Any
+
 from django.contrib.messages import MessageFailure, get_level, get_messages, set_level
 
-from .api import add_message, debug, error, info, send_message, success, warning
+from .api import (
+    add_message,
+    aload,
+    broadcast,
+    debug,
+    erase_mailbox,
+    error,
+    export_mailbox,
+    export_preferences,
+    info,
+    mail_failed,
+    prune_messages,
+    resolve,
+    send_letter,
+    send_message,
+    success,
+    wants,
+    warning,
+)
 from .constants import (
     DEBUG,
     DEFAULT_LEVELS,
@@ -15,9 +35,14 @@ from .constants import (
     Folder,
 )
 from .exceptions import LetterRefused
-from .letters import send_letter
 from .signals import letter_reported, letter_sent, mailbox_changed, messages_delivered
+from .topics import Topic
 
+if TYPE_CHECKING:
+    from .notices import Notice as Notice
+    from .notices import audience as audience
+
+# Without Notice and audience: `import *` must work before the models are there.
 __all__ = [
     "DEBUG",
     "DEFAULT_LEVELS",
@@ -30,19 +55,38 @@ __all__ = [
     "Folder",
     "LetterRefused",
     "MessageFailure",
+    "Topic",
     "add_message",
+    "aload",
+    "broadcast",
     "debug",
+    "erase_mailbox",
     "error",
+    "export_mailbox",
+    "export_preferences",
     "get_level",
     "get_messages",
     "info",
     "letter_reported",
     "letter_sent",
+    "mail_failed",
     "mailbox_changed",
     "messages_delivered",
+    "prune_messages",
+    "resolve",
     "send_letter",
     "send_message",
     "set_level",
     "success",
+    "wants",
     "warning",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # They need the models, which are not there yet when the `apps.py` of a site imports this.
+    if name in ("Notice", "audience"):
+        from . import notices
+
+        return getattr(notices, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,20 +1,27 @@
-"""The names a site calls. Importable before the app registry is ready."""
+"""The functions that a site calls.
+
+Importable before the app registry is ready, as in the `apps.py` of a site: therefore they import
+what needs the models when they are called, as no other module does.
+"""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from django.contrib.messages import MessageFailure
+from asgiref.sync import sync_to_async
+from django.db.models import Model
 from django.http import HttpRequest
 
-from . import constants, mailbox
-from .drafts import draft
+from . import constants
+from .http.storage import storage_of
+from .topics import Topic
+from .type_aliases import Recipient, Recipients, Text
 
 if TYPE_CHECKING:
-    from .models import Message
+    from .models import Broadcast, Message
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -23,45 +30,39 @@ R = TypeVar("R")
 def add_message(
     request: HttpRequest,
     level: int,
-    message: Any,
-    extra_tags: Any = "",
+    message: Text,
+    extra_tags: str | None = "",
     fail_silently: bool = False,  # noqa: FBT001, FBT002 (contrib's signature)
-    subject: Any = "",
-    user: Any = None,
+    subject: Text = "",
+    user: Recipient | None = None,
     email: bool = False,  # noqa: FBT001, FBT002 (the signature of 2011)
-    from_user: Any = None,
+    from_user: Recipient | None = None,
     expires: datetime | None = None,
     close_timeout: int | None = None,
+    url: str = "",
+    key: str | None = None,
+    topic: str | Topic = "",
+    action: Text = "",
 ) -> Message | None:
     """Add a message for `user`, by default the user of the request.
 
-    Does what `django.contrib.messages.add_message` does, and takes more: a persistent level keeps
-    the message until somebody deletes it; `email` mails it to its recipient too, after commit;
-    `expires` hides it from then on, naive meaning the current time zone; `close_timeout` closes it
-    after so many milliseconds, and marks it read.
+    Takes the arguments of `django.contrib.messages.add_message`, and more. With a persistent level
+    the message is kept until its user deletes it. `email` also mails it to its recipient, after
+    the transaction has committed. After `expires` it is not shown anywhere; a naive value is in
+    the current time zone, or in TIME_ZONE if USE_TZ is False. `close_timeout` is the number of
+    milliseconds after which the strip closes it and marks it as read. `url` is where it leads, and
+    `action` what the button that leads there says. `topic` is a registered `Topic`, or its name. A
+    message with a `key` replaces the one in the inbox that has the same key; see `send_message`.
 
-    Returns the stored row, or None where the message was ignored (empty, or below the recording
-    level) or only queued for the end of the response. At most one statement; sends
-    `messages_delivered` after commit. Raises `MessageFailure` without the middleware unless
-    `fail_silently`, `NotImplementedError` for a persistent level and a visitor, and `TypeError` or
-    `ValueError`, naming the argument, before anything is written.
+    Returns the stored row, or None if the message was ignored (because it is empty, or below the
+    recording level) or only queued for the end of the response. Makes at most one query, a few
+    with a `key`. Sends `messages_delivered` after commit. Raises `MessageFailure` without the
+    middleware, unless `fail_silently`; `NotImplementedError` for a persistent level and a visitor;
+    and `TypeError` or `ValueError`, naming the argument, before anything is written.
     """
-    storage = getattr(request, "_messages", None)
-    if storage is None:
-        if not hasattr(request, "META"):
-            raise TypeError(
-                f"request must be an HttpRequest object, not {type(request).__name__!r}."
-            )
-        if fail_silently:
-            return None
-        raise MessageFailure(
-            "You cannot add messages without installing "
-            "django.contrib.messages.middleware.MessageMiddleware"
-        )
-    if not hasattr(storage, "get_persistent"):
-        raise MessageFailure(
-            "MESSAGE_STORAGE must be 'persistent_messages.storage.PersistentMessageStorage'."
-        )
+    if fail_silently and not hasattr(request, "_messages") and hasattr(request, "META"):
+        return None
+    storage = storage_of(request)
     stored: Message | None = storage.add(
         level,
         message,
@@ -72,6 +73,10 @@ def add_message(
         from_user=from_user,
         expires=expires,
         close_timeout=close_timeout,
+        url=url,
+        key=key,
+        topic=topic,
+        action=action,
     )
     return stored
 
@@ -98,28 +103,51 @@ error = _shortcut("error", constants.ERROR, add_message)
 
 
 def send_message(
-    users: Any,
+    users: Recipients,
     level: int,
-    message: Any,
+    message: Text,
     *,
-    subject: Any = "",
-    extra_tags: Any = "",
-    from_user: Any = None,
+    subject: Text = "",
+    extra_tags: str | None = "",
+    from_user: Recipient | None = None,
     url: str = "",
     expires: datetime | None = None,
     close_timeout: int | None = None,
     email: bool = False,
+    key: str | None = None,
+    topic: str | Topic = "",
+    action: Text = "",
+    progress: Callable[[int], object] | None = None,
+    atomic: bool = True,
 ) -> int:
-    """Send a message to users from code without a request; returns how many were stored.
+    """Send a message to users, from code without a request. Returns how many were stored.
 
-    `users` is a user, a key, an iterable of both, or a queryset of users, which is streamed. Each
-    gets one message, however often named; none is stored if one of them is wrong. `url` is where
-    the message leads. One insert and one `messages_delivered` a batch, in one transaction. Raises
-    `TypeError` or `ValueError`, naming the argument.
+    `users` is a user, the key of a user, an iterable of both, a `Group`, or a queryset of users,
+    which is read in batches. Each user gets one message, however often they are named. `progress`
+    is called after each batch with the number of users so far; an error that it raises ends the
+    sending. The other arguments are those of `add_message`. Raises `TypeError` or `ValueError`,
+    naming the argument.
+
+    By default everything is sent in one transaction: either all messages are stored, or none and
+    an error is raised. With `atomic=False` each batch is committed by itself, and an error leaves
+    the batches before it; inside a transaction this raises `RuntimeError`.
+
+    Sends `messages_delivered` for each batch after commit. If it has receivers, or with `email`,
+    makes one insert a batch. Otherwise the database makes the copies itself, with a few queries
+    for each 10,000 users, or for each 500 with a `key`.
+
+    An inbox holds at most one message of a `key`. Sending it again renews it: it has the new text,
+    is on top of the list and unread, and counts how often it was sent. A message that its user has
+    archived or deleted is not renewed, and the next one is new. `resolve` removes it.
     """
+    from . import mailbox
+    from .mailbox.validation import new_message
+
     if not message:
         raise ValueError("message must not be empty.")
-    new = draft(
+    if progress is not None and not callable(progress):
+        raise TypeError(f"progress must be callable, not {progress!r}.")
+    new = new_message(
         level,
         message,
         subject=subject,
@@ -128,5 +156,181 @@ def send_message(
         url=url,
         expires=expires,
         close_timeout=close_timeout,
+        key=key,
+        topic=topic,
+        action=action,
     )
-    return mailbox.deliver_to(users, new, email=email)
+    return mailbox.deliver_to(users, new, email=email, progress=progress, atomic=atomic)
+
+
+def resolve(users: Recipients, key: str) -> int:
+    """Remove the message with `key` from the inboxes of `users`, because it is no longer true.
+
+    `users` is what `send_message` takes. Returns how many had it in the inbox. What a user has
+    archived or deleted stays where it is, and undo does not move it back to the inbox. Sends
+    `mailbox_changed` after commit. Raises `TypeError` or `ValueError`, naming the argument.
+    """
+    from . import mailbox
+
+    return mailbox.resolve(users, key)
+
+
+def broadcast(
+    level: int,
+    message: Text,
+    *,
+    subject: Text = "",
+    audience: str = "everybody",
+    topic: str | Topic = "",
+    url: str = "",
+    action: Text = "",
+    starts: datetime | None = None,
+    expires: datetime | None = None,
+    key: str | None = None,
+) -> Broadcast:
+    """Send a message to all users of an audience; stores one row, however many there are.
+
+    Users get a copy when they come: on the first page that shows them the unread count, the strip
+    or the inbox, from `starts` until `expires`, by default from now until it is withdrawn. From
+    then on the copy is a message like any other. Who joins later gets it, too.
+
+    `audience` is "everybody", "staff", "group:<name>", or a name that was registered with
+    `audience`. `level` is a persistent one. Lazy texts are rendered in each language of the site,
+    and users get theirs. A copy with a `key` takes the place of the one in the inbox that has the
+    same key, see `send_message`. A copy with a topic is mailed as its user chose. One insert, and
+    one query for a group. Raises `TypeError` or `ValueError`, naming the argument, before anything
+    is written.
+    """
+    from .mailbox.validation import new_message
+    from .notices import broadcasts
+
+    if not message:
+        raise ValueError("message must not be empty.")
+
+    def texts() -> Message:
+        return new_message(
+            level,
+            message,
+            subject=subject,
+            topic=topic,
+            url=url,
+            action=action,
+            expires=expires,
+            key=key,
+        )
+
+    by_language = broadcasts.is_lazy(message, subject, url, action)
+    return broadcasts.create(texts, audience=audience, starts=starts, by_language=by_language)
+
+
+def send_letter(
+    from_user: Model,
+    to_users: Model | Iterable[Model] | None,
+    subject: Text,
+    message: Text,
+    reply_to: Message | None = None,
+) -> Message:
+    """Send a letter from a user to other users, by the same rules as the form.
+
+    `to_users` is a user or an iterable of users. `reply_to` is a letter in the mailbox of
+    `from_user`; then `to_users` may be None for the other user of the conversation, and must not
+    name anybody else. Returns the row in the sender's own mailbox. The number of queries does not
+    depend on the number of recipients. Sends `messages_delivered` and `letter_sent` after commit.
+    Raises `LetterRefused`, which says which argument is at fault and why, or `TypeError` or
+    `ValueError` for something that is no saved user, before anything is written. While the setting
+    LETTERS is False, the error is both a `LetterRefused` and an `ImproperlyConfigured`.
+    """
+    from .letters import sending
+
+    return sending.send_letter(from_user, to_users, subject, message, reply_to)
+
+
+def wants(user: Model, topic: str | Topic, channel: str) -> bool:
+    """Tell whether `user` wants notices of `topic` by `channel`, "inbox" or "mail".
+
+    `topic` is a registered `Topic`, its name, "_letters" for messages between users, or "" for
+    notices without a topic. What the user has not chosen is as the site set it. False for "mail"
+    while the user's mail is paused. One query. Raises `ValueError`, naming the argument.
+    """
+    from .preferences import choices
+
+    return choices.wants(user, topic, channel)
+
+
+def export_preferences(user: Model) -> dict[str, Any]:
+    """Return what `user` chose, as JSON holds it: nothing of what the site set. One query.
+
+    `mail_is_paused`, `mail_is_paused_until` (ISO 8601, or None), and `topics`: for each its
+    `topic`, `in_inbox` and `mail` ("now", "unread", "daily", "weekly", "never", or None).
+    """
+    from .preferences import choices
+
+    return choices.export(user)
+
+
+def mail_failed(who: Model | str) -> int:
+    """Pause all mail of a user, since it came back, until they end that on their page.
+
+    `who` is a user, or an address: then of each user that has it. Returns how many they are.
+    """
+    from .delivery import failures
+
+    return failures.mail_failed(who)
+
+
+def export_mailbox(user: Model) -> Iterator[str]:
+    """Yield all that is kept for `user` as JSON Lines, each with its line break.
+
+    The messages folder by folder, oldest first, then the users that `user` has blocked, the letters
+    that `user` has reported, and the choices of the page of preferences. Lazy: one query for each
+    1,000 messages. Other users are named as the inbox names them, never by their address.
+    """
+    from .inbox import export
+
+    return export.export_lines(user)
+
+
+def erase_mailbox(user: Recipient) -> int:
+    """Delete all messages of `user` for good; returns how many there were.
+
+    What `user` wrote to others stays in their mailboxes. In batches of 1,000, each in a transaction
+    of its own: it can be stopped, and started again. Sends `mailbox_changed` for each batch. Raises
+    `TypeError` or `ValueError` for something that is no saved user.
+    """
+    from . import mailbox
+
+    return sum(mailbox.erase(user))
+
+
+def prune_messages(*, read_older_than: int | None = None) -> int:
+    """Remove what nobody can see any more, as `manage.py prune_messages` does; returns how many.
+
+    With `read_older_than`, a number of days, also what users have read in the inbox longer ago. In
+    batches of 1,000, each in a transaction of its own: it can be stopped, and started again.
+    """
+    from .conf import get_config
+    from .mailbox import pruning
+
+    batches = pruning.prune_all(get_config().TRASH_DAYS, read_older_than)
+    return sum(removed for _reason, removed in batches)
+
+
+async def aload(request: HttpRequest) -> None:
+    """Load the messages that a page shows, before an async view renders it in the event loop.
+
+    Loads the user, the messages that wait for them, and the unread count, with at most three
+    queries in a thread. No query can run in an event loop: without this call, such a page shows
+    only what the browser keeps and what the request added. Nothing counts as shown.
+    """
+    await sync_to_async(_load)(request)
+
+
+def _load(request: HttpRequest) -> None:
+    from .db import outage
+    from .inbox.counter import unread_count
+
+    storage: Any = getattr(request, "_messages", None)
+    if outage.known_user(request) is not None:
+        outage.fallback_if_unreachable(request, "messages", lambda: unread_count(request), None)
+    if hasattr(storage, "load"):
+        storage.load()

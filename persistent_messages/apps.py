@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
+from django.conf import settings
+from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.core import checks as django_checks
+from django.db.models.signals import post_delete
+from django.utils.module_loading import autodiscover_modules
 from django.utils.translation import gettext_lazy as _
 
 
@@ -16,9 +20,34 @@ class PersistentMessagesConfig(AppConfig):
 
     def ready(self) -> None:
         """Register what listens: only now may the models be imported."""
-        from . import checks, email, signals
+        from . import checks, signals
+        from .delivery import outbox
+        from .http import draft_cookie, visits
+        from .mailbox import threads
+        from .notices import arrivals
+        from .notices import checks as notice_checks
+        from .users import accounts, switches
 
         django_checks.register(checks.check_site)
-        signals.messages_delivered.connect(
-            email.mail_delivered, dispatch_uid="persistent_messages.email"
+        django_checks.register(notice_checks.check_notices)
+        autodiscover_modules("notices")
+        signals.mail_due.connect(outbox.send_at_once, dispatch_uid="persistent_messages.email")
+        visits.mailbox_visited.connect(
+            arrivals.receive, dispatch_uid="persistent_messages.broadcasts"
         )
+        threads.connect_deletion_lock()
+        user_logged_out.connect(
+            draft_cookie.remember_log_out, dispatch_uid="persistent_messages.draft_cookie"
+        )
+        user_logged_out.connect(
+            switches.remember_log_out, dispatch_uid="persistent_messages.log_out"
+        )
+        user_logged_in.connect(switches.remember_switch, dispatch_uid="persistent_messages.switch")
+        user = apps.get_model(settings.AUTH_USER_MODEL)
+        for model in apps.get_models():
+            if model._meta.concrete_model is user:  # itself and its proxies
+                post_delete.connect(
+                    accounts.remember_deleted,
+                    sender=model,
+                    dispatch_uid="persistent_messages.accounts",
+                )

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from importlib.metadata import packages_distributions
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from difflib import SequenceMatcher
+from importlib import import_module
+from itertools import product
 from typing import Any
 
 from django.apps import apps
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.core import checks
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
+from django.db.models import Manager, QuerySet
+from django.http import HttpRequest
 from django.template import engines
 from django.template.backends.django import DjangoTemplates
-from django.urls import NoReverseMatch, reverse
+from django.test import RequestFactory
+from django.urls import NoReverseMatch, URLResolver, get_resolver, reverse
 from django.utils.module_loading import import_string
 
-from .conf import SETTING, get_config
-from .text import MARKDOWN
+from . import conflicts
+from .conf import SETTING, SETTING_NAMES, Config, get_config
+from .db import outage
+from .rendering.markup import MARKDOWN
+from .rendering.render_cache import is_bundled
+from .storage import PersistentMessageStorage
 
 STORAGE = "persistent_messages.storage.PersistentMessageStorage"
 MESSAGES = "django.contrib.messages.middleware.MessageMiddleware"
@@ -34,67 +48,184 @@ APPS = (
     "django.contrib.contenttypes",
     "django.contrib.messages",
     "django.contrib.sessions",
-    "django_htmx",
 )
-CLASHING = "django-persistent-messages"
+HTMX_APP = "django_htmx"
+
+URLS = "persistent_messages.urls"
+FRAME = "persistent_messages/base.html"
+CONTENT = "pm-content-stands-here"
+SIMILAR = 0.85
+"""How like the name of our setting another is that was meant to be it."""
 
 
 def check_site(**_kwargs: Any) -> list[CheckMessage]:
     """Return what keeps the app from working on this site, in the order in which to mend it."""
     return [
         *_check_distribution(),
+        *_check_names(),
         *_check_settings(),
-        *_check_letters(),
         *_check_apps(),
         *_check_storage(),
         *_check_middleware(settings.MIDDLEWARE),
         *_check_context_processors(),
         *_check_urls(),
+        *_check_frame(),
     ]
 
 
 def _check_distribution() -> Iterator[CheckMessage]:
-    if CLASHING in packages_distributions().get("persistent_messages", ()):
-        yield Error(
-            f"The distribution {CLASHING} is installed too, and ships the same import name.",
-            hint=f"pip uninstall {CLASHING}, then reinstall django-persistent-inbox.",
-            id="persistent_messages.E001",
+    if conflicts.is_installed():
+        yield Error(conflicts.MESSAGE, hint=conflicts.HINT, id="persistent_messages.E001")
+
+
+def _check_names() -> Iterator[CheckMessage]:
+    for name in dir(settings):
+        key = name.removeprefix(f"{SETTING}_")
+        if name == SETTING or not name.isupper():
+            continue
+        if name != key and key in SETTING_NAMES:
+            hint = f"Write {SETTING} = {{{key!r}: …}}."
+        elif _is_mistyped(name) and isinstance(getattr(settings, name), Mapping):
+            hint = f"Name it {SETTING}."
+        else:
+            continue
+        yield checks.Warning(
+            f"The setting {name} is no setting of persistent_messages, and is not read.",
+            hint=hint,
+            id="persistent_messages.W010",
         )
+
+
+def _is_mistyped(name: str) -> bool:
+    words = {word.removesuffix("S") for word in name.split("_")}
+    named_alike = {"PERSISTENT", "MESSAGE"} <= words
+    return named_alike or SequenceMatcher(None, name, SETTING).ratio() > SIMILAR
 
 
 def _check_settings() -> Iterator[CheckMessage]:
     try:
-        get_config()
+        config = get_config()
     except ImproperlyConfigured as error:
         yield Error(str(error), hint=f"Mend settings.{SETTING}.", id="persistent_messages.E002")
-
-
-def _check_letters() -> Iterator[CheckMessage]:
-    try:
-        config = get_config()
-    except ImproperlyConfigured:
-        return  # told above
-    needed = {config.RECIPIENTS: "Name a callable (user) -> QuerySet of users."}
+        return
     if config.MARKDOWN:
-        needed |= dict.fromkeys(MARKDOWN, "pip install django-persistent-inbox[markdown]")
-    for path, hint in needed.items():
-        if not _can_import(path):
+        for path in filter(_is_missing, MARKDOWN):
             yield Error(
                 f"{SETTING} needs {path!r}, which cannot be imported.",
-                hint=hint,
+                hint="pip install django-persistent-inbox[markdown]",
+                id="persistent_messages.E009",
+            )
+    yield from _check_callbacks(config)
+
+
+def _is_missing(path: str) -> bool:
+    try:
+        return not import_string(path)
+    except ImportError:
+        return True
+
+
+# The functions of a site
+
+
+def _check_callbacks(config: Config) -> Iterator[CheckMessage]:
+    for field in fields(Config):
+        given = getattr(config, field.name)
+        if "Callback" not in str(field.type) or given == field.default:
+            continue
+        takes = _parameters_of(field.default)
+        problem = _problem_of(given, takes)
+        if problem is None and field.name == "RECIPIENTS":
+            problem = _problem_of_recipients(given)
+        if problem is not None:
+            taking = "" if takes is None else f" ({', '.join(takes)})"
+            returns = " -> QuerySet of users" if field.name == "RECIPIENTS" else ""
+            yield Error(
+                f"{SETTING}[{field.name!r}] is {given!r}, {problem}.",
+                hint=f"Name a callable{taking}{returns}.",
                 id="persistent_messages.E009",
             )
 
 
-def _can_import(path: str) -> bool:
+def _parameters_of(default: Any) -> tuple[str, ...] | None:
+    # What the app's own function takes, a site's takes too.
+    function = import_string(default) if isinstance(default, str) else default
+    return tuple(inspect.signature(function).parameters) if callable(function) else None
+
+
+def _problem_of(given: Any, takes: tuple[str, ...] | None) -> str | None:
     try:
-        return bool(import_string(path))
-    except ImportError:
-        return False
+        function = import_string(given) if isinstance(given, str) else given
+    except Exception as error:
+        return f"which cannot be imported ({type(error).__name__}: {error})"
+    if not callable(function):
+        return "which is not callable"
+    if inspect.iscoroutinefunction(function):
+        return "which is a coroutine function"
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # of a built-in function nobody knows
+        return None
+    try:
+        signature.bind(*(takes or ()))
+    except TypeError as error:
+        if takes is not None:
+            return f"which cannot be called with ({', '.join(takes)}): {error}"
+    return None
+
+
+def _problem_of_recipients(given: Any) -> str | None:
+    function = import_string(given) if isinstance(given, str) else given
+    people = get_user_model()
+    try:
+        with _no_queries():
+            found = function(_somebody())
+    except Exception:
+        return None
+    if isinstance(found, Manager):
+        found = found.all()
+    if not isinstance(found, QuerySet):
+        return f"which returns a {type(found).__name__} instead of a QuerySet"
+    if not issubclass(found.model, people):
+        return f"which returns a QuerySet of {found.model.__name__} instead of {people.__name__}"
+    if found.query.is_sliced or found.query.combinator:
+        return "which returns a QuerySet that cannot be filtered further"
+    return None
+
+
+def _somebody() -> Any:
+    user = get_user_model()()
+    user.pk = 0 if user.pk is None else user.pk
+    return user
+
+
+class _QueryRefusedError(Exception):
+    """A check asks no database."""
+
+
+@contextmanager
+def _no_queries() -> Iterator[None]:
+    """Refuse every query of this thread before it reaches a database, or connects to one."""
+
+    def refuse(*_arguments: Any, **_options: Any) -> Any:
+        raise _QueryRefusedError
+
+    names = ("cursor", "chunked_cursor")
+    wrappers = connections.all()
+    for connection, name in product(wrappers, names):
+        setattr(connection, name, refuse)
+    try:
+        yield
+    finally:
+        for connection, name in product(wrappers, names):
+            delattr(connection, name)
+
+
+# What a site needs
 
 
 def _check_apps() -> Iterator[CheckMessage]:
-    for name in APPS:
+    for name in (*APPS, *([HTMX_APP] if _has_pages() else [])):
         if not apps.is_installed(name):
             yield Error(
                 f"{name!r} is missing from INSTALLED_APPS.",
@@ -104,16 +235,21 @@ def _check_apps() -> Iterator[CheckMessage]:
 
 
 def _check_storage() -> Iterator[CheckMessage]:
-    if settings.MESSAGE_STORAGE != STORAGE:
+    try:
+        storage = import_string(settings.MESSAGE_STORAGE)
+        is_one = issubclass(storage, PersistentMessageStorage)
+    except Exception:
+        is_one = False
+    if not is_one:
         yield checks.Warning(
             "MESSAGE_STORAGE is not the storage of persistent_messages: nothing is kept.",
-            hint=f"Set MESSAGE_STORAGE = {STORAGE!r}, unless yours is a subclass of it.",
+            hint=f"Set MESSAGE_STORAGE = {STORAGE!r}, or a subclass of it.",
             id="persistent_messages.W004",
         )
 
 
 def _check_middleware(middleware: Sequence[str]) -> Iterator[CheckMessage]:
-    for name in (SESSIONS, AUTHENTICATION, MESSAGES, HTMX):
+    for name in (SESSIONS, AUTHENTICATION, MESSAGES, *([HTMX] if _has_pages() else [])):
         if name not in middleware:
             yield checks.Warning(
                 f"{name!r} is missing from MIDDLEWARE.",
@@ -144,14 +280,64 @@ def _check_context_processors() -> Iterator[CheckMessage]:
 
 
 def _check_urls() -> Iterator[CheckMessage]:
-    if not settings.ROOT_URLCONF:
-        return
-    try:
-        reverse("message_list")
-    except NoReverseMatch:
+    # A site need not have them. Under a namespace it has them, and nothing finds them.
+    if settings.ROOT_URLCONF and not _has_pages() and _is_included(get_resolver()):
         yield checks.Warning(
-            "The pages of persistent_messages are not in the URLconf: nothing links to the inbox.",
-            hint="Add path('messages/', include('persistent_messages.urls')) without a namespace; "
-            "or silence this check, since everything but the pages works without them.",
+            "The URLs of persistent_messages are included under a namespace: nothing finds them.",
+            hint="Use path('messages/', include('persistent_messages.urls')), without a namespace.",
             id="persistent_messages.W008",
         )
+
+
+def _has_pages() -> bool:
+    try:
+        return bool(settings.ROOT_URLCONF and reverse("message_list"))
+    except NoReverseMatch:
+        return False
+
+
+def _is_included(resolver: URLResolver) -> bool:
+    inner = [pattern for pattern in resolver.url_patterns if isinstance(pattern, URLResolver)]
+    return any(
+        pattern.urlconf_module == import_module(URLS) or _is_included(pattern) for pattern in inner
+    )
+
+
+# The frame of the pages
+
+
+def _check_frame() -> Iterator[CheckMessage]:
+    backend = next((found for found in engines.all() if isinstance(found, DjangoTemplates)), None)
+    if backend is not None and _has_pages() and _is_blank(backend):
+        yield checks.Warning(
+            f"{FRAME} does not show its block pm_content: the pages of the inbox are blank.",
+            hint="Put {% block pm_content %}{% endblock %} into a block that the template which it "
+            "extends has.",
+            id="persistent_messages.W011",
+        )
+
+
+def _is_blank(backend: DjangoTemplates) -> bool:
+    """Tell whether a page in the frame of the site lacks its content, if it can be told.
+
+    What a template of the site raises, without a database, a session or its middleware, is not
+    for this check to raise.
+    """
+    page = f'{{% extends "{FRAME}" %}}{{% block pm_content %}}{CONTENT}{{% endblock %}}'
+    try:
+        if is_bundled(backend.engine.get_template(FRAME)):
+            return False
+        with _no_queries():
+            return CONTENT not in backend.from_string(page).render({}, _request())
+    except Exception:
+        return False
+
+
+def _request() -> HttpRequest:
+    """Return a request of somebody who is signed in, and for whom no part of ours asks anything."""
+    request = RequestFactory().get("/")
+    request.user = _somebody()
+    request.session = import_module(settings.SESSION_ENGINE).SessionStore()
+    # As where the database did not answer before.
+    outage.assume_outage(request, "messages")
+    return request

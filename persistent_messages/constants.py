@@ -8,6 +8,8 @@ from typing import Final
 
 from django.contrib.messages import constants as contrib
 
+from . import conflicts as conflicts  # raises where the package is not ours alone
+
 PERSISTENT_OFFSET: Final = 100
 """What separates a persistent level from the one-shot level of the same meaning."""
 
@@ -35,16 +37,17 @@ class Folder(IntEnum):
     SENT = 2
     ARCHIVE = 3
     TRASH = 4
-    SPENT = 5
-    """A letter that its sender deleted for good: an empty row that goes on counting as sent."""
+    TOMBSTONE = 5
+    """A letter that its sender permanently deleted: an empty row that still counts as sent."""
 
 
-# PostgreSQL stores no NUL, and no database stores half a surrogate pair.
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+# PostgreSQL stores no NUL, no database half a surrogate pair, and XML cannot hold the others:
+# one of them in a table makes `dumpdata --format xml` fail.
+_UNSTORABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 def storable(text: str) -> str:
-    """Return `text` without what no database stores."""
+    """Return `text` without what a database or a dump of it cannot hold; nobody sees any of it."""
     return _UNSTORABLE.sub("", text)
 
 
@@ -56,3 +59,8 @@ def is_persistent(level: int) -> bool:
 def base_level(level: int) -> int:
     """Return the level of `django.contrib.messages` that means the same: 140 is 40, 40 is 40."""
     return level - PERSISTENT_OFFSET if is_persistent(level) else level
+
+
+def level_name(level: int) -> str:
+    """Return how icons and classes name `level`; "info" for a site's own."""
+    return contrib.DEFAULT_TAGS.get(base_level(level), "info")

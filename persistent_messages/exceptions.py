@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from django.core.exceptions import ImproperlyConfigured
+
 
 class LetterRefused(Exception):  # noqa: N818 (what happened, not what went wrong)
-    """A letter was not sent, and nothing of it was written."""
+    """A letter was not sent, and nothing was written."""
 
     def __init__(self, argument: str, reason: str, *, retry_at: datetime | None = None) -> None:
         super().__init__(argument, reason)
         self.argument = argument
-        """Which argument of `send_letter` is at fault; "from_user" for its rate."""
+        """The argument of `send_letter` that is at fault; "from_user" for the sending limit."""
         self.reason = reason
-        """Why, in words for the sender."""
+        """The reason, in words for the sender."""
         self.retry_at = retry_at
-        """From when on the rate allows a letter again, else None."""
+        """When the sending limit allows the next letter; None for other reasons."""
 
     def __str__(self) -> str:
         return f"{self.argument}: {self.reason}"
+
+
+class LettersOff(LetterRefused, ImproperlyConfigured):
+    """Letters are switched off on this site: users cannot write to each other, nor can code."""

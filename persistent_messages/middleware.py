@@ -9,11 +9,10 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_asy
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from . import htmx
+from .http import caching
+from .http.visibility import LEAVING
 from .models import Message
-
-# A client that is told to go elsewhere shows the messages there.
-LEAVING = ("HX-Redirect", "HX-Refresh", "HX-Location")
+from .web import htmx
 
 
 class HtmxMessagesMiddleware:
@@ -21,8 +20,9 @@ class HtmxMessagesMiddleware:
 
     Takes part only where something new waits: what this request added, or a one-shot message. Not
     where the page would not swap it in: other than 2xx, 204, 286, streams, other types than HTML,
-    and answers that send the client elsewhere. At most one query. Must stand after the session,
-    authentication, message and django-htmx middleware, and after any that compresses.
+    whole documents, and answers that send the client elsewhere. At most one query. What it adds to
+    no cache keeps. Must stand after the session, authentication, message and django-htmx
+    middleware, and after any that compresses.
     """
 
     sync_capable = True
@@ -50,6 +50,7 @@ class HtmxMessagesMiddleware:
     async def _acall(self, request: HttpRequest) -> HttpResponseBase:
         response: HttpResponseBase = await self.get_response(request)
         if not swaps_html(request, response):
+            caching.set_cache_headers(request, response)
             return response
         return await sync_to_async(self.process_response)(request, response)
 
@@ -60,9 +61,10 @@ class HtmxMessagesMiddleware:
         if isinstance(response, HttpResponse) and swaps_html(request, response):
             storage: Any = getattr(request, "_messages", None)
             if storage is not None and not storage.used and _has_news(storage):
-                _append(
-                    response, htmx.render_fragment(request, f"{htmx.STRIP}#oob", {"pm_oob": True})
-                )
+                html = htmx.render_fragment(request, f"{htmx.STRIP}#oob", {"pm_oob": True})
+                _append(response, html)
+                caching.prevent_caching(htmx.never_cache(response))
+        caching.set_cache_headers(request, response)
         return response
 
 
@@ -71,14 +73,22 @@ def swaps_html(request: HttpRequest, response: HttpResponseBase) -> bool:
     return bool(
         getattr(request, "htmx", None)
         and request.method != "HEAD"
-        and not getattr(response, "pm_aside", False)
+        and not getattr(response, "pm_skips_messages", False)
         and 200 <= response.status_code < 300
         and response.status_code not in (204, 205, 286)
         and not response.streaming
         and not response.has_header("Content-Encoding")
         and not any(response.has_header(header) for header in LEAVING)
         and response.headers.get("Content-Type", "").startswith("text/html")
+        and not _is_document(response)
     )
+
+
+def _is_document(response: Any) -> bool:
+    # It takes the place of the page, or a part of it is selected: what stands out of band would
+    # go into the page that leaves.
+    begin = response.content[:1000].lower()
+    return b"<!doctype" in begin or b"<html" in begin
 
 
 def _has_news(storage: Any) -> bool:

@@ -1,10 +1,12 @@
 """What the tests share: people, their messages, and ways to ask for a page."""
 
+import os
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.core.cache import cache
 from django.core.management import call_command
 from django.db import connection, connections, transaction
 from django.test import Client
@@ -12,7 +14,9 @@ from django.utils import translation
 
 import persistent_messages
 from persistent_messages.models import Message
+from persistent_messages.notices import running
 
+from .effort import WHOLE
 from .partitions import partition
 
 BROWSER = Path(__file__).parent / "browser"
@@ -23,7 +27,20 @@ HTMX = {"HX-Request": "true", "HX-Current-URL": "http://testserver/messages/"}
 collect_ignore = [] if connection.vendor == "postgresql" else ["test_partitions.py"]
 
 
-def pytest_collection_modifyitems(items):
+def pytest_addoption(parser):
+    parser.addoption("--slow", action="store_true", help="run slow tests, and try all examples")
+
+
+def pytest_configure(config):
+    if config.option.slow:
+        os.environ[WHOLE] = "yes"
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.option.slow:
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in set(slow)]
     # Playwright leaves an event loop in the thread: what needs none of it runs before.
     items.sort(key=lambda item: BROWSER in item.path.parents)
 
@@ -81,6 +98,15 @@ def _english():
     # The test client leaves the language of its last request behind.
     with translation.override("en"):
         yield
+
+
+@pytest.fixture(autouse=True)
+def _no_broadcast_runs(monkeypatch):
+    """What the process has cached, and not for some seconds only: pages count their queries."""
+    nothing = running.Listed(float("inf"), [])
+    monkeypatch.setattr(running._Process, "listed", nothing)
+    running.uncommitted.clear()
+    cache.delete(running.KEY)
 
 
 @pytest.fixture

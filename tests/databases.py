@@ -5,7 +5,8 @@ import sqlite3
 from contextlib import closing, contextmanager
 from urllib.parse import quote
 
-from django.db import connections
+from django.core.signals import request_finished
+from django.db import close_old_connections, connections
 
 SERVER = ("USER", "PASSWORD", "HOST", "PORT", "NAME")
 NOWHERE = "/nowhere/there/is/none.sqlite3"
@@ -76,3 +77,12 @@ def seen_by_others(folder):
         yield "{ENGINE}://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(
             **{**server, "ENGINE": ours.vendor}
         )
+
+
+def send_out(response):
+    """Do what a server does when a response has gone out, but leave the connection of the test."""
+    request_finished.disconnect(close_old_connections)
+    try:
+        response.close()
+    finally:
+        request_finished.connect(close_old_connections)

@@ -11,9 +11,10 @@ from django.http import HttpResponse
 from django.urls import include, path
 
 import persistent_messages
-from persistent_messages import mailbox
+from persistent_messages.mailbox import delivery
 
-mailbox.FAN_OUT_BATCH = 5  # even a few recipients take several statements
+# Even a few recipients take several statements.
+delivery.MAX_BATCH_SIZE = delivery.BATCH_SIZE = delivery.RANGE_SIZE = 5
 
 
 def name_worker(get_response):

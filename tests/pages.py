@@ -3,14 +3,17 @@
 import json
 from collections import Counter
 from urllib.parse import parse_qs, urlsplit
+from uuid import uuid4
 
+from bs4 import BeautifulSoup, Tag
+from bs4.element import PreformattedString
 from django.test import Client
-from django.test.html import Element, parse_html
 from django.urls import reverse
 from django.utils import timezone
 
-from persistent_messages import Folder, undo
-from persistent_messages.mailbox import Change
+from persistent_messages import Folder
+from persistent_messages.inbox import bulk_actions
+from persistent_messages.mailbox import Change, undo_tokens
 from persistent_messages.models import Message
 from persistent_messages.urls import urlpatterns
 
@@ -24,13 +27,17 @@ PAGES = {mode: headers for mode, headers in MODES.items() if mode != "htmx"}
 # Every address and what it takes, from the URLconf: a new view is tried without a word, and
 # taken for one that changes something.
 ALL = {pattern.name: set(pattern.pattern.converters) for pattern in urlpatterns}
-# The pages of letters take more than a message: test_correspondence.py has them.
-LETTERS = tuple(p.name for p in urlpatterns if p.callback.__module__.endswith(".correspondence"))
-TAKES = {name: takes for name, takes in ALL.items() if name not in LETTERS}
+# The pages of letters take more than a message: tests/views/test_letters.py has them.
+LETTERS = tuple(p.name for p in urlpatterns if p.callback.__module__.endswith(".views.letters"))
+# And tests/views/test_preferences.py has those of preferences.
+PREFERENCES = ("message_preferences", "message_export", "message_unsubscribe")
+TAKES = {name: takes for name, takes in ALL.items() if name not in LETTERS + PREFERENCES}
 READING = ("message_list", "message_detail", "message_latest", "message_news")
-ANYBODYS = ("message_dismiss",)  # asks nobody to sign in: it reads and writes nothing
+# They ask nobody to sign in: they read and write no messages.
+ANYBODYS = ("message_dismiss", "message_token", "message_unsubscribe")
 CHANGING = tuple(name for name in TAKES if name not in READING + ANYBODYS)
-ASKING = tuple(name for name in CHANGING if name != "message_bulk")  # there is no one question
+# There is no one question.
+ASKING = tuple(name for name in CHANGING if name not in ("message_bulk", "message_go_on"))
 ON_ONE = tuple(name for name in CHANGING if "message_id" in TAKES[name])
 ON_ALL = ("message_mark_all_read", "message_delete_all")
 
@@ -64,7 +71,7 @@ def browser_of(user, **kwargs):
 def undo_of(message):
     """A token that marks a read message unread again."""
     change = Change("read", Folder(message.folder), message.read_at or timezone.now(), count=1)
-    return undo.token(message.user, change)
+    return undo_tokens.make_token(message.user, change)
 
 
 def address(name, message=None, **query):
@@ -92,6 +99,9 @@ def prepare(name, message):
     if name in state:
         Message.objects.filter(pk=message.pk).update(**state[name])
         message.refresh_from_db()
+    if name == "message_go_on":
+        task = bulk_actions.BulkAction.of_rows("read", Folder(message.folder), {message.pk})
+        return {"token": bulk_actions.make_token(message.user, task)}
     return {"ids": [message.pk], "do": "read"} if name == "message_bulk" else {}
 
 
@@ -135,7 +145,11 @@ def fill_every_folder(user, levels):
     now = timezone.now()
     for folder in (Folder.INBOX, Folder.ARCHIVE, Folder.SENT, Folder.TRASH):
         away = {"moved_at": now} if folder in {Folder.ARCHIVE, Folder.TRASH} else {}
-        sent = {"to_name": "Harry"} if folder == Folder.SENT else {}
+        sent = (
+            {"from_user": user, "letter": uuid4(), "to_name": "Harry"}
+            if folder == Folder.SENT
+            else {}
+        )
         for level in levels:
             for read in ({}, {"read_at": now}):
                 text = "The disk quota was reached."
@@ -144,7 +158,7 @@ def fill_every_folder(user, levels):
 
 def standing_in(user, folder):
     """The texts of the rows that the list of a folder shows, from top to bottom."""
-    rows = Message.objects.owned_by(user).in_folder(folder).heads()
+    rows = Message.objects.owned_by(user).in_folder(folder).thread_heads()
     return [row.message for row in rows]
 
 
@@ -155,7 +169,7 @@ def rows_by_folder(user):
 
 def heads():
     """How many rows stand for each conversation in each folder of each mailbox."""
-    rows = Message.objects.exclude(thread=None).filter(followed_by=None)
+    rows = Message.objects.exclude(thread=None).filter(superseded_by=None)
     return Counter(rows.values_list("user", "folder", "thread"))
 
 
@@ -172,62 +186,46 @@ def mailbox(user):
 # What is there
 
 
-def elements(page):
-    """Every element that is shown; fails where tags do not match."""
-    if not isinstance(page, Element):
-        page = parse_html(page if isinstance(page, str) else page.text)
-    waiting, found = [page], []
-    while waiting:
-        element = waiting.pop()
-        found.append(element)
-        if element.name != "template":
-            waiting += [child for child in reversed(element.children) if isinstance(child, Element)]
+def soup(page):
+    """The elements of a page, which may be a response, HTML, or an element that is parsed already.
+
+    What a template element holds is not on the page.
+    """
+    if isinstance(page, Tag):
+        return page
+    html = page if isinstance(page, str) else page.text
+    found = BeautifulSoup(html, "html.parser", multi_valued_attributes=None)
+    for template in found.find_all("template"):
+        template.clear()
     return found
-
-
-def attributes(element):
-    return dict(element.attributes)
-
-
-def classes(element):
-    return (attributes(element).get("class") or "").split()
 
 
 def text_of(element):
     """The text in an element, without what is hidden in it."""
     shown = [child for child in element.children if not is_hidden(child)]
-    parts = [child if isinstance(child, str) else text_of(child) for child in shown]
+    parts = [text_of(child) if isinstance(child, Tag) else child for child in shown]
     return " ".join(" ".join(parts).split())
 
 
 def is_hidden(child):
-    return isinstance(child, Element) and "hidden" in attributes(child)
+    if isinstance(child, Tag):
+        return child.has_attr("hidden")
+    return isinstance(child, PreformattedString)  # such as a comment
 
 
-def named(page, name):
-    """The elements of one tag."""
-    return [element for element in elements(page) if element.name == name]
-
-
-def with_class(page, name):
-    return [element for element in elements(page) if name in classes(element)]
-
-
-def texts(page, name):
-    return [text_of(element) for element in with_class(page, name)]
+def texts(page, selector):
+    return [text_of(element) for element in soup(page).select(selector)]
 
 
 def outermost(response):
     """The elements that stand in nothing else."""
-    root = parse_html(response.text)
-    # A single one takes the place of the root.
-    return [root] if root.name else [c for c in root.children if isinstance(c, Element)]
+    return soup(response).find_all(recursive=False)
 
 
 def rows(page):
     """The keys of the rows of the inbox, from top to bottom."""
-    found = (attributes(element).get("data-pm-message") for element in elements(page))
-    return [int(key) for key in found if key]
+    found = soup(page).select("[data-pm-message]")
+    return [int(element["data-pm-message"]) for element in found]
 
 
 def messages_on(page):
@@ -243,13 +241,12 @@ def canonical(url):
 
 
 def older_link(page):
-    return next((e for e in with_class(page, "pm-more") if e.name == "a"), None)
+    return next((e for e in soup(page).select(".pm-more") if e.name == "a"), None)
 
 
 def swaps(response):
     """What the answer swaps out of band, in the words of the attribute."""
-    found = (attributes(element).get("hx-swap-oob") for element in elements(response))
-    return [swap for swap in found if swap]
+    return [element["hx-swap-oob"] for element in soup(response).select("[hx-swap-oob]")]
 
 
 def is_page(response):
@@ -262,26 +259,26 @@ def unread_told(response):
 
 def values_of(page, name):
     """The values of the fields of that name, in order."""
-    return [attributes(e).get("value") for e in elements(page) if attributes(e).get("name") == name]
+    return [element.get("value") for element in soup(page).find_all(attrs={"name": name})]
 
 
 def form_to(page, action):
     """The form that posts to an address, by itself or by one of its buttons."""
-    for form in named(page, "form"):
-        if action in [attributes(form).get("action"), *map(formaction, named(form, "button"))]:
+    for form in soup(page).select("form"):
+        if action in [form.get("action"), *map(formaction, soup(form).select("button"))]:
             return form
     raise AssertionError(f"no form posts to {action}")
 
 
 def formaction(button):
-    return attributes(button).get("formaction")
+    return button.get("formaction")
 
 
 def fields_of(form, tick=()):
     """What a browser sends with a form in which the messages `tick` are ticked."""
     sent = {}
-    for element in named(form, "input"):
-        field = attributes(element)
+    for element in soup(form).select("input"):
+        field = element.attrs
         ticked = field.get("type") != "checkbox" or int(field.get("value", 0)) in tick
         # With an attribute `form` it belongs elsewhere.
         if field.get("name") and ticked and "disabled" not in field and "form" not in field:
@@ -292,21 +289,21 @@ def fields_of(form, tick=()):
 def included(page, selector):
     """What `hx-include` gathers: the parts of the page, by their classes."""
     sent, wanted = {}, {name.strip().removeprefix(".") for name in selector.split(",")}
-    for element in elements(page):
-        if wanted & set(classes(element)) and "name" in attributes(element):
+    for element in soup(page).find_all(True):
+        if wanted & set(element.get("class", "").split()) and "name" in element.attrs:
             # An output has its value as text.
-            value = attributes(element).get("value") or text_of(element)
-            sent.setdefault(attributes(element)["name"], []).append(value)
+            value = element.get("value") or text_of(element)
+            sent.setdefault(element["name"], []).append(value)
     return sent
 
 
 def press(browser, page, button, tick=(), here="/messages/"):
     """Press a button as htmx does: its form, over what it includes, under its own values."""
-    control = attributes(button)
-    (form,) = [form for form in named(page, "form") if button in elements(form)]
-    control = {**attributes(form), **control}
+    control = button.attrs
+    (form,) = [form for form in soup(page).select("form") if button in form.select("button")]
+    control = {**form.attrs, **control}
     data = {**included(page, control["hx-include"]), **fields_of(form, tick)}
-    if "name" in attributes(button):
+    if "name" in button.attrs:
         data[control["name"]] = control["value"]
     data.update(json.loads(control.get("hx-vals") or "{}"))
     headers = {**HTMX, "HX-Current-URL": f"http://testserver{here}"}
@@ -315,9 +312,10 @@ def press(browser, page, button, tick=(), here="/messages/"):
 
 def button_of(page, action, **wanted):
     """The button that posts to an address by htmx."""
-    for form in named(page, "form"):
-        for button in named(form, "button"):
-            control = {**attributes(form), **attributes(button)}
+    whole = soup(page)
+    for form in [whole] if whole.name == "form" else whole.select("form"):
+        for button in form.select("button"):
+            control = {**form.attrs, **button.attrs}
             if control.get("hx-post") == action and wanted.items() <= control.items():
                 return button
     raise AssertionError(f"no button posts to {action}")

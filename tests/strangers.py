@@ -17,10 +17,11 @@ from django.utils import timezone
 from hypothesis import strategies as st
 
 import persistent_messages
-from persistent_messages import ERROR, INFO, Folder, policy, send_letter, send_message
-from persistent_messages.bulk import BULK
-from persistent_messages.filters import BOXES, LEVELS
-from persistent_messages.forms import LetterForm, ReplyForm, ReportForm
+from persistent_messages import ERROR, INFO, Folder, send_letter, send_message
+from persistent_messages.inbox.bulk_actions import CHANGES
+from persistent_messages.inbox.filters import BOXES, LEVELS
+from persistent_messages.letters import policy
+from persistent_messages.letters.forms import LetterForm, ReplyForm, ReportForm
 from persistent_messages.models import Block, Message, Report
 from persistent_messages.urls import urlpatterns
 
@@ -39,6 +40,9 @@ from .pages import ABSURD, HTMX, MODES, browser_of, undo_of
 
 ADDRESSES = {p.name: p.pattern.converters for p in urlpatterns}
 # Every name that the code asks a request for: a new one is tried too.
+# What an answer in a conversation settles anew in the mailbox of its recipient.
+SETTLED = {"superseded_by": None, "thread_length": None, "reply_snippet": ""}
+
 PACKAGE = Path(persistent_messages.__file__).parent
 SOURCES = "\n".join(path.read_text(encoding="utf-8") for path in sorted(PACKAGE.glob("*.py")))
 ASKED = set(re.findall(r'\.get(?:list)?\(\s*"([\w-]+)"', SOURCES))
@@ -64,7 +68,7 @@ class House:
         self.other = people.create_user("harry", "harry@example.com")
         self.mallory = people.create_user(PAYLOADS[2], first_name=PAYLOADS[7], last_name="<pwn>")
         blocked = people.create_user(PAYLOADS[3])
-        for number, folder in enumerate(sorted(set(Folder) - {Folder.SPENT})):
+        for number, folder in enumerate(sorted(set(Folder) - {Folder.TOMBSTONE})):
             self.fill(folder, number)
         for text in PAYLOADS[:3]:
             send_letter(self.mallory, [self.owner, self.other], text, "".join(PAYLOADS))
@@ -124,7 +128,7 @@ class House:
         """All but the owner's, without what an answer in the same conversation settles anew."""
         rows = Message.objects.exclude(user=self.owner).order_by("pk").values()
         blocks = Block.objects.exclude(user=self.owner).order_by("pk").values()
-        return list(blocks), [{**row, "followed_by": None} for row in rows]
+        return list(blocks), [{**row, **SETTLED} for row in rows]
 
     def all(self):
         models = (Message, Block, Report)
@@ -140,14 +144,16 @@ long = st.builds(Thing, st.just("long"))
 octets = st.binary(max_size=8) | st.sampled_from([b"\xff\xfe", b"\xc0\xaf", b"+ADw-pwn+AD4-"])
 absurd = st.sampled_from([*ABSURD, str(2**63), "9" * 19])
 values = st.one_of(odd_texts, urls, octets, absurd, things, long)
-KEYS = ("ids", "newest", "before", "after", "pm-row", "pm-notice")
+KEYS = ("ids", "newest", "before", "until", "after", "pm-row", "pm-notice")
 SENSIBLE = {
     **dict.fromkeys(KEYS, own),
     "box": st.sampled_from(list(BOXES)),
     "level": st.sampled_from(list(LEVELS)),
     "q": st.sampled_from(["pwn", "<", "&lt;", "amp", "script img"]),
-    "do": st.sampled_from(list(BULK)),
+    "do": st.sampled_from(list(CHANGES)),
     "final": st.just("1"),
+    "every": st.just("1"),
+    "follow": st.just("1"),
     "next": urls,
     "pm-filter": texts.map(lambda text: f"?box=trash&q={quote(text)}") | st.just("?box=archive"),
     "pm-part": st.sampled_from(["list", "strip", "counter", "latest"]),

@@ -9,8 +9,10 @@ from datetime import timedelta
 from itertools import chain, cycle
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.contrib.messages import SUCCESS, success
 from django.core.management import call_command
+from django.db import OperationalError, transaction
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import path, reverse
@@ -18,25 +20,35 @@ from django.utils import timezone
 
 import persistent_messages
 from demo.urls import urlpatterns as demo_pages
-from persistent_messages import Folder, send_letter, send_message
-from persistent_messages.models import Message, Report
+from persistent_messages import (
+    WARNING,
+    Folder,
+    broadcast,
+    mailbox,
+    resolve,
+    send_letter,
+    send_message,
+)
+from persistent_messages.mailbox import undo_tokens
+from persistent_messages.mailbox.deadlocks import is_deadlock
+from persistent_messages.models import Broadcast, Message, Receipt, Report
 
 from .pages import (
     HTMX,
     address,
-    attributes,
     browser_of,
     fields_of,
     fill,
     form_to,
     heads,
-    named,
     parts,
     rows_by_folder,
+    soup,
 )
 from .parallel import at_once
 
 TABS = 6
+User = get_user_model()
 
 
 def say(request):
@@ -128,7 +140,8 @@ def test_what_tabs_queue_while_others_show_it_is_shown_at_least_once(user, tabs)
 
     answers = at_once(mixed(queue, [get(tab, "/") for tab in tabs * 10]))
 
-    pages = [*answers, tabs[0].get("/")]
+    # Each tab here is a browser of its own, which is shown what its own requests queued.
+    pages = [*answers, *(tab.get("/") for tab in tabs)]
     assert statuses(pages) == {200}
     assert {n for page in pages for n in numbers_on(page)} == {str(n) for n in range(60)}
     assert not one_shot(user).exists()
@@ -225,7 +238,7 @@ def test_a_message_deleted_for_good_many_times_at_once_goes_once(user, letter, t
 def test_an_undo_sent_many_times_at_once_takes_back_once(user, letter, tabs):
     fill(user, 3)
     tabs[0].post(address("message_delete_all"))
-    actions = [attributes(form)["action"] for form in named(tabs[0].get("/"), "form")]
+    actions = [form["action"] for form in soup(tabs[0].get("/")).select("form")]
     (undo,) = [action for action in actions if "/undo/" in action]
 
     answers = at_once(
@@ -233,7 +246,7 @@ def test_an_undo_sent_many_times_at_once_takes_back_once(user, letter, tabs):
     )
 
     assert statuses(answers) == {200}
-    assert sum("4 messages are as before." in answer.text for answer in answers) == 1
+    assert sum("Undone." in answer.text for answer in answers) == 1
     assert rows_by_folder(user) == {Folder.INBOX: 4}
     assert heads() == dict.fromkeys(parts(), 1)
 
@@ -387,3 +400,190 @@ def test_acting_on_many_beside_pruning_never_fails(user, other, tabs):
     put_away = rows.filter(folder__in=(Folder.ARCHIVE, Folder.TRASH))
     assert not put_away.filter(moved_at=None).exists()
     assert heads() == dict.fromkeys(parts(), 1)
+
+
+# Notices with a key
+
+
+def tell(users, **kwargs):
+    return lambda: send_message(users, WARNING, "Hello", key="quota", **kwargs)
+
+
+def told(*users):
+    """Where each user has the notice, and how often it was sent."""
+    rows = Message.objects.filter(user__in=users, key="quota").order_by("user")
+    return [(row.user, Folder(row.folder), row.times) for row in rows]
+
+
+def test_a_notice_sent_many_times_at_once_is_one_notice(user, other):
+    assert at_once(tell(user) for _ in range(40)) == [1] * 40
+
+    assert told(user) == [(user, Folder.INBOX, 40)]
+
+
+def test_a_notice_sent_to_many_in_any_order_at_once_is_one_for_each(user, other):
+    people = [user, other, *(User.objects.create(username=f"u{n}") for n in range(10))]
+    orders = [people, people[::-1], people[3:] + people[:3], User.objects.all()]
+
+    assert at_once(tell(orders[n % 4]) for n in range(24)) == [12] * 24
+
+    assert told(*people) == [(person, Folder.INBOX, 24) for person in sorted(people, key=by_key)]
+
+
+def test_a_notice_sent_beside_others_in_a_transaction_of_the_site_is_one_notice(user, other):
+    def in_a_transaction():
+        with transaction.atomic():
+            send_message(user, WARNING, "Something else")
+            return tell(user)()
+
+    results = at_once(retried(in_a_transaction) for _ in range(20))
+
+    assert results == [1] * 20
+    assert told(user) == [(user, Folder.INBOX, 20)]
+
+
+def test_a_notice_that_is_put_away_while_it_is_sent_lies_in_one_folder_each(user, tabs):
+    turns = cycle(tabs)
+    archive = [archive_all(next(turns), user) for _ in range(20)]
+
+    at_once(mixed([tell(user) for _ in range(20)], archive))
+    archive_all(tabs[0], user)()
+
+    found = told(user)
+    assert {folder for _, folder, _ in found} == {Folder.ARCHIVE}
+    # Each sending is counted, by whichever notice it was.
+    assert sum(times for *_, times in found) == 20
+    assert not Message.objects.filter(is_live=True).exists()
+
+
+def test_resolving_while_it_is_sent_and_taken_back_leaves_one_at_most(user, other, tabs):
+    turns = cycle(tabs)
+    undo = [undo_of_archiving(next(turns), user) for _ in range(12)]
+    resolving = [lambda: resolve([other, user], "quota")] * 12
+
+    at_once(mixed([tell([user, other]) for _ in range(12)], undo, resolving))
+
+    live = Message.objects.filter(is_live=True)
+    assert live.count() == len({row.user_id for row in live})
+    tell([user, other])()
+    assert [row[1] for row in told(user, other) if row[1] == Folder.INBOX] == [Folder.INBOX] * 2
+    resolve([user, other], "quota")
+    assert not Message.objects.exclude(key=None).exists()
+
+
+# Broadcasts
+
+
+def copies(*users):
+    """What each user has, oldest first."""
+    rows = Message.objects.filter(user__in=users).order_by("user", "pk")
+    return [(row.user, row.message) for row in rows]
+
+
+@pytest.mark.parametrize("key", [None, "maintenance"])
+def test_a_broadcast_arrives_once_in_many_tabs_at_once(user, other, tabs, key):
+    others = [browser_of(other) for _ in tabs]
+    for text in ("Sunday", "Monday"):
+        broadcast(WARNING, text, key=key)
+
+    pages = at_once(get(tab, "/messages/") for tab in mixed(tabs, others))
+
+    assert statuses(pages) == {200}
+    assert Receipt.objects.count() == 4
+    arrived = ["Monday"] if key else ["Sunday", "Monday"]
+    for person in (user, other):
+        assert copies(person) == [(person, text) for text in arrived]
+
+
+def test_a_broadcast_that_is_withdrawn_while_it_arrives_leaves_no_copy(tabs):
+    people = [User.objects.create(username=f"u{n}") for n in range(24)]
+    sent = broadcast(WARNING, "Sunday")
+    arrivals = [get(browser_of(person), "/messages/") for person in people]
+    arrivals.insert(12, lambda: Broadcast.objects.get().withdraw())
+
+    at_once(arrivals)
+
+    assert copies(*people) == []
+    assert sent.receipts.count() < 24 or sent.receipts.exclude(message_id=None).count() == 24
+
+
+def test_a_broadcast_that_is_edited_while_it_arrives_has_the_new_text_everywhere():
+    people = [User.objects.create(username=f"u{n}") for n in range(24)]
+    broadcast(WARNING, "Sunday")
+    arrivals = [get(browser_of(person), "/messages/") for person in people]
+    arrivals.insert(8, lambda: Broadcast.objects.get().edit(message="Monday"))
+    arrivals.insert(16, lambda: Broadcast.objects.get().edit(message="Tuesday"))
+
+    at_once(arrivals)
+    at_once(get(browser_of(person), "/messages/") for person in people)
+
+    assert [text for _, text in copies(*people)] == ["Tuesday"] * 24
+
+
+def test_two_edits_at_once_leave_all_copies_alike():
+    people = [User.objects.create(username=f"u{n}") for n in range(24)]
+    broadcast(WARNING, "Sunday")
+    at_once(get(browser_of(person), "/messages/") for person in people)
+
+    edits = [lambda n=n: Broadcast.objects.get().edit(message=f"Version {n}") for n in range(6)]
+    assert at_once(edits) == [24] * 6
+
+    assert {text for _, text in copies(*people)} == {Broadcast.objects.get().message}
+
+
+def test_a_broadcast_that_is_put_away_while_it_is_withdrawn_is_gone_or_in_the_trash(user, tabs):
+    broadcast(WARNING, "Sunday")
+    tabs[0].get("/messages/")
+    (row,) = Message.objects.all()
+    delete = [post(tab, address("message_delete", row)) for tab in tabs]
+    archive = [post(tab, address("message_archive", row)) for tab in tabs]
+    withdraw = [lambda: Broadcast.objects.get().withdraw()] * TABS
+
+    at_once(mixed(withdraw, archive, delete))
+    Broadcast.objects.get().withdraw()
+
+    assert {row.folder for row in Message.objects.filter(pk=row.pk)} <= {Folder.TRASH}
+
+
+def test_a_user_who_is_deleted_while_broadcasts_arrive_leaves_nothing(user, tabs):
+    for number in range(3):
+        broadcast(WARNING, f"Number {number}")
+
+    at_once([get(tabs[0], "/"), get(tabs[1], "/"), user.delete, get(tabs[2], "/")])
+
+    assert not Message.objects.exists()
+    assert not Receipt.objects.exists()
+
+
+def archive_all(tab, user):
+    def archive_all():
+        keys = list(Message.objects.inbox_of(user).values_list("pk", flat=True))
+        return tab.post(reverse("message_bulk"), {"ids": keys, "do": "archive"}) if keys else None
+
+    return archive_all
+
+
+def undo_of_archiving(tab, user):
+    def undo_of_archiving():
+        change = mailbox.archive(user, Folder.INBOX, Message.objects.all())
+        return tab.post(reverse("message_undo", args=[undo_tokens.make_token(user, change)]))
+
+    return undo_of_archiving
+
+
+def by_key(person):
+    return person.pk
+
+
+def retried(task):
+    """A transaction that the database may abort, as sites retry theirs."""
+
+    def retried():
+        try:
+            return task()
+        except OperationalError as error:
+            if not is_deadlock(error):
+                raise
+        return retried()
+
+    return retried

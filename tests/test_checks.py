@@ -1,18 +1,27 @@
 """What a site forgot is told at its start, with the line that mends it."""
 
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
 from django.core.checks import Error, Warning, run_checks  # noqa: A004 (Django's name for it)
 from django.core.management import call_command
+from django.urls import include, path
 
 from persistent_messages.checks import check_site
+from persistent_messages.storage import PersistentMessageStorage
 
 MESSAGES = "django.contrib.messages.middleware.MessageMiddleware"
 OURS = "persistent_messages.middleware.HtmxMessagesMiddleware"
 HTMX = "django_htmx.middleware.HtmxMiddleware"
 SESSIONS = "django.contrib.sessions.middleware.SessionMiddleware"
 AUTHENTICATION = "django.contrib.auth.middleware.AuthenticationMiddleware"
+
+ROOT = Path(__file__).parents[1]
 
 urlpatterns = []  # a site without our addresses
 
@@ -32,17 +41,20 @@ def ours():
     return [message for message in run_checks() if message.id.startswith("persistent_messages.")]
 
 
+@pytest.mark.django_db  # Django's own checks may ask the database what it can
 def test_a_right_site_hears_nothing():
     assert check_site() == []
     assert ours() == []
 
 
+@pytest.mark.django_db  # Django's own checks may ask the database what it can
 def test_the_checks_run_by_themselves(settings):
     settings.MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 
     assert [message.id for message in ours()] == ["persistent_messages.W004"]
 
 
+@pytest.mark.django_db  # Django's own checks may ask the database what it can
 def test_the_command_passes_on_a_right_site(capsys):
     call_command("check", fail_level="WARNING")
 
@@ -73,6 +85,33 @@ def test_the_distribution_of_somebody_else_with_our_import_name_is_an_error(inst
     assert message.id == "persistent_messages.E001"
     assert "django-persistent-messages" in message.msg
     assert "pip uninstall django-persistent-messages" in message.hint
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import persistent_messages",
+        "import persistent_messages.storage",
+        "import django; django.setup()",
+        "from django.core.management import execute_from_command_line as run; run(['', 'check'])",
+    ],
+)
+def test_nothing_starts_beside_that_distribution(installed, tmp_path, statement):
+    installed("django-persistent-messages", "persistent_messages")
+
+    done = subprocess.run(
+        [sys.executable, "-c", f"import django; {statement}"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "DJANGO_SETTINGS_MODULE": "demo.settings"},
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 1
+    assert done.stdout == ""
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("django.core.exceptions.ImproperlyConfigured: The distribution")
+    assert "pip uninstall django-persistent-messages" in last
 
 
 def test_another_distribution_does_not_matter(installed):
@@ -142,6 +181,27 @@ def test_another_storage_is_a_warning(settings):
     assert "'persistent_messages.storage.PersistentMessageStorage'" in message.hint
 
 
+class Shouting(PersistentMessageStorage):
+    """What a site may make of ours."""
+
+
+class Unusual:
+    """Another storage."""
+
+
+def test_a_subclass_of_the_storage_is_one(settings):
+    settings.MESSAGE_STORAGE = f"{__name__}.Shouting"
+
+    assert check_site() == []
+
+
+@pytest.mark.parametrize("name", [f"{__name__}.Unusual", f"{__name__}.found", "shop.nobody", "x"])
+def test_what_is_no_storage_of_ours_is_a_warning(settings, name):
+    settings.MESSAGE_STORAGE = name
+
+    assert only().id == "persistent_messages.W004"
+
+
 @pytest.mark.parametrize("middleware", [SESSIONS, AUTHENTICATION, MESSAGES, HTMX])
 def test_a_missing_middleware_is_a_warning(settings, middleware):
     settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if name != middleware]
@@ -196,7 +256,15 @@ def test_a_missing_context_processor_is_a_warning(settings, processor):
     assert repr(processor) in message.hint
 
 
-def test_missing_addresses_are_a_warning_that_may_be_silenced(settings):
+def test_a_site_need_not_have_our_pages(settings):
+    settings.ROOT_URLCONF = __name__
+
+    assert check_site() == []
+
+
+def test_pages_that_nobody_finds_are_a_warning(settings, monkeypatch):
+    patterns = [path("messages/", include(("persistent_messages.urls", "inbox")))]
+    monkeypatch.setattr(sys.modules[__name__], "urlpatterns", [path("my/", include(patterns))])
     settings.ROOT_URLCONF = __name__
 
     message = only()
@@ -204,8 +272,6 @@ def test_missing_addresses_are_a_warning_that_may_be_silenced(settings):
     assert isinstance(message, Warning)
     assert message.id == "persistent_messages.W008"
     assert "include('persistent_messages.urls')" in message.hint
-    settings.SILENCED_SYSTEM_CHECKS = ["persistent_messages.W008"]
-    assert message.is_silenced()
 
 
 def test_a_site_without_any_address_is_checked_too(settings):
@@ -218,8 +284,9 @@ def test_all_that_is_wrong_is_told_at_once(settings):
     settings.ROOT_URLCONF = __name__
     settings.MESSAGE_STORAGE = "django.contrib.messages.storage.fallback.FallbackStorage"
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": -1}
+    settings.PERSISTENT_MESSAGE = {"PAGE_SIZE": 1}
 
-    assert [id_ for id_, _ in found()] == ["E002", "W004", "W008"]
+    assert [id_ for id_, _ in found()] == ["W010", "E002", "W004"]
     assert all(message.hint for _, message in found())
 
 
@@ -243,3 +310,216 @@ def test_markdown_needs_its_libraries(settings, monkeypatch):
     assert message.id == "persistent_messages.E009"
     assert "nh3" in message.msg
     assert "[markdown]" in message.hint
+
+
+# The functions of a site
+
+
+def people(user):
+    return get_user_model().objects.filter(is_active=True)
+
+
+def colleagues(user):
+    return get_user_model().objects.filter(groups__in=user.groups.all())
+
+
+def everybody(user, more=None):
+    return get_user_model().objects
+
+
+def known(user):
+    """Ask the database at once: of this nothing can be said before there is a user."""
+    return list(get_user_model().objects.all())
+
+
+class People:
+    def __call__(self, user):
+        return people(user)
+
+
+@pytest.mark.parametrize(
+    "recipients",
+    [
+        people,
+        colleagues,
+        everybody,
+        known,
+        People(),
+        f"{__name__}.people",
+        lambda *users: people(0),
+    ],
+)
+def test_a_callable_that_gives_users_is_right(settings, recipients):
+    settings.PERSISTENT_MESSAGES = {"RECIPIENTS": recipients}
+
+    assert check_site() == []
+
+
+async def later(user):
+    return people(user)
+
+
+@pytest.mark.parametrize(
+    ("recipients", "said"),
+    [
+        (lambda: people(None), "cannot be called with (user)"),
+        (lambda user, team: people(user), "cannot be called with (user)"),
+        (lambda user: [], "returns a list instead of a QuerySet"),
+        (lambda user: None, "returns a NoneType instead of a QuerySet"),
+        (lambda user: Group.objects.all(), "returns a QuerySet of Group instead of User"),
+        (lambda user: people(user)[:10], "cannot be filtered further"),
+        (lambda user: people(user).union(people(user)), "cannot be filtered further"),
+        (later, "is a coroutine function"),
+        ("tests.test_checks.ROOT", "is not callable"),
+        ("tests.test_checks.nothing", "cannot be imported"),
+        (f"{__name__}.found", "cannot be called with (user)"),
+    ],
+)
+def test_what_is_no_callable_that_gives_users_is_named_at_start(settings, recipients, said):
+    settings.PERSISTENT_MESSAGES = {"RECIPIENTS": recipients}
+
+    message = only()
+
+    assert isinstance(message, Error)
+    assert message.id == "persistent_messages.E009"
+    assert "PERSISTENT_MESSAGES['RECIPIENTS']" in message.msg
+    assert said in message.msg
+    assert message.hint == "Name a callable (user) -> QuerySet of users."
+
+
+def test_to_check_the_callables_asks_no_database(settings, user, django_assert_num_queries):
+    settings.PERSISTENT_MESSAGES = {"RECIPIENTS": known}
+
+    with django_assert_num_queries(0):
+        assert check_site() == []
+
+
+# Settings that are none
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "PERSISTENT_MESSAGE",
+        "PERSISTENT_MESSAGES_",
+        "PERSISTANT_MESSAGES",
+        "PERSISTENTMESSAGES",
+        "PERSISTENT_MESAGES",
+        "PERSISTENT_MESSAGES_SETTINGS",
+        "PERSISTENT_MESSAGE_SETTINGS",
+        "MESSAGES_PERSISTENT",
+        "DJANGO_PERSISTENT_MESSAGES",
+    ],
+)
+def test_a_mistyped_setting_is_named(settings, name):
+    setattr(settings, name, {"LETTERS": True})
+
+    message = only()
+
+    assert message.id == "persistent_messages.W010"
+    assert name in message.msg
+    assert message.hint == "Name it PERSISTENT_MESSAGES."
+
+
+def test_a_key_that_is_a_setting_of_its_own_is_named(settings):
+    settings.PERSISTENT_MESSAGES_PAGE_SIZE = 10
+
+    message = only()
+
+    assert message.id == "persistent_messages.W010"
+    assert "PERSISTENT_MESSAGES_PAGE_SIZE" in message.msg
+    assert "'PAGE_SIZE'" in message.hint
+
+
+def test_a_setting_of_the_site_does_not_matter(settings):
+    settings.PERSISTENT_MESSENGERS = 3
+    settings.PERSISTENT_CACHE = {"LETTERS": True}
+    settings.MESSAGES = {"LETTERS": True}
+
+    assert check_site() == []
+
+
+# The frame of the pages
+
+
+@pytest.fixture
+def frame(settings, tmp_path):
+    """Have this as the frame of the site, and that as the page which it extends."""
+
+    def frame(frame, base="<body>{% block main %}{% endblock %}</body>"):
+        (tmp_path / "persistent_messages").mkdir()
+        (tmp_path / "persistent_messages" / "base.html").write_text(frame)
+        (tmp_path / "page.html").write_text(base)
+        (backend,) = settings.TEMPLATES
+        settings.TEMPLATES = [{**backend, "DIRS": [tmp_path, *backend["DIRS"]]}]
+
+    return frame
+
+
+INTO = (
+    "{{% extends 'page.html' %}}"
+    "{{% block {} %}}{{% block pm_content %}}{{% endblock %}}{{% endblock %}}"
+)
+OUR_PARTS = (
+    "{% load persistent_messages %}{% unread_counter %}{% block main %}{% endblock %}"
+    "{% include 'persistent_messages/message/includes/bell.html' %}"
+    "{% include 'persistent_messages/message/includes/messages.html' %}"
+)
+
+
+def test_a_frame_whose_block_the_page_does_not_have_is_named(frame):
+    frame(INTO.format("content"))
+
+    message = only()
+
+    assert isinstance(message, Warning)
+    assert message.id == "persistent_messages.W011"
+    assert "persistent_messages/base.html" in message.msg
+    assert "{% block pm_content %}" in message.hint
+
+
+@pytest.mark.parametrize("text", ["", "<main>Nothing</main>", "{% extends 'page.html' %}"])
+def test_a_frame_without_our_block_is_named(frame, text):
+    frame(text)
+
+    assert only().id == "persistent_messages.W011"
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        "{% block main %}{% endblock %}",
+        OUR_PARTS,
+        "{% if user.is_authenticated %}{% block main %}{% endblock %}{% endif %}",
+        "{% if not request.htmx %}{% csrf_token %}{% block main %}{% endblock %}{% endif %}",
+        "{{ request.session.seen }}{{ request.tenant.name }}{% block main %}{% endblock %}",
+    ],
+)
+def test_a_frame_that_shows_its_block_is_right(frame, user, django_assert_num_queries, base):
+    frame(INTO.format("main"), base)
+
+    with django_assert_num_queries(0):
+        assert check_site() == []
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        "{% url 'nowhere' %}",
+        "{% include 'nothing.html' %}",
+        "{% for group in user.groups.all %}{{ group }}{% endfor %}",
+        "{% no_such_tag %}",
+    ],
+)
+def test_what_a_frame_raises_is_not_for_the_check(frame, user, django_assert_num_queries, base):
+    frame(INTO.format("content"), base)
+
+    with django_assert_num_queries(0):
+        assert check_site() == []
+
+
+def test_a_site_without_our_pages_needs_no_frame(frame, settings):
+    frame(INTO.format("content"))
+    settings.ROOT_URLCONF = __name__
+
+    assert check_site() == []

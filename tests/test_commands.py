@@ -1,5 +1,6 @@
 """`prune_messages` removes what nobody can see any more; `fill_demo` fills the demo once."""
 
+import json
 from datetime import timedelta
 from io import StringIO
 
@@ -11,9 +12,19 @@ from django.core.management import CommandError, call_command
 from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from django.utils.safestring import mark_safe
 
-from persistent_messages import Folder, mailbox, pruning
-from persistent_messages.models import Message
+from persistent_messages import (
+    INFO,
+    Folder,
+    mailbox,
+    prune_messages,
+    send_letter,
+    send_message,
+)
+from persistent_messages.letters import policy, reports
+from persistent_messages.mailbox import pruning
+from persistent_messages.models import Block, Message, Report
 
 
 def run(name, *arguments, **options):
@@ -61,7 +72,7 @@ def test_what_is_expired_or_long_in_the_trash_goes_and_the_rest_stays(fill):
         "kept: passing",
         "kept: will expire",
     ]
-    assert out.splitlines() == ["expired: 3 removed", "trash: 1 removed", "spent: 0 removed"]
+    assert out.splitlines() == ["expired: 3 removed", "trash: 1 removed", "tombstones: 0 removed"]
 
 
 def test_a_dry_run_counts_the_same_and_removes_nothing(fill):
@@ -76,22 +87,97 @@ def test_a_dry_run_counts_the_same_and_removes_nothing(fill):
     assert out.splitlines() == [
         "expired: 6 would be removed",
         "trash: 3 would be removed",
-        "spent: 0 would be removed",
+        "tombstones: 0 would be removed",
     ]
     assert left() == before
     assert not [query for query in queries if query["sql"].startswith("DELETE")]
     assert run("prune_messages").splitlines() == [
         "expired: 6 removed",
         "trash: 3 removed",
-        "spent: 0 removed",
+        "tombstones: 0 removed",
     ]
+
+
+def test_what_was_read_long_ago_goes_only_where_it_is_asked_for(fill, user, other):
+    def read(text, days, **fields):
+        then = timezone.now() - timedelta(days=days)
+        fill(text, read_at=then, created=then - timedelta(days=1), **fields)
+
+    read("kept: read lately", 29)
+    read("kept: archived", 31, folder=Folder.ARCHIVE)
+    read("kept: sent", 31, folder=Folder.SENT)
+    read("gone: read", 31)
+    read("gone: of another user", 31, user=other)
+    fill("kept: unread", created=timezone.now() - timedelta(days=400))
+    assert "read" not in run("prune_messages", "--dry-run")
+
+    counted = run("prune_messages", "--dry-run", "--read-older-than", "30").splitlines()
+    assert counted[-1] == "read: 2 would be removed"
+    assert run("prune_messages", "--read-older-than", "30").splitlines()[-1] == "read: 2 removed"
+
+    assert left() == ["kept: archived", "kept: read lately", "kept: sent", "kept: unread"]
+
+
+def test_of_a_conversation_that_is_read_in_part_the_rest_stays(user, other, settings):
+    settings.PERSISTENT_MESSAGES = {"LETTERS": True}
+    first = send_letter(other, user, "Lunch?", "At noon.")
+    Message.objects.filter(user=user).update(read_at=timezone.now() - timedelta(days=31))
+    send_letter(other, None, "", "At one.", first)
+
+    assert prune_messages(read_older_than=30) == 1
+
+    (head,) = Message.objects.inbox_of(user).unread_thread_heads()
+    assert head.message == "At one."
+
+
+def test_days_below_zero_are_refused(db):
+    with pytest.raises(CommandError, match="0 or more"):
+        run("prune_messages", "--read-older-than", "-1")
+    with pytest.raises(ValueError, match="read_older_than"):
+        prune_messages(read_older_than=-1)
+
+
+def test_the_function_for_task_queues_removes_the_same(fill):
+    fill("expired", 2, expired=1)
+    fill("trash", 3, trashed=31)
+    fill("kept")
+
+    assert prune_messages() == 5
+
+    assert left() == ["kept"]
+
+
+def test_a_mailbox_is_exported_and_erased_by_name(user, send):
+    send("Hello")
+
+    (line,) = run("export_mailbox", "sally").splitlines()
+    assert json.loads(line)["message"] == "Hello"
+    assert run("erase_mailbox", "sally", "--no-input") == "1 erased\n"
+
+    assert left() == []
+
+
+def test_nothing_is_erased_without_a_yes(user, send, monkeypatch):
+    send("Hello")
+    monkeypatch.setattr("builtins.input", lambda question: "y")
+
+    with pytest.raises(CommandError, match="Nothing was erased"):
+        run("erase_mailbox", "sally")
+
+    assert left() == ["Hello"]
+
+
+@pytest.mark.parametrize("command", ["export_mailbox", "erase_mailbox"])
+def test_a_name_of_nobody_is_an_error(db, command):
+    with pytest.raises(CommandError, match="no user named 'nobody'"):
+        run(command, "nobody")
 
 
 def test_there_may_be_nothing_to_remove(db):
     assert run("prune_messages").splitlines() == [
         "expired: 0 removed",
         "trash: 0 removed",
-        "spent: 0 removed",
+        "tombstones: 0 removed",
     ]
 
 
@@ -102,7 +188,7 @@ def test_running_it_again_removes_nothing_more(fill):
     assert run("prune_messages").splitlines() == [
         "expired: 0 removed",
         "trash: 0 removed",
-        "spent: 0 removed",
+        "tombstones: 0 removed",
     ]
 
 
@@ -127,7 +213,7 @@ def test_a_wrong_setting_stops_it_before_it_removes_anything(fill, settings):
 
 
 def test_it_removes_in_batches(fill):
-    count = 2 * pruning.BATCH + 1
+    count = 2 * pruning.BATCH_SIZE + 1
     fill("expired", count, expired=1)
 
     with CaptureQueriesContext(connection) as queries:
@@ -135,25 +221,25 @@ def test_it_removes_in_batches(fill):
 
     assert left() == []
     assert out.splitlines() == [
-        f"expired: {pruning.BATCH} so far",
-        f"expired: {2 * pruning.BATCH} so far",
+        f"expired: {pruning.BATCH_SIZE} so far",
+        f"expired: {2 * pruning.BATCH_SIZE} so far",
         f"expired: {count} so far",
         f"expired: {count} removed",
         "trash: 0 removed",
-        "spent: 0 removed",
+        "tombstones: 0 removed",
     ]
     deletes = [query["sql"] for query in queries if query["sql"].startswith("DELETE")]
     assert len(deletes) >= 3
     # No statement takes more than a batch.
-    assert max(sql.count(",") for sql in deletes) < pruning.BATCH
+    assert max(sql.count(",") for sql in deletes) < pruning.BATCH_SIZE
 
 
 @pytest.mark.django_db(transaction=True)
 def test_it_can_be_stopped_and_what_went_before_is_gone_for_good(fill):
-    fill("expired", pruning.BATCH + 1, expired=1)
+    fill("expired", pruning.BATCH_SIZE + 1, expired=1)
 
     batches = pruning.prune(pruning.prunable(30)["expired"])
-    assert next(batches) == pruning.BATCH
+    assert next(batches) == pruning.BATCH_SIZE
     assert not connection.in_atomic_block
     batches.close()
 
@@ -264,7 +350,7 @@ def test_the_demo_has_conversations(db):
     letters = Message.objects.exclude(thread=None)
     assert letters.filter(thread_position__gt=3).exists()
     assert {row.folder for row in letters} == {Folder.INBOX, Folder.SENT}
-    assert letters.exclude(followed_by=None).exists()
+    assert letters.exclude(superseded_by=None).exists()
 
 
 # Tried in tests/test_partitions.py where there are partitions.
@@ -282,3 +368,76 @@ def test_partitions_are_refused_where_there_are_none(monkeypatch, engine):
 
     with pytest.raises(CommandError, match=REFUSALS[engine]):
         run("partition_messages", database=engine)
+
+
+# What nobody came for
+
+
+@pytest.mark.parametrize("at_a_time", [1, 2, 500])
+def test_one_shot_messages_that_nobody_came_for_go_after_90_days(
+    fill, user, other, monkeypatch, at_a_time
+):
+    monkeypatch.setattr(pruning, "MAILBOX_BATCH_SIZE", at_a_time)
+    now = timezone.now()
+    old, young = now - timedelta(days=91), now - timedelta(days=89)
+    for owner in (user, other):
+        fill("gone", 2, user=owner, folder=Folder.ONE_SHOT, level=20, created=old)
+        fill("kept", user=owner, folder=Folder.ONE_SHOT, level=20, created=young)
+        fill("kept: persistent", user=owner, created=old)
+    fill("gone", folder=Folder.ONE_SHOT, level=20, created=old, expired=1)
+
+    dry = run("prune_messages", "--dry-run").splitlines()
+
+    assert dry[0] == "expired: 5 would be removed"
+    assert run("prune_messages").splitlines()[0] == "expired: 5 removed"
+    assert left() == ["kept", "kept", "kept: persistent", "kept: persistent"]
+    assert run("prune_messages").splitlines()[0] == "expired: 0 removed"
+
+
+def test_what_nobody_came_for_is_removed_in_batches(fill, monkeypatch):
+    monkeypatch.setattr(pruning, "BATCH_SIZE", 3)
+    old = timezone.now() - timedelta(days=91)
+    fill("gone", 7, folder=Folder.ONE_SHOT, level=20, created=old)
+
+    out = run("prune_messages", verbosity=2).splitlines()
+
+    assert out[:4] == [
+        "expired: 3 so far",
+        "expired: 6 so far",
+        "expired: 7 so far",
+        "expired: 7 removed",
+    ]
+    assert left() == []
+
+
+# Dumps
+
+
+@pytest.mark.parametrize(
+    "odd", ["", "\x1b[31m", "a\x00b\x0bc\x0cd\x1fe", "\ufffe\uffff", "\ud800", "]]>&<\t\n"]
+)
+def test_a_dump_as_xml_can_be_loaded_again(user, other, tmp_path, odd):
+    text = f"Hello{odd} there"
+    user.first_name, user.last_name = "Sal\x0cly", "Ride\x1b"
+    send_message(user, INFO, text, subject=text, extra_tags=text, from_user=user)
+    send_message(user, INFO, mark_safe(f"<b>{text}</b>"))
+    sent = send_letter(user, other, text, text)
+    received = Message.objects.get(user=other, letter=sent.letter)
+    reports.report(other, received, text)
+    policy.block(other, user)
+    models = (Message, Block, Report)
+    before = [list(model.objects.order_by("pk").values()) for model in models]
+    dump = tmp_path / "dump.xml"
+
+    run("dumpdata", "persistent_messages", format="xml", output=str(dump), verbosity=0)
+    for model in models:
+        model.objects.all().delete()
+    run("loaddata", str(dump), verbosity=0)
+
+    assert [list(model.objects.order_by("pk").values()) for model in models] == before
+
+
+@pytest.mark.parametrize("url", ["/a\x0bb", "\x1f/", "/a\ufffe"])
+def test_an_address_that_no_dump_can_hold_is_refused(user, url):
+    with pytest.raises(ValueError, match="url must hold no control characters"):
+        send_message(user, INFO, "Hello", url=url)

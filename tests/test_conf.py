@@ -4,7 +4,8 @@ from dataclasses import FrozenInstanceError, fields
 from datetime import timedelta
 
 import pytest
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperation
+from django.db import InterfaceError, OperationalError
 from django.test import override_settings
 
 from persistent_messages.conf import Config, get_config
@@ -15,15 +16,28 @@ NUMBERS = {
     "COUNTER_LIMIT": 99,
     "SEARCH_WINDOW": 5000,
     "TRASH_DAYS": 30,
+    "BROADCAST_REFRESH": 10,
     "MAX_RECIPIENTS": 20,
     "MESSAGE_LENGTH": 10_000,
 }
 DEFAULTS = {
     **NUMBERS,
     "LETTERS": False,
-    "RECIPIENTS": "persistent_messages.policy.active_users",
+    "RECIPIENTS": "persistent_messages.letters.policy.active_users",
+    "MAILBOX_NAME": "persistent_messages.users.names.mailbox_name",
     "SEND_RATE": "30/h",
+    "LOOKUP_RATE": "120/m",
+    "SUGGEST": "persistent_messages.letters.autocomplete.suggest",
+    "MAIL_REPLY_TO": False,
+    "SITE_URL": "",
+    "EMAIL_DELAY": timedelta(minutes=15),
+    "DIGEST_HOUR": 7,
+    "MAIL_JOURNAL": "",
+    "MAIL_LETTERS": "unread",
     "MARKDOWN": False,
+    "LANGUAGE_OF": "persistent_messages.users.languages.active_language",
+    "STRIP_LETTERS": False,
+    "PLAIN_PAGES": "persistent_messages.http.admin_pages.is_admin_page",
 }
 
 
@@ -67,6 +81,33 @@ def test_an_unknown_key_is_named(settings, key):
     assert all(known in str(error.value) for known in DEFAULTS)
 
 
+def add(one, other):
+    return one + other
+
+
+@pytest.mark.parametrize("callback", [add, "tests.test_conf.add"])
+def test_a_callback_is_a_function_or_its_path(settings, callback):
+    settings.PERSISTENT_MESSAGES = {"RECIPIENTS": callback}
+    assert get_config().call("RECIPIENTS", 2, 3) == 5
+
+
+@pytest.mark.parametrize(
+    ("callback", "arguments", "words"),
+    [
+        (add, (1, "a"), "TypeError"),
+        (add, (), "TypeError"),
+        ("tests.test_conf.nothing", (), "nothing"),
+        ("nowhere.nothing", (), "nowhere"),
+    ],
+)
+def test_a_callback_that_fails_is_named(settings, callback, arguments, words):
+    settings.PERSISTENT_MESSAGES = {"RECIPIENTS": callback}
+    with pytest.raises(ImproperlyConfigured) as error:
+        get_config().call("RECIPIENTS", *arguments)
+    assert "PERSISTENT_MESSAGES['RECIPIENTS'] failed" in str(error.value)
+    assert words in str(error.value)
+
+
 @pytest.mark.parametrize("value", [0, -1, None, "10", 1.5, True, [5]])
 @pytest.mark.parametrize("key", NUMBERS)
 def test_an_impossible_value_is_named(settings, key, value):
@@ -83,6 +124,18 @@ def test_the_setting_must_be_a_dict(settings, value):
     settings.PERSISTENT_MESSAGES = value
     with pytest.raises(ImproperlyConfigured, match="PERSISTENT_MESSAGES must be a dict"):
         get_config()
+
+
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError, SynchronousOnlyOperation])
+def test_a_database_that_does_not_answer_is_no_fault_of_a_function(settings, error):
+    """Whoever calls it has an answer to that."""
+
+    def fails(request):
+        raise error("no")
+
+    settings.PERSISTENT_MESSAGES = {"PLAIN_PAGES": fails}
+    with pytest.raises(error):
+        get_config().call("PLAIN_PAGES", None)
 
 
 def test_the_settings_in_force_cannot_be_changed():
@@ -123,7 +176,10 @@ def test_no_rate_is_any_number(settings):
         ],
         *[("LETTERS", value, "True or False") for value in (1, "yes", None)],
         *[("MARKDOWN", value, "True or False") for value in (0, "no", None)],
-        *[("RECIPIENTS", value, "a dotted path") for value in ("", "nobody", None, len)],
+        *[
+            ("RECIPIENTS", value, "a callable or its dotted path")
+            for value in ("", "nobody", None, 5)
+        ],
     ],
 )
 def test_what_is_no_number_is_checked_too(settings, key, value, what):

@@ -71,7 +71,7 @@ def test_the_numbers_of_the_folders_stay_as_they_are_in_databases():
         "SENT": 2,
         "ARCHIVE": 3,
         "TRASH": 4,
-        "SPENT": 5,
+        "TOMBSTONE": 5,
     }
 
 

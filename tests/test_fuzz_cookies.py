@@ -12,7 +12,7 @@ from django.urls import reverse, reverse_lazy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from persistent_messages import undo
+from persistent_messages.mailbox import undo_tokens
 
 from .hostile import check, fuzz, payloads, rolled_back, texts
 from .pages import HTMX
@@ -113,7 +113,7 @@ changes = st.tuples(verbs | json, folders | json, st.integers() | json, folders 
 @fuzz(60)
 @given(value=changes | json)
 def test_an_undo_signed_for_anything_is_refused_or_done(house, value):
-    token = signing.dumps(value, salt=f"{undo.SALT}.{house.owner.pk}")
+    token = signing.dumps(value, salt=f"{undo_tokens.SALT}.{house.owner.pk}")
     url = reverse("message_undo", args=[token])
     with rolled_back():
         check(house.browser().post(url, headers=HTMX))

@@ -17,7 +17,8 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 from django.utils.safestring import SafeString, mark_safe
 
-from persistent_messages import INFO, letters, policy, send_letter, send_message
+from persistent_messages import INFO, send_letter, send_message
+from persistent_messages.letters import policy, reports
 from persistent_messages.models import Block, Message, Report
 
 from .growing import code, commands, settings_of
@@ -36,7 +37,7 @@ def test_messages_move_from_the_old_database_as_they_are(user, other, other_data
     a_day = timedelta(days=1, microseconds=1)  # which JSON would cut
     send_message(user, INFO, mark_safe("<b>Bold</b> 🎉"), expires=timezone.now() + a_day)
     sent = send_letter(other, user, "Rota", "Can you take Thursday?")
-    letters.report(user, Message.objects.get(user=user, letter=sent.letter), "Rude")
+    reports.report(user, Message.objects.get(user=user, letter=sent.letter), "Rude")
     policy.block(user, other)
     before = everything(*OURS)
     for model in (User, *OURS):

@@ -1,11 +1,7 @@
 """The catalogues: complete, compiled, right in their plurals, and seen on the pages."""
 
-import ast
 import gettext
 import re
-from functools import cache
-from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from django.conf import settings
@@ -13,26 +9,24 @@ from django.template.loader import render_to_string
 from django.test import RequestFactory
 from django.urls import reverse
 from django.utils import translation
-from django.utils.translation.template import templatize
 
-import persistent_messages
-from persistent_messages.inbox import BOX_NAMES
+from persistent_messages.labels import BOX_NAMES
 
-from .pages import attributes, elements
+from .catalogues import (
+    DEMO,
+    LANGUAGES,
+    LOCALE,
+    Entry,
+    Key,
+    entries,
+    po_path,
+    read_po,
+    strings_in_python,
+    strings_in_template,
+    strings_of_the_sources,
+)
+from .pages import soup
 
-PACKAGE = Path(persistent_messages.__file__).parent
-LOCALE = PACKAGE / "locale"
-
-# As browsers ask for them, and the folders of the catalogues.
-LANGUAGES = {
-    "ar": "ar",
-    "de": "de",
-    "es": "es",
-    "fr": "fr",
-    "ja": "ja",
-    "pt-br": "pt_BR",
-    "zh-hans": "zh_Hans",
-}
 BOXES = {
     "ar": ["البريد الوارد", "غير مقروءة", "الأرشيف", "البريد المرسل", "المهملات"],
     "de": ["Posteingang", "Ungelesen", "Archiv", "Gesendet", "Papierkorb"],
@@ -57,131 +51,50 @@ COUNTS = (0, 1, 2, 3, 11, 100, 1_000_000)
 NUMBERLESS = {"ar": (0, 1, 2)}
 
 each_language = pytest.mark.parametrize("code", LANGUAGES)
-
-
-# Reading the catalogues
-
-
-class Key(NamedTuple):
-    """What a string is looked up by."""
-
-    context: str | None
-    text: str
-    plural: str | None
-
-
-class Entry(NamedTuple):
-    key: Key
-    forms: list[str]
-    flags: str
-
-
-def po_path(code):
-    return LOCALE / LANGUAGES[code] / "LC_MESSAGES" / "django.po"
-
-
-def read_po(text):
-    """Return the entries of a catalogue, its header first; fails at a line it does not know."""
-    entries = []
-    for block in re.split(r"\n\s*\n", text.strip()):
-        strings, flags, name = {}, "", None
-        for line in block.splitlines():
-            if line.startswith("#,"):
-                flags += line
-            elif match := re.fullmatch(r'(?:(msg\w+(?:\[\d\])?) )?(".*")', line):
-                name = match[1] or name
-                strings[name] = strings.get(name, "") + ast.literal_eval(match[2])
-            else:
-                raise AssertionError(f"What is {line!r}?")
-        forms = [said for name, said in strings.items() if name.startswith("msgstr")]
-        key = Key(strings.get("msgctxt"), strings["msgid"], strings.get("msgid_plural"))
-        entries.append(Entry(key, forms, flags))
-    return entries
-
-
-def entries(code):
-    header, *others = read_po(po_path(code).read_text(encoding="utf-8"))
-    assert header.key == Key(None, "", None)
-    return others
-
-
-# Reading the sources
-
-PLAIN = {"_", "gettext", "gettext_lazy", "gettext_noop"}
-PLURAL = {"ngettext", "ngettext_lazy"}
-WITH_CONTEXT = {"pgettext", "pgettext_lazy"}
-BOTH = {"npgettext", "npgettext_lazy"}
-LOOKUPS = PLAIN | PLURAL | WITH_CONTEXT | BOTH
-LITERAL = r"""[ru]?(?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')"""
-
-
-def key_of(name, words):
-    context = words.pop(0) if name in WITH_CONTEXT | BOTH else None
-    plural = words[1] if name in PLURAL | BOTH else None
-    return Key(context, words[0], plural)
-
-
-def strings_in_python(source):
-    """Yield the keys of all lookups; fails at one whose words are put together as it runs."""
-    for node in ast.walk(ast.parse(source)):
-        if not isinstance(node, ast.Call):
-            continue
-        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
-        if name in LOOKUPS:
-            taken = 1 + (name in PLURAL | BOTH) + (name in WITH_CONTEXT | BOTH)
-            yield key_of(name, [ast.literal_eval(argument) for argument in node.args[:taken]])
-
-
-def strings_in_template(source):
-    """Yield the keys of all tags and `_("…")`, from what makemessages too makes of a template."""
-    call = re.compile(rf"\b({'|'.join(LOOKUPS)})\(((?:\s*{LITERAL}\s*,?)+)")
-    for match in call.finditer(templatize(source)):
-        yield key_of(match[1], [ast.literal_eval(word) for word in re.findall(LITERAL, match[2])])
-
-
-@cache
-def strings_of_the_sources():
-    found = set()
-    for path in PACKAGE.rglob("*.py"):
-        found.update(strings_in_python(path.read_text(encoding="utf-8")))
-    for path in (PACKAGE / "templates").rglob("*.html"):
-        found.update(strings_in_template(path.read_text(encoding="utf-8")))
-    return frozenset(found)
+each_catalogue = pytest.mark.parametrize("locale", [LOCALE, DEMO / "locale"], ids=["app", "demo"])
 
 
 # The catalogues as files
 
 
-def test_the_catalogues_are_those_of_the_seven_languages():
-    assert {path.name for path in LOCALE.iterdir()} == set(LANGUAGES.values())
+@each_catalogue
+def test_the_catalogues_are_those_of_the_seven_languages(locale):
+    assert {path.name for path in locale.iterdir()} == set(LANGUAGES.values())
 
 
+@each_catalogue
 @each_language
-def test_every_string_of_the_sources_is_in_the_catalogue(code):
-    assert strings_of_the_sources() - {entry.key for entry in entries(code)} == set()
+def test_every_string_of_the_sources_is_in_the_catalogue(code, locale):
+    assert strings_of_the_sources(locale) - {entry.key for entry in entries(code, locale)} == set()
 
 
+@each_catalogue
 @each_language
-def test_no_string_of_the_catalogue_has_left_the_sources(code):
-    assert {entry.key for entry in entries(code)} - strings_of_the_sources() == set()
+def test_no_string_of_the_catalogue_has_left_the_sources(code, locale):
+    assert {entry.key for entry in entries(code, locale)} - strings_of_the_sources(locale) == set()
 
 
+@each_catalogue
 @each_language
-def test_every_string_is_said_in_the_language(code):
-    unsaid = [entry.key.text for entry in entries(code) if not all(map(str.strip, entry.forms))]
+def test_every_string_is_said_in_the_language(code, locale):
+    unsaid = [
+        entry.key.text for entry in entries(code, locale) if not all(map(str.strip, entry.forms))
+    ]
     assert unsaid == []
 
 
+@each_catalogue
 @each_language
-def test_no_translation_is_a_guess(code):
-    text = po_path(code).read_text(encoding="utf-8")
+def test_no_translation_is_a_guess(code, locale):
+    text = po_path(code, locale).read_text(encoding="utf-8")
     assert [entry.key.text for entry in read_po(text) if "fuzzy" in entry.flags] == []
     assert "#~" not in text
 
 
+@each_catalogue
 @each_language
-def test_the_header_names_its_language_and_no_person(code):
-    [header] = read_po(po_path(code).read_text(encoding="utf-8").split("\n\n")[0])[0].forms
+def test_the_header_names_its_language_and_no_person(code, locale):
+    [header] = read_po(po_path(code, locale).read_text(encoding="utf-8").split("\n\n")[0])[0].forms
     fields = dict(line.split(": ", 1) for line in header.splitlines())
     assert fields["Language"] == LANGUAGES[code]
     assert fields["Content-Type"] == "text/plain; charset=UTF-8"
@@ -190,14 +103,15 @@ def test_the_header_names_its_language_and_no_person(code):
     assert "@" not in header
 
 
+@each_catalogue
 @each_language
-def test_the_compiled_catalogue_is_that_of_the_text(code):
+def test_the_compiled_catalogue_is_that_of_the_text(code, locale):
     expected = {}
-    for key, forms, _flags in read_po(po_path(code).read_text(encoding="utf-8")):
+    for key, forms, _flags in read_po(po_path(code, locale).read_text(encoding="utf-8")):
         text = key.text if key.context is None else f"{key.context}\x04{key.text}"
         for number, form in enumerate(forms):
             expected[text if key.plural is None else (text, number)] = form
-    with po_path(code).with_suffix(".mo").open("rb") as file:
+    with po_path(code, locale).with_suffix(".mo").open("rb") as file:
         assert gettext.GNUTranslations(file)._catalog == expected
 
 
@@ -217,12 +131,13 @@ def fits(said, text, *, may_lack_number):
     return set(given) <= set(wanted) if may_lack_number and named else given == wanted
 
 
+@each_catalogue
 @each_language
-def test_a_translation_takes_what_its_string_takes(code):
+def test_a_translation_takes_what_its_string_takes(code, locale):
     numberless = NUMBERLESS.get(code, ())
     wrong = [
         (entry.key.text, form)
-        for entry in entries(code)
+        for entry in entries(code, locale)
         for number, form in enumerate(entry.forms)
         if not fits(
             form,
@@ -313,8 +228,8 @@ def text_of(element):
 
 def filters(response):
     """The names of the folders, as the links to them have it."""
-    nav = next(e for e in elements(response) if "pm-filters" in attributes(e).get("class", ""))
-    links = [element for element in elements(str(nav)) if element.name == "a"]
+    nav = soup(response).select_one(".pm-filters")
+    links = nav.select("a")
     return [text_of(link) for link in links][: len(BOX_NAMES)]
 
 
@@ -332,7 +247,7 @@ def test_the_inbox_names_its_folders_in_the_language_of_its_reader(client, send,
     response = in_language(client, code)
     # Unread says how many, too.
     assert [name.rstrip("1 ") for name in filters(response)] == BOXES[code]
-    [heading] = [element for element in elements(response) if element.name == "h1"]
+    [heading] = soup(response).select("h1")
     assert text_of(heading) == BOXES[code][0]
 
 
@@ -340,7 +255,7 @@ def test_the_inbox_names_its_folders_in_the_language_of_its_reader(client, send,
 def test_each_folder_has_its_translated_name_as_the_title_of_its_page(client, code):
     for box, name in zip(BOX_NAMES, BOXES[code], strict=True):
         response = in_language(client, code, reverse("message_list", query={"box": box}))
-        [heading] = [element for element in elements(response) if element.name == "h1"]
+        [heading] = soup(response).select("h1")
         assert text_of(heading) == name
 
 
@@ -365,8 +280,8 @@ def without_the_demo(settings):
 
 
 def frame_of(response):
-    [frame] = [element for element in elements(response) if element.name == "html"]
-    return attributes(frame)["lang"], attributes(frame)["dir"]
+    [frame] = soup(response).select("html")
+    return frame["lang"], frame["dir"]
 
 
 @each_language
@@ -383,13 +298,28 @@ def test_our_frame_alone_is_in_the_language_and_its_direction(code):
         request = RequestFactory().get("/")
         html = render_to_string("persistent_messages/base.html", {"messages": []}, request)
     assert frame_of(html) == (code, "rtl" if code == "ar" else "ltr")
-    [title] = [element for element in elements(html) if element.name == "title"]
+    [title] = soup(html).select("title")
     assert text_of(title) == BOXES[code][0]
 
 
-def test_the_demo_too_runs_from_right_to_left_in_arabic(client):
+@pytest.mark.parametrize("name", ["message_list", "home", "project", "bootstrap"])
+def test_the_demo_too_runs_from_right_to_left_in_arabic(client, name):
     assert settings.TEMPLATES[0]["DIRS"]
-    assert frame_of(in_language(client, "ar")) == ("ar", "rtl")
+    assert frame_of(in_language(client, "ar", reverse(name))) == ("ar", "rtl")
+
+
+@each_language
+def test_the_demo_speaks_the_language_of_its_reader(client, code):
+    page = in_language(client, code, reverse("project"))
+    said = [
+        text_of(element)
+        for element in soup(page).find_all(True)
+        if element.name in ("a", "button", "h1")
+    ]
+    with translation.override(code):
+        for words in ("Project", "Skip to content", "Spring meetup"):
+            assert translation.gettext(words) != words
+            assert translation.gettext(words) in said
 
 
 # The readers above find what they look for.

@@ -52,7 +52,7 @@ def test_what_was_deleted_for_good_meanwhile_answers_in_words(
 def test_a_notice_that_goes_while_it_is_answered_refuses_the_answer(user, other, send):
     notice = send("Can you take Thursday?", from_user=other)
 
-    with vanishing(), pytest.raises(LetterRefused, match="cannot be answered"):
+    with vanishing(), pytest.raises(LetterRefused, match="can’t reply to this message"):
         send_letter(user, None, "", "Yes.", notice)
 
     assert not Message.objects.in_folder(Folder.SENT)

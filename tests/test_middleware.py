@@ -21,7 +21,7 @@ from django.urls import include, path
 import persistent_messages
 from persistent_messages.models import Message
 
-from .pages import elements
+from .pages import soup
 
 HTMX = {"HX-Request": "true", "HX-Current-URL": "http://testserver/"}
 STRIP = "{% include 'persistent_messages/message/includes/messages.html' %}"
@@ -59,6 +59,7 @@ EXCLUDED = {
     "location by htmx": answer_with({"HX-Location": "/"}),
     "json": lambda: JsonResponse({"answer": 1}),
     "plain text": answer_with({"Content-Type": "text/plain"}),
+    "document": answer_with(content="<!DOCTYPE html><title>Answer</title><p>Answer</p>"),
     "compressed": answer_with({"Content-Encoding": "gzip"}),
     "stream": lambda: StreamingHttpResponse([b"<p>Answer</p>"]),
     "file": lambda: FileResponse([b"<p>Answer</p>"], content_type="text/html"),
@@ -133,7 +134,7 @@ def reader(request):
 
 def swaps(response):
     html = response.content.decode(response.charset)
-    found = [dict(element.attributes).get("hx-swap-oob") for element in elements(html)]
+    found = [element.get("hx-swap-oob") for element in soup(html).find_all(True)]
     return [swap for swap in found if swap]
 
 

@@ -127,14 +127,16 @@ def test_the_table_has_its_indexes_and_no_more(db):
 
     assert ours == {
         "pm_folder": ["user_id", "folder", "id"],
-        "pm_head": ["user_id", "folder", "followed_by", "id"],
-        "pm_level": ["user_id", "folder", "level", "followed_by", "id"],
-        "pm_unread": ["user_id", "folder", "read_at", "followed_by", "id"],
+        "pm_thread_head": ["user_id", "folder", "superseded_by", "id"],
+        "pm_level": ["user_id", "folder", "level", "superseded_by", "id"],
+        "pm_unread": ["user_id", "folder", "read_at", "superseded_by", "id"],
+        "pm_notice": ["user_id", "folder", "read_at", "thread", "id"],
         "pm_thread": ["user_id", "thread", "id"],
         "pm_sender": ["from_user_id", "user_id", "created"],
         "pm_moved": ["moved_at", "user_id"],
         "pm_expires": ["expires"],
         "pm_trashed": ["trashed_at"],
+        "pm_key": ["key", "user_id", "is_live"],
     }
     # The foreign key of the recipient has one; those of owner and sender begin the ones above.
     on_user = [c for c in found.values() if c["index"] and c["columns"] == ["user_id"]]

@@ -71,12 +71,12 @@ def test_settling_forces_lazy_text_and_notes_whether_it_is_safe():
             return mark_safe("<b>\x00Hello\ud800</b>")
 
     message = Message(level=120, message=Lazy(), subject="a\x00", extra_tags="b\udfff")
-    message.settle_text()
+    message.prepare_text()
     assert text_of(message.message) == ("<b>Hello</b>", True)
     assert message.is_safe is True
     assert (message.subject, message.extra_tags) == ("a", "b")
     message.message = "Plain"
-    message.settle_text()
+    message.prepare_text()
     assert message.is_safe is False
     assert type(message.message) is str
 
@@ -310,11 +310,10 @@ def test_states_name_the_rows_they_keep(user, other, send):
     assert set(rows.owned_by(user).unread()) == {unread, trash, archived, once, expired}
     assert set(rows.owned_by(user).current()) == {unread, read, trash, archived, once}
     assert set(rows.expired()) == {expired}
-    assert set(rows.kept_by(user)) == {unread, read, trash, archived, expired}
+    assert set(rows.visible_to(user)) == {unread, read, trash, archived, expired}
     assert list(rows.inbox_of(user).newest_first()) == [read, unread]
-    assert list(rows.inbox_of(user).heads()) == [read, unread]
-    assert list(rows.inbox_of(user).unread_heads()) == [unread]
-    assert list(rows.inbox_of(user).unread_counted()) == [unread]
+    assert list(rows.inbox_of(user).thread_heads()) == [read, unread]
+    assert list(rows.inbox_of(user).unread_thread_heads()) == [unread]
     assert set(rows.inbox_of(user).up_to(unread.pk)) == {unread}
     assert set(rows.inbox_of(user).older_than(read.pk)) == {unread}
     assert set(rows.inbox_of(user).older_than(None)) == {unread, read}
@@ -372,4 +371,4 @@ def test_a_bounded_count_stops_at_its_limit(user, send):
     for _ in range(3):
         send()
     inbox = Message.objects.inbox_of(user)
-    assert [inbox.count_to(limit) for limit in (2, 3, 10)] == [2, 3, 3]
+    assert [inbox.count_up_to(limit) for limit in (2, 3, 10)] == [2, 3, 3]

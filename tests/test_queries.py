@@ -1,6 +1,5 @@
 """What a page costs: how many queries, each served by an index, whatever the mailbox holds."""
 
-import json
 import re
 import uuid
 from datetime import timedelta
@@ -18,16 +17,21 @@ from django.urls import path, reverse
 from django.utils import timezone
 
 from demo.urls import urlpatterns as demo_pages
-from persistent_messages import Folder, undo
+from persistent_messages import Folder
 from persistent_messages import mailbox as mailbox_module
-from persistent_messages import pruning as pruning_module
-from persistent_messages.conversation import Conversation
-from persistent_messages.filters import BOXES, Filter
-from persistent_messages.inbox import Inbox
-from persistent_messages.mailbox import Change
+from persistent_messages.inbox import bulk_actions
+from persistent_messages.inbox.bulk_actions import BulkAction
+from persistent_messages.inbox.filters import BOXES, Filter
+from persistent_messages.inbox.page import InboxPage
+from persistent_messages.letters.conversation import Conversation
+from persistent_messages.mailbox import Change, undo_tokens
+from persistent_messages.mailbox import pruning as pruning_module
+from persistent_messages.mailbox.threads import update_thread_heads
 from persistent_messages.models import Message
+from persistent_messages.querysets import TOPIC_WINDOW
 
-from .partitions import TABLE, parents
+from .partitions import PARTITIONS, TABLE
+from .plans import EFFORTS, PLANS, ours
 
 STRIP = "{% include 'persistent_messages/message/includes/messages.html' %}"
 COUNTER = "{% load persistent_messages %}{% unread_counter %}"
@@ -75,10 +79,6 @@ def mailbox(request, user):
     for folder in (Folder.SENT, Folder.ARCHIVE, Folder.TRASH):
         rows_of(user, size // 3, folder=folder, moved_at=now)
     return size
-
-
-def ours(queries):
-    return [query["sql"] for query in queries if TABLE in query["sql"]]
 
 
 def cost(client, address, method="get", **kwargs):
@@ -166,7 +166,7 @@ def test_an_action_costs_the_same_whatever_the_mailbox_holds(client, user, mailb
             newest = Message.objects.filter(user=user, folder=folder)
         key = newest.latest("pk").pk if newest else 0
         change = Change("move", Folder.INBOX, timezone.now(), 1, Folder.TRASH)
-        arguments = {"message_bulk": [], "message_undo": [undo.token(user, change)]}
+        arguments = {"message_bulk": [], "message_undo": [undo_tokens.make_token(user, change)]}
         url = reverse(name, args=arguments.get(name, [] if "all" in name else [key]))
         data = {
             "pm-part": ["list", "strip", "counter"],
@@ -183,12 +183,14 @@ def test_an_action_costs_the_same_whatever_the_mailbox_holds(client, user, mailb
 
     # The message before and after, whether a move cuts a conversation, the change itself, the
     # strip, what goes after it, the counter.
-    assert max(found.values()) <= 7, found
-    # Where there is no message to look up: the change, the list, the strip, after it, the counter;
-    # for moves whether they cut conversations, and those of what is ticked.
-    assert found["message_mark_all_read"] == 5
-    assert found["message_delete_all"] == found["message_undo"] == 6
+    assert max(found.values()) <= 8, found
+    # Where there is no message to look up: the rows of a step, the change, the list, the strip,
+    # after it, the counter; for moves whether they cut conversations; once, how many are left.
+    left = int(mailbox // 2 > bulk_actions.MAX_ROWS)
+    assert found["message_mark_all_read"] in (6, 6 + left)
+    assert found["message_delete_all"] in (7, 7 + left)
     assert found["message_bulk"] == 7
+    assert found["message_undo"] <= 6
 
 
 def test_asking_before_all_is_deleted_costs_the_same_whatever_the_mailbox_holds(client, mailbox):
@@ -211,7 +213,9 @@ def test_no_page_reads_more_rows_than_it_shows(client, user, settings):
         client.get("/messages/")
 
     limits = [set(re.findall(r"LIMIT (\d+)", sql)) for sql in ours(queries)]
-    assert sorted(limits, key=str) == [{"10"}, {"5"}, {"8"}]
+    # With the counter come the levels, one row of each, and the topics of the latest rows. The
+    # strip has a limit for each half: one more says that one-shot messages are left.
+    assert sorted(limits, key=sorted) == [{"1", "10", str(TOPIC_WINDOW)}, {"5", "51"}, {"8"}]
 
 
 @pytest.mark.parametrize("box", BOXES)
@@ -233,110 +237,8 @@ def test_every_statement_of_a_page_has_a_limit(client, user, settings, box, leve
             client.get("/messages/" + Filter(box=box, level=level, q=q, before=before).query())
         limits = {limit for sql in ours(queries) for limit in re.findall(r"LIMIT (\d+)", sql)}
         assert all("LIMIT" in sql for sql in ours(queries))
-        assert limits <= {"1", "2", "5", "8", "10"}
+        assert limits <= {"1", "5", "8", "10", "21", "51", str(TOPIC_WINDOW)}
 
-
-# Plans
-
-
-def sqlite_plan(sql):
-    with connection.cursor() as cursor:
-        cursor.execute(f"EXPLAIN QUERY PLAN {sql}")
-        steps = [row[3] for row in cursor.fetchall()]
-    touching = [step for step in steps if TABLE in step]
-    return {
-        "tables": {TABLE} if touching else set(),
-        "indexes": {name for step in touching for name in re.findall(r"INDEX (\w+)", step)},
-        "scans": [step for step in touching if step.startswith("SCAN")],
-        "sorts": [step for step in steps if "USE TEMP B-TREE" in step],
-    }
-
-
-def postgresql_nodes(sql, how=""):
-    with connection.cursor() as cursor:
-        cursor.execute(f"EXPLAIN ({how}FORMAT JSON) {sql}")
-        plan = cursor.fetchone()[0]
-    (found,) = plan if isinstance(plan, list) else json.loads(plan)
-    waiting, nodes = [found["Plan"]], []
-    while waiting:
-        node = waiting.pop()
-        nodes.append(node)
-        waiting += node.get("Plans", [])
-    return nodes
-
-
-def postgresql_plan(sql):
-    nodes, whole = postgresql_nodes(sql), parents()
-    tables = {node["Relation Name"] for node in nodes if "Relation Name" in node}
-    indexes = {node["Index Name"] for node in nodes if "Index Name" in node}
-    return {
-        "tables": {name for name in tables - {*whole.values()} if whole.get(name, name) == TABLE},
-        # Django's names are those of the whole table.
-        "indexes": {whole.get(name, name) for name in indexes},
-        "scans": [node for node in nodes if node["Node Type"] == "Seq Scan"],
-        "sorts": [node for node in nodes if "Sort" in node["Node Type"]],
-    }
-
-
-def mysql_plan(sql):
-    with connection.cursor() as cursor:
-        cursor.execute(f"EXPLAIN {sql}")
-        names = [column[0] for column in cursor.description]
-        steps = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-    # What stands for the two halves of the strip is no table.
-    touching = [step for step in steps if step["table"] == TABLE]
-    return {
-        "tables": {step["table"] for step in touching},
-        # Several of them are written "a,b"; one that filters the rows of another "a|b".
-        "indexes": {
-            name for step in touching for name in re.split("[,|]", step["key"] or "") if name
-        },
-        "scans": [step for step in touching if step["type"] in {"ALL", "index"}],
-        "sorts": [step for step in touching if "filesort" in (step["Extra"] or "")],
-    }
-
-
-PLANS = {"sqlite": sqlite_plan, "postgresql": postgresql_plan, "mysql": mysql_plan}
-
-
-def sqlite_effort(sql):
-    """The steps of its machine."""
-    steps = []
-    with connection.cursor() as cursor:
-        connection.connection.set_progress_handler(lambda: steps.append(1), 1)
-        try:
-            cursor.execute(sql)
-            cursor.fetchall()
-        finally:
-            connection.connection.set_progress_handler(None, 1)
-    return len(steps)
-
-
-def postgresql_effort(sql):
-    """The rows it visits."""
-    return sum(
-        (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
-        for node in postgresql_nodes(sql, "ANALYZE, ")
-        if "Relation Name" in node
-    )
-
-
-def mysql_effort(sql):
-    """The entries of indexes and the rows it reads."""
-
-    def read(cursor):
-        cursor.execute("SHOW SESSION STATUS LIKE 'Handler_read%'")
-        return sum(int(count) for _, count in cursor.fetchall())
-
-    with connection.cursor() as cursor:
-        before = read(cursor)
-        cursor.execute(sql)
-        cursor.fetchall()
-        return read(cursor) - before
-
-
-# What a statement takes, whatever the machine does beside it.
-EFFORTS = {"sqlite": sqlite_effort, "postgresql": postgresql_effort, "mysql": mysql_effort}
 
 # The statistics that let PostgreSQL see how much is there. SQLite needs none, and with MariaDB the
 # statement would end the transaction of the test.
@@ -349,7 +251,7 @@ READS = {
     "the strip": lambda user, middle: Message.objects.strip_of(user, 10),
     "what passes": lambda user, middle: list(Message.objects.one_shot_of(user)),
     "the newest unread": lambda user, middle: list(
-        Message.objects.inbox_of(user).unread_heads()[:10]
+        Message.objects.inbox_of(user).unread_thread_heads()[:10]
     ),
 }
 
@@ -369,7 +271,7 @@ for box, level, later in product(BOXES, ("", "error"), (False, True)):
     def look(user, middle, place_of=place_of):
         request = RequestFactory().get("/")
         request.user = user
-        return Inbox(request, place_of(middle))
+        return InboxPage(request, place_of(middle))
 
     READS[f"a {'deep' if later else 'newest'} page {what}"] = see
     READS[f"a {'deep' if later else 'newest'} search {what}"] = search
@@ -380,7 +282,7 @@ for box, level, later in product(BOXES, ("", "error"), (False, True)):
         )
         READS[f"the unread {what}"] = lambda user, middle, look=look: look(user, middle).unread
 
-INDEXES = {"pm_folder", "pm_head", "pm_level", "pm_unread"}
+INDEXES = {"pm_folder", "pm_thread_head", "pm_level", "pm_unread", "pm_notice"}
 # Few by nature, or within a range of keys: a database may find it cheaper to sort them.
 BOUNDED = {"what passes", "the strip"} | {
     read for read in READS if "search" in read or "news" in read
@@ -492,7 +394,7 @@ def exchange(mine, others, letters, ago):
             letter=uuid.uuid4(),
             thread=thread,
             thread_position=number,
-            followed_by=None if number + 2 >= letters else number + 2,
+            superseded_by=None if number + 2 >= letters else number + 2,
         )
         for number in range(letters)
     ]
@@ -537,6 +439,40 @@ def test_an_index_serves_each_read_of_letters(user, long_letter):
         assert len(plan["tables"]) == 1, read
 
 
+def test_settling_conversations_reads_their_letters_and_no_others(user, other, long_letter):
+    """Twice as many conversations cost twice as much, however large the folder is."""
+    threads = Message.objects.owned_by(user).exclude(thread=long_letter.thread).thread_ids()
+    efforts = {}
+    for count in (50, 100):
+        letters = Message.objects.in_threads(threads[:count])
+        Message.objects.owned_by(user).filter(thread__in=threads[:count]).update(superseded_by=1)
+        with CaptureQueriesContext(connection) as queries:
+            update_thread_heads(Message.objects.all(), [user.pk], threads[:count])
+        (look, *changes) = ours(queries)
+        plan = PLANS[connection.vendor](look)
+        assert (plan["indexes"], plan["scans"]) == ({"pm_thread"}, [])
+        # Which letters follow which, how their own replies begin, what the heads tell.
+        assert [PLANS[connection.vendor](sql)["scans"] for sql in changes] == [[], [], []]
+        assert letters.owned_by(user).exclude(superseded_by=None).count() == 0
+        efforts[count] = EFFORTS[connection.vendor](look)
+
+    assert efforts[100] < 3 * efforts[50]
+
+
+def test_a_step_reads_the_letters_of_its_conversations_and_no_others(user, other, long_letter):
+    with CaptureQueriesContext(connection) as queries:
+        step_of("delete", Filter())(user)
+    (look,) = [
+        sql for sql in ours(queries) if "LIMIT 1001" in sql and re.search(r"thread\W+IN", sql)
+    ][:1]
+
+    plan = PLANS[connection.vendor](look)
+    # A partition of this test holds little else, so that reading the folder is as good.
+    served = [{"pm_thread"}, {"pm_folder"}] if PARTITIONS else [{"pm_thread"}]
+    assert plan["indexes"] in served
+    assert plan["scans"] == []
+
+
 # What each write of a whole list, of an undo, or of pruning looks for, and the index that finds it.
 def undo_of_reading(user):
     row = Message.objects.owned_by(user).in_folder(Folder.INBOX).exclude(read_at=None)[0]
@@ -563,13 +499,29 @@ def all_of(write, place):
     return all_of_it
 
 
+def step_of(verb, place):
+    def step_of_it(user):
+        newest = Message.objects.owned_by(user).latest("pk").pk - 1
+        change, _ = bulk_actions.run_step(user, BulkAction.of_list(verb, place, newest))
+        assert change.count
+
+    return step_of_it
+
+
 WRITES = {
-    "undo of reading": (undo_of_reading, {"pm_unread"}),
+    # A step takes a good part of a list as small as this one: its statistics decide which range of
+    # the mailbox the database reads for it.
+    "a step of marking all read": (step_of("read", Filter()), INDEXES),
+    "a step of a level": (step_of("read", Filter(level="error")), INDEXES),
+    "a step of deleting all": (step_of("delete", Filter()), INDEXES),
+    "a step of deleting a level": (step_of("delete", Filter(level="error")), INDEXES),
+    "a step of emptying the trash": (step_of("delete", Filter(box="trash")), INDEXES),
+    "undo of reading": (undo_of_reading, {"pm_unread", "pm_notice"}),
     "undo of archiving": (undo_of_a_move(Folder.ARCHIVE), {"pm_moved"}),
     "undo of deleting": (undo_of_a_move(Folder.TRASH), {"pm_moved"}),
     "pruning what is expired": (pruning("expired"), {"pm_expires"}),
     "pruning the trash": (pruning("trash"), {"pm_trashed"}),
-    "pruning the spent": (pruning("spent"), {"pm_expires"}),
+    "pruning tombstones": (pruning("tombstones"), {"pm_expires"}),
     "marking all read": (all_of(mailbox_module.mark_read, Filter()), INDEXES),
     "marking a level read": (all_of(mailbox_module.mark_read, Filter(level="error")), INDEXES),
     "deleting all": (all_of(mailbox_module.delete, Filter()), INDEXES),
@@ -604,7 +556,7 @@ LONG_AGO = timezone.now() - timedelta(days=90)
 READY = {
     "expired": ({"expires": LONG_AGO}, "pm_expires"),
     "trash": ({"folder": Folder.TRASH, "trashed_at": LONG_AGO}, "pm_trashed"),
-    "spent": ({"folder": Folder.SPENT, "expires": LONG_AGO}, "pm_expires"),
+    "tombstones": ({"folder": Folder.TOMBSTONE, "expires": LONG_AGO}, "pm_expires"),
 }
 
 
@@ -615,7 +567,7 @@ def test_an_index_finds_what_is_pruned_however_much_there_is(big_table):
             Message.objects.filter(folder=Folder.INBOX).update(**fields)
             look_around()
             with CaptureQueriesContext(connection) as queries:
-                assert pruning(reason)(None) == pruning_module.BATCH
+                assert pruning(reason)(None) == pruning_module.BATCH_SIZE
             plan = PLANS[connection.vendor](ours(queries)[0])
             transaction.set_rollback(True)
 
@@ -627,7 +579,27 @@ def test_the_unread_are_found_without_passing_the_read(user, big_table):
         with CaptureQueriesContext(connection) as queries:
             READS[read](user, big_table)
         (sql,) = ours(queries)
-        assert "pm_unread" in PLANS[connection.vendor](sql)["indexes"], read
+        index = "pm_notice" if read == "the strip" else "pm_unread"
+        assert index in PLANS[connection.vendor](sql)["indexes"], read
+
+
+def test_the_strip_passes_no_letters(user, other, big_table):
+    """However many lie unread above the one notice that nobody closed."""
+    notices = Message.objects.inbox_of(user).unread()
+    notice = notices.earliest("pk")
+    notices.exclude(pk=notice.pk).delete()
+    look_around()
+    _, before = what_it_takes(user, "the strip")
+    letters = [
+        Message(user=user, from_user=other, level=120, message="Hello", thread=uuid.uuid4())
+        for _ in range(10_000)
+    ]
+    Message.objects.bulk_create(letters, batch_size=1000)
+    look_around()
+
+    assert what_it_takes(user, "the strip") == ({"pm_folder", "pm_notice"}, before)
+    assert Message.objects.strip_of(user, 10)[-1] == notice
+    assert Message.objects.strip_of(user, 10, letters=True)[-1] != notice
 
 
 def test_what_waits_for_others_costs_nothing_before_the_database_knows_of_it(user, big_table):

@@ -19,22 +19,14 @@ from django.urls import reverse
 from django.utils import timezone
 from multidb.pinning import pin_this_thread, unpin_this_thread
 
-from persistent_messages import (
-    INFO,
-    Folder,
-    LetterRefused,
-    letters,
-    policy,
-    send_letter,
-    send_message,
-)
-from persistent_messages.admin import MessageAdmin
-from persistent_messages.conversation import reply_form
-from persistent_messages.models import Block, Message, Report
+from persistent_messages import INFO, Folder, LetterRefused, send_letter, send_message
+from persistent_messages.admin.messages import MessageAdmin
+from persistent_messages.letters import policy, reports
+from persistent_messages.letters.conversation import reply_form
+from persistent_messages.models import Block, Message, Preference, Report
 
 from .growing import code, settings_of
-from .pages import ANYBODYS, HTMX, READING, prepare, rows, texts, undo_of, unread_told
-from .test_ownership import ADDRESSES
+from .pages import ALL, ANYBODYS, HTMX, READING, prepare, rows, texts, undo_of, unread_told
 
 COOKIE = "multidb_pin_writes"
 MODES = {"plain": {}, "htmx": HTMX}
@@ -107,7 +99,7 @@ def stored():
     rows = primary(Message).exclude(folder=Folder.ONE_SHOT)
     return [
         list(found.order_by("pk").values())
-        for found in (rows, primary(Block).all(), primary(Report).all())
+        for found in (rows, *(primary(model).all() for model in (Block, Report, Preference)))
     ]
 
 
@@ -121,7 +113,7 @@ def address(name, message):
         "block_id": lambda: primary(Block).get().pk,
         "token": lambda: undo_of(message),
     }
-    return reverse(name, kwargs={key: given[key]() for key in ADDRESSES[name]})
+    return reverse(name, kwargs={key: given[key]() for key in ALL[name]})
 
 
 def data_for(name, message):
@@ -133,6 +125,7 @@ def data_for(name, message):
         "message": "Thursday is fine.",
         "letter": reply_form(message.user, message)["letter"].value(),
         "newest": "9" * 18,
+        "mail-": "never",
     }
 
 
@@ -142,12 +135,15 @@ PAGES = [
     "/messages/?q=thursday",
     "/messages/?box=trash&before=9",
     "/messages/latest/",
-    "/messages/news/?after=0",
+    "/messages/news/?after=0&pm-fragment=part",
     "/messages/blocked/",
     "/messages/write/",
     "/messages/write/people/?to=ha",
+    "/messages/export/",
 ]
-CHANGING = sorted({*ADDRESSES} - {*READING, *ANYBODYS, "message_people", "message_blocked"})
+CHANGING = sorted(
+    {*ALL} - {*READING, *ANYBODYS, "message_people", "message_blocked", "message_export"}
+)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -159,7 +155,7 @@ def test_a_page_that_only_reads_asks_the_replica_alone(client, letter, asked, pl
     answer = client.get(place, headers=MODES[mode])
 
     # By HTMX alone: a page of theirs there is not.
-    moved = mode == "plain" and place.startswith(("/messages/latest/", "/messages/news/"))
+    moved = mode == "plain" and place.startswith("/messages/latest/")
     assert answer.status_code == (302 if moved else 200)
     assert aliases(asked) == {"replica"}
     assert COOKIE not in answer.cookies
@@ -233,7 +229,7 @@ def test_opening_reads_back_what_it_wrote(client, letter, asked):
     first = next(i for i, (_, sql) in enumerate(asked) if sql.startswith("UPDATE"))
     assert aliases(asked[:first]) == {"replica"}
     assert aliases(asked[first:]) == {"primary"}
-    assert texts(answer, "pm-badge") == ["1"]
+    assert texts(answer, ".pm-badge") == ["1"]
     assert primary(Message).get(pk=letter.pk).read
     assert COOKIE in answer.cookies
 
@@ -321,7 +317,7 @@ def test_a_letter_is_refused_for_a_block_that_the_replica_lacks(user, other, hee
 
 
 def test_a_letter_is_refused_for_letters_that_the_replica_lacks(user, other, heedless, settings):
-    settings.PERSISTENT_MESSAGES = {"SEND_RATE": "1/h"}
+    settings.PERSISTENT_MESSAGES = {"LETTERS": True, "SEND_RATE": "1/h"}
     catch_up()
     send_letter(other, user, "Rota", "Can you take Thursday?")
 
@@ -348,7 +344,7 @@ def test_a_report_holds_the_letters_that_the_replica_lacks(user, other, heedless
     received = primary(Message).get(user=user, letter=sent.letter)
 
     with heedless():
-        report = letters.report(user, received)
+        report = reports.report(user, received)
 
     assert [entry["text"] for entry in report.excerpt] == ["Can you take Thursday?"]
 

@@ -20,7 +20,8 @@ def hashing(settings, tmp_path):
 def test_a_storage_that_hashes_names_collects_our_files(hashing):
     call_command("collectstatic", "--noinput", verbosity=0)
     manifest = json.loads((hashing / "staticfiles.json").read_text(encoding="utf-8"))
-    for name in ("persistent_messages.css", "persistent_messages.js"):
+    scripts = ("persistent_messages.js", "letters.js", "list.js", "tabs.js")
+    for name in ("persistent_messages.css", *scripts):
         hashed = Path(manifest["paths"][f"persistent_messages/{name}"])
         assert hashed.name != name
         assert (hashing / hashed).exists()

@@ -1,6 +1,10 @@
-"""Who may import whom, read from the source."""
+"""The rooms of the package, and who may import whom, read from the source.
+
+The plan with its reasons is docs/contributing/architecture.md.
+"""
 
 import ast
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -8,214 +12,325 @@ import pytest
 import persistent_messages
 
 PACKAGE = Path(persistent_messages.__file__).parent
+TESTS = Path(__file__).parent
 
-# Low to high: a module imports from the rows above its own in this list, and from no other.
-ROWS = [
-    {"constants", "icons"},
-    {"signals", "exceptions"},
-    {"conf", "outage", "prepared", "stencils"},
-    {"querysets"},
-    {"models"},
-    {"drafts"},
-    {"threads", "retries"},
-    {"mailbox", "policy"},
-    {"letters", "pruning"},
-    {"carried"},
-    {"storage"},
-    {"api"},
-    {"email"},
-    {"counter", "filters", "safety", "text", "undo", "wording"},
-    {"forms"},
-    {"inbox", "conversation", "actions"},
-    {"rows"},
-    {"htmx"},
-    {"middleware"},
-    {"views"},
-    {"bulk", "correspondence", "moderation"},
-    {"urls", "admin", "checks", "templatetags", "management", "apps"},
+GROUND = ("conf", "constants", "exceptions", "labels", "signals", "topics", "type_aliases")
+"""Open to all. They import nothing of ours, but what `constants` refuses to share a name with."""
+TABLES = ("models", "querysets")
+
+# From the bottom to the top: the room, the sentence that decides what belongs in it, and the rooms
+# that it imports from beside the ground.
+ROOMS = [
+    ("text", "Texts as such: as plain text, folded for a search, cut to a length.", []),
+    ("http", "What a request says of its reader, and a response to caches and cookies.", []),
+    ("users", "The site's users: whether they exist, their names, how they are found.", []),
+    (
+        "db",
+        "The database: compiled reads, copied rows, times as columns hold them, cascades, outages.",
+        ["users"],
+    ),
+    ("tables", "", ["text", "users", "db"]),
+    (
+        "preferences",
+        "What users choose for each topic: whether its notices are in their inbox, and are mailed.",
+        ["db", "tables"],
+    ),
+    (
+        "mailbox",
+        "Every write to a mailbox. Each is set-based, and sends its signal after commit.",
+        ["users", "db", "tables", "preferences"],
+    ),
+    (
+        "storage",
+        "The storage backend of `django.contrib.messages`: in the database, in the browser.",
+        ["http", "users", "db", "tables", "mailbox"],
+    ),
+    (
+        "letters",
+        "Messages between users: who may write to whom, sending, replies, reports, forms.",
+        ["http", "users", "db", "tables", "mailbox"],
+    ),
+    (
+        "notices",
+        "What a site tells its users: notices as classes, declared once, and broadcasts to all.",
+        ["http", "users", "db", "tables", "mailbox"],
+    ),
+    (
+        "inbox",
+        "What a page of the inbox shows, actions on all of it, and what users take away.",
+        ["text", "http", "users", "db", "tables", "preferences", "mailbox"],
+    ),
+    (
+        "delivery",
+        "What leaves the site with a message: mail.",
+        ["users", "db", "tables", "preferences", "mailbox"],
+    ),
+    (
+        "api",
+        "",
+        [
+            *("http", "db", "tables", "preferences", "mailbox", "letters", "notices", "inbox"),
+            "delivery",
+        ],
+    ),
+    (
+        "rendering",
+        "Messages as HTML: rows and notices, their actions and icons, texts, dates.",
+        ["text", "users", "db", "tables", "mailbox"],
+    ),
+    (
+        "web",
+        "Requests and responses: page or fragment, out-of-band parts, decorators, redirects.",
+        ["http", "users", "db", "tables", "mailbox", "storage", "inbox", "rendering"],
+    ),
+    (
+        "views",
+        "The views, a module for each kind of page.",
+        [
+            *("http", "users", "db", "tables", "preferences", "mailbox", "letters", "inbox"),
+            *("rendering", "web"),
+        ],
+    ),
+    (
+        "admin",
+        "The admin pages: messages, broadcasts, and what staff do about letters.",
+        ["users", "db", "tables", "mailbox", "letters", "notices", "inbox", "rendering"],
+    ),
 ]
-ROW = {name: number for number, names in enumerate(ROWS) for name in names}
-# The package itself hands the public names on to a site.
+# Where Django enters. Nothing of ours imports them, but `apps` the checks and `urls` the views.
+EDGES = ("apps", "checks", "management", "middleware", "migrations", "templatetags", "urls")
+
+ORDER = [name for name, *_ in ROOMS]
 MODULES = sorted(
     path
     for path in PACKAGE.rglob("*.py")
-    if "migrations" not in path.parts and path != PACKAGE / "__init__.py"
+    if path != PACKAGE / "__init__.py" and "migrations" not in path.parts
 )
-SOURCES = [*MODULES, PACKAGE / "__init__.py"]
 
 
 def name_of(path):
-    """Return the name in the table: a module, or the folder of those at the edge."""
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    """Return the dotted name below the package; of a folder that of its `__init__`."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def is_for_typing(node):
-    return isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+NAMES = {name_of(path): path for path in MODULES}
 
 
-def imports(node):
-    """Yield the imports below `node`, but those for type checkers only."""
-    for child in ast.iter_child_nodes(node):
-        if is_for_typing(child):
-            for other in child.orelse:
-                yield from imports(other)
-        elif isinstance(child, (ast.Import, ast.ImportFrom)):
-            yield child
-        else:
-            yield from imports(child)
-
-
-def imported_names(node, path):
-    """Return the dotted names that an import statement may load, in full."""
-    if isinstance(node, ast.Import):
-        return [alias.name for alias in node.names]
-    module = node.module or ""
-    if node.level:
-        here = ["persistent_messages", *path.relative_to(PACKAGE).parts[:-1]]
-        above = here[: len(here) - node.level + 1]
-        module = ".".join([*above, *([module] if module else [])])
-    return [f"{module}.{alias.name}" for alias in node.names]
-
-
-def own_imports(tree, path):
-    """Yield the modules of the package that the source at `path` imports, as the table has them."""
-    for node in imports(tree):
-        for name in imported_names(node, path):
-            package, _, rest = name.partition(".")
-            if package == "persistent_messages":
-                yield rest.split(".")[0] if rest.split(".")[0] in ROW else "the package itself"
-
-
-def misplaced(tree, path):
-    row = ROW[name_of(path)]
-    return [name for name in own_imports(tree, path) if name not in ROW or ROW[name] >= row]
-
-
-def hidden_imports(tree):
-    """Yield the functions that import something, each by the names around it."""
-
-    def visit(node, around, in_function):
-        for child in ast.iter_child_nodes(node):
-            named = isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
-            if in_function and isinstance(child, (ast.Import, ast.ImportFrom)):
-                yield ".".join(around)
-            yield from visit(
-                child,
-                [*around, child.name] if named else around,
-                in_function or isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)),
-            )
-
-    yield from visit(tree, [], in_function=False)
-
-
-def without_ready(tree):
-    """Leave out `ready()`, which alone may import late, and from its own row."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef):
-            node.body = [child for child in node.body if getattr(child, "name", "") != "ready"]
-    return tree
+def room_of(module):
+    top = module.partition(".")[0]
+    return "ground" if top in (*GROUND, "conflicts") else "tables" if top in TABLES else top
 
 
 def parse(path):
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def relative(path):
-    return str(path.relative_to(PACKAGE))
+def in_functions(tree):
+    """Yield the imports that stand in a function, each with the names around it."""
+
+    def visit(node, around, in_function):
+        for child in ast.iter_child_nodes(node):
+            is_function = isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef))
+            named = is_function or isinstance(child, ast.ClassDef)
+            if in_function and isinstance(child, (ast.Import, ast.ImportFrom)):
+                yield ".".join(around), child
+            inner = [*around, child.name] if named else around
+            yield from visit(child, inner, in_function or is_function)
+
+    return list(visit(tree, [], in_function=False))
 
 
-def test_every_module_has_its_row():
-    assert {name_of(path) for path in MODULES} == set(ROW)
+def imported(tree, path):
+    """Return the modules of the package that a source imports, for type checkers as well."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{base_of(node, path)}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            package, _, rest = name.partition(".")
+            if package == "persistent_messages":
+                found.add(module_of(rest))
+    return found
 
 
-@pytest.mark.parametrize("path", MODULES, ids=relative)
-def test_a_module_imports_only_from_the_rows_above_it(path):
-    tree = parse(path)
-    assert misplaced(without_ready(tree) if name_of(path) == "apps" else tree, path) == []
+def base_of(node, path):
+    if not node.level:
+        return node.module
+    here = ["persistent_messages", *path.relative_to(PACKAGE).parts[:-1]]
+    above = here[: len(here) - node.level + 1]
+    return ".".join([*above, *([node.module] if node.module else [])])
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=relative)
+def module_of(name):
+    """Return the module that has `name`; "" where that is the package itself."""
+    while name and name not in NAMES:
+        name = name.rpartition(".")[0]
+    return name
+
+
+def foreign(path, tree=None):
+    """Return the imports that the plan does not allow to the module at `path`."""
+    module = name_of(path)
+    room, allowed = room_of(module), {"ground"}
+    if room == "ground":
+        allowed = set()
+    elif room in EDGES:
+        allowed |= {*ORDER, *{"apps": ["checks"]}.get(room, [])}
+    else:
+        allowed |= {room, *{name: rooms for name, _, rooms in ROOMS}[room]}
+    names = imported(tree or parse(path), path)
+    return sorted(name for name in names if not name or room_of(name) not in allowed)
+
+
+# The plan
+
+
+def test_every_module_has_its_room():
+    assert {room_of(name) for name in NAMES} - {*EDGES, "ground", ""} == {*ORDER}
+
+
+@pytest.mark.parametrize(("room", "sentence", "below"), ROOMS, ids=ORDER)
+def test_a_room_has_its_sentence_and_lies_above_what_it_imports(room, sentence, below):
+    assert {*below} <= {*ORDER[: ORDER.index(room)]}
+    if sentence:
+        assert ast.get_docstring(parse(PACKAGE / room / "__init__.py")) == sentence
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_a_module_imports_only_from_the_rooms_below(path):
+    assert foreign(path) == (["conflicts"] if name_of(path) == "constants" else [])
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_no_module_imports_an_edge(path):
+    imports = {room_of(name) for name in imported(parse(path), path)}
+    assert imports & {*EDGES, "views", "admin"} <= {
+        "apps": {"checks"},
+        "urls": {"views"},
+        "views": {"views"},
+        "admin": {"admin"},
+    }.get(room_of(name_of(path)), set())
+
+
+def test_no_room_is_allowed_what_it_does_not_need():
+    used = defaultdict(set)
+    for path in MODULES:
+        room = room_of(name_of(path))
+        used[room] |= {room_of(name) for name in imported(parse(path), path)} - {room, "ground"}
+    assert {name: {*rooms} for name, _, rooms in ROOMS} == {name: used[name] for name in ORDER}
+
+
+def test_no_modules_import_each_other():
+    """In no circle of any length, for type checkers neither."""
+    rest = {name: imported(parse(path), path) - {name} for name, path in NAMES.items()}
+    while free := {name for name, needed in rest.items() if not needed & rest.keys()}:
+        rest = {name: needed for name, needed in rest.items() if name not in free}
+    assert rest == {}
+
+
+LATE = {
+    "api": {
+        *("send_message", "resolve", "send_letter", "_load"),
+        *("broadcast", "wants", "export_preferences", "mail_failed"),
+        *("erase_mailbox", "export_mailbox", "prune_messages"),
+    },
+    "apps": {"PersistentMessagesConfig.ready"},
+    "rendering.forms": {"render_form", "_form_helper"},
+}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_no_import_hides_in_a_function(path):
-    allowed = ["PersistentMessagesConfig.ready"] if path == PACKAGE / "apps.py" else []
-    assert list(hidden_imports(parse(path))) == allowed
+    """But in those that must be there before the models are, and that of crispy-forms."""
+    assert {around for around, _ in in_functions(parse(path))} == LATE.get(name_of(path), set())
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=relative)
-def test_a_module_stays_under_300_lines(path):
-    assert len(path.read_text(encoding="utf-8").splitlines()) < 300
-
-
-def test_the_package_itself_imports_only_what_needs_no_registry():
+def test_the_package_itself_imports_what_needs_no_registry():
     path = PACKAGE / "__init__.py"
-    assert set(own_imports(parse(path), path)) <= {
-        "api",
-        "constants",
-        "exceptions",
-        "letters",
-        "signals",
+    assert imported(parse(path), path) == {
+        *("api", "constants", "exceptions", "signals", "topics"),
+        "notices",  # for type checkers, and when it is asked for
     }
 
 
 def test_the_constants_know_nothing_of_django_but_its_level_constants():
-    names = [
-        name
-        for node in imports(parse(PACKAGE / "constants.py"))
-        for name in imported_names(node, PACKAGE / "constants.py")
-    ]
+    path = PACKAGE / "constants.py"
+    nodes = [node for node in ast.walk(parse(path)) if isinstance(node, ast.ImportFrom)]
+    names = [f"{node.module}.{alias.name}" for node in nodes for alias in node.names]
     assert [name for name in names if name.startswith("django")] == [
         "django.contrib.messages.constants"
     ]
 
 
-@pytest.mark.parametrize("name", ["models", "querysets", "mailbox", "drafts"])
-def test_the_data_knows_no_request(name):
+@pytest.mark.parametrize(
+    "path",
+    [path for path in MODULES if room_of(name_of(path)) in ("tables", "mailbox")],
+    ids=name_of,
+)
+def test_the_data_knows_no_request(path):
     assert "request" not in {
-        node.id for node in ast.walk(parse(PACKAGE / f"{name}.py")) if isinstance(node, ast.Name)
+        node.id for node in ast.walk(parse(path)) if isinstance(node, ast.Name)
     }
+
+
+# The tests
+
+
+@pytest.mark.parametrize("path", sorted(TESTS.rglob("*.py")), ids=lambda path: path.name)
+def test_no_test_module_is_imported(path):
+    """What several test modules use is in a helper beside them."""
+    nodes = [node for node in ast.walk(parse(path)) if isinstance(node, ast.ImportFrom)]
+    modules = [(node.module or "").rpartition(".")[2] for node in nodes]
+    assert [name for name in modules if name.startswith("test_") or name == "conftest"] == []
 
 
 # The reader of the source finds what it looks for.
 
+CHANGES = PACKAGE / "mailbox" / "changes.py"
+
 
 @pytest.mark.parametrize(
     "line",
     [
-        "from . import storage",
-        "from .storage import forget_unread",
-        "from . import mailbox",
         "from persistent_messages import storage",
-        "from persistent_messages.storage import forget_unread",
+        "from ..storage import PersistentMessageStorage",
+        "from .. import storage",
+        "from persistent_messages.storage.database import PersistentMessageStorage",
         "import persistent_messages.storage",
         "import persistent_messages",
         "from persistent_messages import INFO",
-        "def late():\n    from . import storage",
-        "try:\n    from . import storage\nexcept ImportError:\n    pass",
+        "def late():\n    from persistent_messages import storage",
+        "try:\n    from persistent_messages import storage\nexcept ImportError:\n    pass",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from ..views import inbox",
     ],
 )
 def test_a_wrong_import_is_found(line):
-    assert len(misplaced(ast.parse(line), PACKAGE / "mailbox.py")) == 1
+    assert len(foreign(CHANGES, ast.parse(line))) == 1
 
 
 @pytest.mark.parametrize(
     "line",
     [
-        "from . import signals",
-        "from .drafts import draft",
+        "from persistent_messages import signals",
+        "from .validation import draft",
+        "from . import threads",
         "import django",
-        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from . import storage",
-        "import typing\nif typing.TYPE_CHECKING:\n    from . import storage",
     ],
 )
 def test_a_right_import_is_let_through(line):
-    assert misplaced(ast.parse(line), PACKAGE / "mailbox.py") == []
+    assert foreign(CHANGES, ast.parse(line)) == []
 
 
-def test_an_import_from_a_folder_at_the_edge_is_resolved():
-    path = PACKAGE / "templatetags" / "persistent_messages.py"
-    assert misplaced(ast.parse("from ..htmx import render"), path) == []
-    assert misplaced(ast.parse("from ..admin import MessageAdmin"), path) == ["admin"]
+def test_an_import_is_traced_to_its_module():
+    lines = ast.parse("from . import threads, undo\nfrom ..db.times import ago")
+    assert imported(lines, CHANGES) == {"mailbox.threads", "mailbox", "db.times"}
 
 
 def test_an_import_in_a_method_is_found():
     tree = ast.parse("class A:\n    def b(self):\n        if self:\n            import os\n")
-    assert list(hidden_imports(tree)) == ["A.b"]
+    assert [around for around, _ in in_functions(tree)] == ["A.b"]

@@ -5,6 +5,9 @@ import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
 
+import persistent_messages.db.deletion
+import persistent_messages.db.keys
+
 
 class Migration(migrations.Migration):
 
@@ -20,8 +23,8 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(primary_key=True, serialize=False)),
                 ('created', models.DateTimeField(default=django.utils.timezone.now)),
-                ('blocked', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('user', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('blocked', models.ForeignKey(on_delete=persistent_messages.db.deletion.cascade, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('user', models.ForeignKey(db_index=False, on_delete=persistent_messages.db.deletion.cascade, related_name='+', to=settings.AUTH_USER_MODEL)),
             ],
             options={
                 'constraints': [models.UniqueConstraint(fields=('user', 'blocked'), name='pm_block')],
@@ -34,13 +37,21 @@ class Migration(migrations.Migration):
                 ('folder', models.PositiveSmallIntegerField(default=1)),
                 ('from_name', models.CharField(blank=True, max_length=150)),
                 ('to_name', models.TextField(blank=True)),
+                ('name_details', models.TextField(blank=True)),
                 ('level', models.SmallIntegerField()),
                 ('subject', models.CharField(blank=True, max_length=255)),
                 ('message', models.TextField()),
                 ('is_safe', models.BooleanField(default=False)),
-                ('extra_tags', models.CharField(blank=True, max_length=128)),
+                ('search_text', models.TextField(blank=True, editable=False)),
+                ('extra_tags', models.TextField(blank=True)),
                 ('url', models.CharField(blank=True, max_length=2000)),
+                ('action', models.CharField(blank=True, max_length=100)),
+                ('topic', models.CharField(blank=True, max_length=50)),
+                ('key', persistent_messages.db.keys.KeyField(blank=True, max_length=100, null=True)),
+                ('is_live', models.BooleanField(editable=False, null=True)),
+                ('times', models.PositiveIntegerField(default=1)),
                 ('created', models.DateTimeField(default=django.utils.timezone.now)),
+                ('browser', models.BigIntegerField(blank=True, null=True)),
                 ('read_at', models.DateTimeField(blank=True, null=True)),
                 ('expires', models.DateTimeField(blank=True, null=True)),
                 ('moved_at', models.DateTimeField(blank=True, null=True)),
@@ -49,13 +60,16 @@ class Migration(migrations.Migration):
                 ('letter', models.UUIDField(blank=True, null=True)),
                 ('thread', models.UUIDField(blank=True, null=True)),
                 ('thread_position', models.PositiveIntegerField(blank=True, null=True)),
-                ('followed_by', models.BigIntegerField(blank=True, null=True)),
+                ('superseded_by', models.BigIntegerField(blank=True, null=True)),
+                ('thread_length', models.PositiveIntegerField(blank=True, null=True)),
+                ('reply_snippet', models.CharField(blank=True, max_length=160)),
                 ('from_user', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('to_user', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('user', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='persistent_messages', to=settings.AUTH_USER_MODEL)),
+                ('user', models.ForeignKey(db_index=False, on_delete=persistent_messages.db.deletion.cascade, related_name='persistent_messages', to=settings.AUTH_USER_MODEL)),
             ],
             options={
-                'indexes': [models.Index(fields=['user', 'folder', 'id'], name='pm_folder'), models.Index(fields=['user', 'folder', 'followed_by', 'id'], name='pm_head'), models.Index(fields=['user', 'folder', 'level', 'followed_by', 'id'], name='pm_level'), models.Index(fields=['user', 'folder', 'read_at', 'followed_by', 'id'], name='pm_unread'), models.Index(fields=['moved_at', 'user'], name='pm_moved'), models.Index(fields=['user', 'thread', 'id'], name='pm_thread'), models.Index(fields=['from_user', 'user', 'created'], name='pm_sender'), models.Index(fields=['expires'], name='pm_expires'), models.Index(fields=['trashed_at'], name='pm_trashed')],
+                'indexes': [models.Index(fields=['user', 'folder', 'id'], name='pm_folder'), models.Index(fields=['user', 'folder', 'superseded_by', 'id'], name='pm_thread_head'), models.Index(fields=['user', 'folder', 'level', 'superseded_by', 'id'], name='pm_level'), models.Index(fields=['user', 'folder', 'read_at', 'superseded_by', 'id'], name='pm_unread'), models.Index(fields=['user', 'folder', 'read_at', 'thread', 'id'], name='pm_notice'), models.Index(fields=['moved_at', 'user'], name='pm_moved'), models.Index(fields=['user', 'thread', 'id'], name='pm_thread'), models.Index(fields=['from_user', 'user', 'created'], name='pm_sender'), models.Index(fields=['expires'], name='pm_expires'), models.Index(fields=['trashed_at'], name='pm_trashed')],
+                'constraints': [persistent_messages.db.keys.SparseUniqueConstraint(fields=('key', 'user', 'is_live'), name='pm_key')],
             },
         ),
         migrations.CreateModel(
@@ -67,14 +81,78 @@ class Migration(migrations.Migration):
                 ('reason', models.TextField(blank=True)),
                 ('excerpt', models.JSONField()),
                 ('created', models.DateTimeField(default=django.utils.timezone.now)),
-                ('settled_at', models.DateTimeField(blank=True, null=True)),
+                ('resolved_at', models.DateTimeField(blank=True, null=True)),
                 ('accused', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('reporter', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('settled_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('resolved_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
             ],
             options={
-                'indexes': [models.Index(fields=['settled_at', 'id'], name='pm_report_open')],
+                'indexes': [models.Index(fields=['resolved_at', 'id'], name='pm_report_open')],
                 'constraints': [models.UniqueConstraint(fields=('reporter', 'letter'), name='pm_report')],
+            },
+        ),
+        migrations.CreateModel(
+            name='Broadcast',
+            fields=[
+                ('id', models.BigAutoField(primary_key=True, serialize=False)),
+                ('level', models.SmallIntegerField()),
+                ('subject', models.CharField(blank=True, max_length=255)),
+                ('message', models.TextField()),
+                ('is_safe', models.BooleanField(default=False, editable=False)),
+                ('url', models.CharField(blank=True, max_length=2000)),
+                ('action', models.CharField(blank=True, max_length=100)),
+                ('topic', models.CharField(blank=True, max_length=50)),
+                ('key', persistent_messages.db.keys.KeyField(blank=True, max_length=100, null=True)),
+                ('translations', models.JSONField(blank=True, default=dict)),
+                ('audience', models.CharField(default='everybody', max_length=200)),
+                ('created', models.DateTimeField(default=django.utils.timezone.now)),
+                ('starts', models.DateTimeField(blank=True, null=True)),
+                ('expires', models.DateTimeField(blank=True, null=True)),
+                ('withdrawn_at', models.DateTimeField(blank=True, editable=False, null=True)),
+                ('edition', models.PositiveIntegerField(default=1, editable=False)),
+            ],
+        ),
+        migrations.CreateModel(
+            name='Receipt',
+            fields=[
+                ('id', models.BigAutoField(primary_key=True, serialize=False)),
+                ('message_id', models.BigIntegerField(null=True)),
+                ('language', models.CharField(blank=True, max_length=35)),
+                ('broadcast', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='receipts', to='persistent_messages.broadcast')),
+                ('user', models.ForeignKey(on_delete=persistent_messages.db.deletion.cascade, related_name='+', to=settings.AUTH_USER_MODEL)),
+            ],
+            options={
+                'constraints': [models.UniqueConstraint(fields=('broadcast', 'user'), name='pm_receipt')],
+            },
+        ),
+        migrations.CreateModel(
+            name='DueMail',
+            fields=[
+                ('id', models.BigAutoField(primary_key=True, serialize=False)),
+                ('message_id', models.BigIntegerField()),
+                ('thread', models.UUIDField(null=True)),
+                ('choice', models.CharField(max_length=10)),
+                ('due', models.DateTimeField()),
+                ('claim', models.UUIDField(null=True)),
+                ('attempts', models.PositiveSmallIntegerField(default=0)),
+                ('user', models.ForeignKey(on_delete=persistent_messages.db.deletion.cascade, related_name='+', to=settings.AUTH_USER_MODEL)),
+            ],
+            options={
+                'indexes': [models.Index(fields=['due', 'id'], name='pm_due')],
+            },
+        ),
+        migrations.CreateModel(
+            name='Preference',
+            fields=[
+                ('id', models.BigAutoField(primary_key=True, serialize=False)),
+                ('topic', models.CharField(blank=True, max_length=50)),
+                ('in_inbox', models.BooleanField(default=True)),
+                ('mail', models.CharField(blank=True, max_length=10)),
+                ('until', models.DateTimeField(blank=True, null=True)),
+                ('user', models.ForeignKey(db_index=False, on_delete=persistent_messages.db.deletion.cascade, related_name='+', to=settings.AUTH_USER_MODEL)),
+            ],
+            options={
+                'constraints': [models.UniqueConstraint(fields=('user', 'topic'), name='pm_preference')],
             },
         ),
     ]

@@ -2,32 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import date
 from functools import partial
 from typing import Any
 
 import django
-from crispy_forms.templatetags.crispy_forms_tags import CrispyFormNode
 from django import template
-from django.conf import settings
 from django.http import HttpRequest
 from django.template import Context, Template
+from django.utils.http import urlencode
 from django.utils.safestring import SafeString, mark_safe
 
-from persistent_messages import htmx, outage, rows, wording
-from persistent_messages.actions import Action, Place, actions_of, address_of, place
-from persistent_messages.constants import Folder
-from persistent_messages.counter import counter_context
-from persistent_messages.drafts import display_name
-from persistent_messages.icons import SVGS
-from persistent_messages.inbox import Inbox
+from persistent_messages.conf import get_config
+from persistent_messages.constants import level_name
+from persistent_messages.db import outage
+from persistent_messages.inbox.counter import counter_context
+from persistent_messages.inbox.page import InboxPage
+from persistent_messages.labels import level_word
 from persistent_messages.models import Message
-from persistent_messages.stencils import Part, escaped, fill, is_ours
-from persistent_messages.text import as_html
+from persistent_messages.rendering import avatars, dates, rows
+from persistent_messages.rendering.forms import render_form, site_template_pack
+from persistent_messages.rendering.icons import SVGS
+from persistent_messages.rendering.markup import as_html
+from persistent_messages.rendering.render_cache import (
+    RenderData,
+    escape_text,
+    is_bundled,
+    render_cached,
+    render_cached_page,
+)
+from persistent_messages.rendering.row_actions import (
+    address_of,
+    page_context,
+)
+from persistent_messages.users.names import Name, display_name, join_labels
+from persistent_messages.users.names import name_of as name_of_user
+from persistent_messages.web import htmx, polling, redirects
 
-OWN_PACK = "persistent_messages/crispy"
-"""The template pack for sites that have none."""
+RENEWS = "pm_renews"
+"""The variable that has what `{% renews_itself %}` would say, where a template is filled."""
 NO_TOKEN = "NOTPROVIDED"  # noqa: S105 (what Django says in place of one)
 
 register = template.Library()
@@ -56,13 +71,23 @@ def unread_counter(context: Context) -> str:
     database does not answer.
     """
     request: HttpRequest | None = context.get("request")
-    if request is None or outage.known_user(request) is None:
+    user = None if request is None else outage.known_user(request)
+    if request is None or user is None:
         return ""
-    counted = outage.answer(request, "messages", partial(counter_context, request), None)
+    counted = outage.fallback_if_unreachable(
+        request, "messages", partial(counter_context, request), None
+    )
     if counted is None:
         return ""
+    template = _template(context, htmx.COUNTER)
+    if is_bundled(template):
+        where = page_context(request)
+        texts = {name: counted[name] for name in ("label", "words")}
+        texts[RENEWS] = polling.polling_attributes(user, where)
+        flags = (("unread", bool(counted["unread"])),)
+        return render_cached_page(template, texts, where, flags)
     with context.push(pm_oob=False, **counted):
-        return _template(context, htmx.COUNTER).render(context)
+        return template.render(context)
 
 
 def _template(context: Context, name: str) -> Template:
@@ -80,16 +105,16 @@ def is_signed_in(context: Context) -> bool:
 
 
 @register.simple_tag(takes_context=True)
-def inbox_of(context: Context) -> Inbox:
+def inbox_of(context: Context) -> InboxPage:
     """Return what the view chose to show, else the newest of the inbox; no query yet."""
     inbox = context.get("inbox")
-    return inbox if isinstance(inbox, Inbox) else Inbox(context["request"])
+    return inbox if isinstance(inbox, InboxPage) else InboxPage(context["request"])
 
 
 @register.simple_tag(takes_context=True)
 def current_path(context: Context) -> str:
     """Return the path of the page people look at, to come back to."""
-    return str(context.get("pm_here") or htmx.current_path(context["request"]))
+    return str(context.get("pm_here") or redirects.current_path(context["request"]))
 
 
 @dataclass(frozen=True)
@@ -98,8 +123,12 @@ class Strip:
 
     notices: list[Message]
     """Persistent and unread, newest first: they stay until somebody closes them."""
-    passing: list[Any]
+    one_shots: list[Any]
     """Shown this once, in the order they came."""
+    has_more: bool = False
+    """Whether more of these wait, which the next page shows."""
+    hides_notices: bool = False
+    """Whether it leaves the notices out."""
 
     @property
     def newest(self) -> int:
@@ -109,12 +138,57 @@ class Strip:
 
 @register.simple_tag(takes_context=True)
 def strip(context: Context) -> Strip:
-    """Hand out what waits, by kind; the flag `hide_persistent` leaves the notices out."""
+    """Hand out what waits, by kind.
+
+    The flag `hide_persistent` leaves the notices out, and so do the pages of the app: the inbox
+    lists them.
+    """
     notices: list[Message] = []
-    passing: list[Any] = []
-    for message in context.get("messages") or ():
-        (notices if rows.has_row(message) else passing).append(message)
-    return Strip([] if context.get("hide_persistent") else notices, passing)
+    one_shots: list[Any] = []
+    waiting = context.get("messages")
+    for message in waiting or ():
+        (notices if rows.is_stored(message) else one_shots).append(message)
+    hides = bool(context.get("hide_persistent") or context.get("pm_page"))
+    hides = hides or (not notices and _is_plain_page(context))
+    has_more = bool(one_shots) and getattr(waiting, "has_more", False)
+    return Strip([] if hides else notices, one_shots, has_more, hides)
+
+
+def _is_plain_page(context: Context) -> bool:
+    request: HttpRequest | None = context.get("request")
+    if request is None:
+        return False
+    # The function of a site may look at the user, whom nobody may load in an event loop.
+    return outage.fallback_if_unreachable(
+        request,
+        "plain pages",
+        lambda: bool(get_config().call("PLAIN_PAGES", request)),
+        fallback=False,
+    )
+
+
+@register.simple_tag(takes_context=True)
+def renews_itself(context: Context) -> str:
+    """Return the attributes by which the script renews a part and tells the other tabs of its user.
+
+    Nothing for visitors, and on a site without the URLs of the app. No query.
+    """
+    if RENEWS in context:
+        return str(context[RENEWS])
+    request: HttpRequest | None = context.get("request")
+    user = None if request is None else outage.known_user(request)
+    return "" if user is None else polling.polling_attributes(user, page_context(request))
+
+
+@register.simple_tag(takes_context=True)
+def toasts(context: Context) -> SafeString:
+    """Return what the script shows toasts with: the same for each page of a language; no query."""
+    return render_cached(
+        _template(context, htmx.TOASTS),
+        RenderData({}, {}),
+        page_context(context.get("request")),
+        {},
+    )
 
 
 # Rows, each by its template
@@ -123,18 +197,28 @@ def strip(context: Context) -> Strip:
 @register.simple_tag(takes_context=True)
 def notices(context: Context, messages: list[Any]) -> SafeString:
     """Render each of `messages` as a notice of the strip."""
-    where = place()
-    parts = [
-        (message, rows.notice_of(message, has_pages=bool(where.inbox))) for message in messages
-    ]
-    drawn = _each(context, htmx.NOTICE, parts, where, _form_fields(context, parts))
+    if not messages:  # as on most pages
+        return SafeString("")
+    template, where = _template(context, htmx.NOTICE), page_context(context.get("request"))
+    if not is_bundled(template):
+        return mark_safe("".join(_render_each(template, context, messages)))  # noqa: S308
+    parts = [rows.notice_of(message, has_pages=bool(where.inbox)) for message in messages]
+    fields = _form_fields(context, parts)
+    page = {name: escape_text(value) for name, value in fields.items()}
+    drawn = (render_cached(template, part, where, page) for part in parts)
     return mark_safe("".join(drawn))  # noqa: S308 (rendered by templates)
 
 
-def _form_fields(context: Context, parts: list[tuple[Any, Part]]) -> dict[str, str]:
+def _render_each(template: Template, context: Context, messages: list[Any]) -> Iterator[str]:
+    for message in messages:
+        with context.push(message=message, pm_oob=False):
+            yield template.render(context)
+
+
+def _form_fields(context: Context, parts: list[RenderData]) -> dict[str, str]:
     # Only what some form needs: who asks for the token gets a cookie, or a session.
     fields: dict[str, str] = {}
-    kinds = [part.kind for _, part in parts]
+    kinds = [part.kind for part in parts]
     posts = any(kind["has_page"] or kind["can_undo"] for kind in kinds)
     if posts or any(kind["can_leave"] for kind in kinds):
         fields["pm_here"] = current_path(context)
@@ -146,7 +230,9 @@ def _form_fields(context: Context, parts: list[tuple[Any, Part]]) -> dict[str, s
 @register.simple_tag
 def notice_of(message: Any) -> dict[str, Any]:
     """Return what a notice shows of `message`."""
-    return _values(message, lambda it: rows.notice_of(it, has_pages=bool(place().inbox)))
+    if isinstance(message, dict):  # the values themselves: of a kind of notices, or in a preview
+        return message
+    return rows.notice_of(message, has_pages=bool(page_context().inbox)).values
 
 
 @dataclass(frozen=True)
@@ -154,8 +240,8 @@ class Line:
     """A row of a list, rendered."""
 
     row: SafeString
-    day: str
-    """When it came, as ISO 8601 has it."""
+    day: date
+    """When it came, where the reader is."""
     heading: str
     """The day in words, where it is another than that of the row before; else ""."""
 
@@ -163,54 +249,48 @@ class Line:
 @register.simple_tag(takes_context=True)
 def lines_of(context: Context, messages: list[Message]) -> list[Line]:
     """Render each of `messages` as a row, under the days on which they came."""
-    focus = context.get("pm_fragment") and inbox_of(context).filter.before
-    parts = (
-        (message, _row(context, message, takes_focus=bool(focus) and number == 0))
-        for number, message in enumerate(messages)
-    )
+    template, values = _template(context, htmx.ROW), _row_values(context)
+    focus = bool(context.get("pm_fragment") and inbox_of(context).filter.before)
     lines: list[Line] = []
-    day = context.get("pm_last_day")
-    drawn = _each(context, htmx.ROW, parts, place(), {})
-    for message, row in zip(messages, drawn, strict=True):
-        before, day = day, wording.local_day(message.created)
-        lines.append(Line(row, day, "" if day == before else wording.day_heading(message.created)))
+    for message in messages:
+        with context.push(
+            message=message, pm_oob=False, pm_takes_focus=focus and not lines, pm_rows=values
+        ):
+            row = template.render(context)
+        day = dates.local_day(message.created)
+        is_same = day == lines[-1].day if lines else day.isoformat() == context.get("pm_last_day")
+        lines.append(Line(row, day, "" if is_same else dates.day_heading(message.created)))
     return lines
 
 
 @register.simple_tag(takes_context=True)
 def row_of(context: Context, message: Any) -> dict[str, Any]:
-    """Return what a row shows of `message`."""
-    focus = bool(context.get("pm_takes_focus"))
-    return _values(message, lambda it: _row(context, it, takes_focus=focus))
+    """Return what a row shows of `message`; see `RowValues`."""
+    if isinstance(message, dict):  # the values themselves, in a preview
+        return message
+    values: rows.RowValues = context.get("pm_rows") or _row_values(context)
+    return values.of(
+        message,
+        takes_focus=bool(context.get("pm_takes_focus")),
+        focuses_action=context.get("pm_focus") == "row",
+    )
 
 
-def _row(context: Context, message: Message, *, takes_focus: bool) -> Part:
-    here = current_path(context) if message.folder == Folder.TRASH else ""
-    return rows.row_of(message, inbox_of(context).filter.words, here, takes_focus=takes_focus)
+def _row_values(context: Context) -> rows.RowValues:
+    return rows.RowValues(
+        page_context(context.get("request")),
+        inbox_of(context).filter.words,
+        _back(context),
+        has_date=bool(context.get("pm_has_date")),
+    )
 
 
-def _values(message: Any, part_of: Callable[[Any], Part]) -> dict[str, Any]:
-    # A stencil is given the values themselves.
-    return message if isinstance(message, dict) else part_of(message).values
-
-
-def _each(
-    context: Context,
-    name: str,
-    parts: Iterable[tuple[Any, Part]],
-    where: Place,
-    page: Mapping[str, str],
-) -> Iterator[SafeString]:
-    template = _template(context, name)
-    known = {name: escaped(value) for name, value in page.items()}
-    ours = is_ours(template)
-    for message, part in parts:
-        if ours and part.is_common:
-            yield fill(template, part, where, known)
-        else:
-            focus = part.kind.get("takes_focus", False)
-            with context.push(message=message, pm_oob=False, pm_takes_focus=focus):
-                yield template.render(context)
+def _back(context: Context) -> str:
+    # What the address of a message has, so that its page leads back here.
+    origin = redirects.origin_page(
+        str(context.get("pm_here") or redirects.current_path_or_blank(context["request"]))
+    )
+    return "?" + urlencode({"next": origin}) if origin else ""
 
 
 # Letters
@@ -222,25 +302,37 @@ def letter_form(context: Context, form: Any) -> SafeString:
 
     Unlike `{% crispy %}` it works without that setting, and without the app of crispy-forms.
     """
-    with context.push(pm_form=form):
-        node = CrispyFormNode("pm_form", None, template_pack=_site_pack() or OWN_PACK)
-        return SafeString(node.render(context))
+    return render_form(form, context)
 
 
 @register.filter
 def has_own_pack(form: Any) -> bool:  # noqa: ARG001 (a filter needs a value)
     """Tell whether forms have the look of a template pack of the site."""
-    return bool(_site_pack())
-
-
-def _site_pack() -> str | None:
-    return getattr(settings, "CRISPY_TEMPLATE_PACK", None)
+    return bool(site_template_pack())
 
 
 @register.filter
 def person_name(user: Any) -> str:
     """Return the name by which people know `user`."""
     return display_name(user)
+
+
+@register.filter
+def name_of(user: Any) -> Name:
+    """Return how `user` is named: `name`, and as `detail` what stands beside it."""
+    return name_of_user(user)
+
+
+@register.filter
+def person_label(user: Any) -> str:
+    """Return the name of `user` with what stands beside it, in one line."""
+    return name_of_user(user).label
+
+
+@register.filter
+def labels(names: Iterable[Name]) -> str:
+    """Return the labels of `names`, separated by commas."""
+    return join_labels(names)
 
 
 @register.filter
@@ -253,12 +345,6 @@ def message_html(message: Message) -> SafeString:
 
 
 @register.filter
-def actions(row: dict[str, Any]) -> list[Action]:
-    """Return what can be done with the message of a row where it lies, beside opening it."""
-    return actions_of(row["folder"], row["key"], row["title"], is_read=row["is_read"])
-
-
-@register.filter
 def address(key: str, view: str) -> str:
     """Return the address of the page `view` of message `key`; quicker than `{% url %}`."""
     return address_of(view, key)
@@ -266,8 +352,8 @@ def address(key: str, view: str) -> str:
 
 # Words
 
-register.filter(wording.level_name)
-register.filter(wording.level_word)
-register.filter(wording.initials)
-register.filter(wording.hue)
-register.simple_tag(wording.moment_ago)
+register.filter(level_name)
+register.filter(level_word)
+register.filter(avatars.initials)
+register.filter(avatars.avatar_color)
+register.simple_tag(dates.date_and_time)

@@ -1,4 +1,4 @@
-"""What browser tests add to the demo site: a strict policy, and a page with everything twice."""
+"""What browser tests add to the demo site: a strict policy, and pages with more of our parts."""
 
 from django.urls import include, path
 from django.views.generic import TemplateView
@@ -18,6 +18,7 @@ def strict_policy(get_response):
 
 
 urlpatterns = [
+    path("both/", TemplateView.as_view(template_name="both.html")),
     path("twice/", TemplateView.as_view(template_name="twice.html")),
     path("", include("demo.urls")),
 ]

@@ -2,22 +2,18 @@
 
 import re
 from datetime import timedelta
-from itertools import product
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from django.contrib.messages import constants as contrib
 from django.utils import timezone
 from playwright.sync_api import expect
 
 import persistent_messages
 
-pytestmark = pytest.mark.django_db(transaction=True)
+from .accessibility import examine, open_all
+from .actions import arrive, is_same_page, press, row, with_htmx
 
-WIDTHS = (360, 1280)
-# What of the rules another colour scheme can break.
-ALL_RULES = {"resultTypes": ["violations"]}
-COLOURS = {**ALL_RULES, "runOnly": ["color-contrast", "link-in-text-block"]}
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
@@ -51,29 +47,6 @@ def paths(mailbox):
     }
 
 
-def open_all(page):
-    """Unfold what is folded, so that it is looked at too."""
-    for summary in page.locator("summary").all():
-        summary.click()
-
-
-def examine(page, name):
-    """Hold the page that is open against the rules of axe-core, on each screen, light and dark."""
-    found = []
-    for (scheme, rules), width in product({"light": ALL_RULES, "dark": COLOURS}.items(), WIDTHS):
-        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-        page.set_viewport_size({"width": width, "height": 900})
-        found += [
-            f"{name}, {scheme}, {width}px: {rule['id']}: {node['html']} {node['failureSummary']}"
-            for rule in Axe().run(page, options=rules).response["violations"]
-            for node in rule["nodes"]
-        ]
-        room = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-        if room > 0:
-            found.append(f"{name}, {scheme}, {width}px: scrolls sideways by {room}px")
-    return found
-
-
 @pytest.mark.parametrize("name", ["home", "detail", "confirm", "project", "list"])
 def test_pages_are_accessible(page, paths, name):
     page.goto(paths[name])
@@ -104,17 +77,46 @@ def test_our_own_base_page_is_accessible(page, paths, settings):
     assert examine(page, "bundled") == []
 
 
+def test_our_own_base_page_works_by_htmx_and_our_script(page, send, settings):
+    [engine] = settings.TEMPLATES
+    settings.TEMPLATES = [{**engine, "DIRS": []}]
+    page.route("**/favicon.ico", lambda route: route.fulfill(status=204))
+    for subject in ("First", "Second"):
+        send("Look here.", subject=subject)
+    arrive(page, "/messages/")
+    press(page, "First", "as read$")
+    expect(row(page, "First").get_by_text("Unread:")).to_have_count(0)
+    press(page, "Second", "^Delete")
+    expect(row(page, "Second")).to_have_count(0)
+    # The script shows the result as a toast, and puts the number into the title.
+    expect(page.locator(".pm-toasts").get_by_role("button", name="Undo").last).to_be_visible()
+    expect(page).to_have_title("Inbox")
+    assert is_same_page(page)
+
+
 def test_a_changed_page_is_still_accessible(page, mailbox):
     """The parts that actions bring are as good as those of the first page."""
     page.goto("/messages/")
     page.get_by_role("button", name="Mark “Your card expires” as read").click()
     expect(page.get_by_role("button", name="Mark “Your card expires” as unread")).to_be_focused()
-    page.get_by_role("button", name=re.compile("^Mark (all )?[0-9]+ read$")).click()
+    page.get_by_role("button", name=re.compile("^Mark (all )?[0-9]+ as read$")).click()
     expect(page.locator(".pm-notices li")).to_have_count(0)
     assert examine(page, "changed") == []
 
 
-@pytest.mark.parametrize("mode", ["htmx 2", "htmx 4"])
+def test_the_selection_and_the_list_of_keys_are_accessible(page, mailbox, settings):
+    settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 2}
+    page.goto("/messages/")
+    page.get_by_label("Select all", exact=True).check()
+    expect(page.locator(".pm-every")).to_contain_text("2 of")
+    assert examine(page, "selected") == []
+    page.locator(".pm-row-link").first.focus()
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
+    assert examine(page, "keys") == []
+
+
+@with_htmx
 def test_no_page_needs_more_than_a_strict_policy(page, paths):
     """All pages of these tests are served under it; here each of them is opened once."""
     for path in paths.values():

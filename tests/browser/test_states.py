@@ -12,8 +12,8 @@ from playwright.sync_api import expect
 from persistent_messages import DEBUG, INFO, Folder, send_letter, send_message
 from persistent_messages.models import Message
 
-from .test_main_job import row
-from .test_pages import examine
+from .accessibility import examine
+from .actions import row
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -47,6 +47,11 @@ def filled(user, other, send):
     return here
 
 
+def slow_beside(cases, *quick):
+    """Mark all of `cases` as slow but those that stand for the others."""
+    return [case if case in quick else pytest.param(case, marks=pytest.mark.slow) for case in cases]
+
+
 PAGES = {
     "home": "/",
     **{box: f"{LIST}?box={box}" for box in ("unread", "archive", "sent", "trash")},
@@ -62,7 +67,7 @@ PAGES = {
 }
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", slow_beside(PAGES, "sent", "a search", "no hit"))
 def test_each_folder_is_accessible_filled_and_empty(page, filled, name):
     page.goto(PAGES[name])
     assert examine(page, name) == []
@@ -106,7 +111,7 @@ def hear_news(page):
 STATES = {"bell": ring, "selection": tick, "undo": delete, "news": hear_news}
 
 
-@pytest.mark.parametrize("name", STATES)
+@pytest.mark.parametrize("name", slow_beside(STATES, "selection"))
 def test_each_state_is_accessible(page, filled, name):
     page.goto(LIST)
     STATES[name](page)
@@ -156,7 +161,7 @@ def test_each_target_has_24_pixels(page, filled, width):
         assert page.evaluate(TARGETS) == [], path
 
 
-@pytest.mark.parametrize("size", ["100%", "200%"])
+@pytest.mark.parametrize("size", slow_beside(["100%", "200%"], "100%"))
 def test_nothing_scrolls_sideways_on_320_pixels_nor_with_large_text(page, filled, size):
     page.set_viewport_size({"width": 320 if size == "100%" else 640, "height": 800})
     paths = [*PAGES.values(), LIST, f"{LIST}write/", f"{LIST}detail/{filled.pk}/"]
@@ -181,14 +186,18 @@ def test_a_long_notice_leaves_the_page_in_sight_and_what_is_shown_once_is_whole(
     assert whole.evaluate("p => p.scrollHeight - p.clientHeight") <= 0
 
 
-def test_without_a_pointer_that_hovers_the_actions_are_there(open_page, user, filled):
+def test_without_a_pointer_that_hovers_the_actions_are_in_a_menu(open_page, user, filled):
     page = open_page(user, is_mobile=True, has_touch=True, viewport={"width": 390, "height": 844})
     page.goto(LIST)
     actions = row(page, "Level 140").locator(".pm-row-actions")
+    expect(actions).to_be_hidden()
+    row(page, "Level 140").locator("summary").tap()
     assert actions.evaluate("element => getComputedStyle(element).opacity") == "1"
     button = actions.get_by_role("button", name=re.compile("^Delete"))
     box = button.bounding_box()
-    assert min(box["width"], box["height"]) >= 24
+    assert min(box["width"], box["height"]) >= 44
+    page.keyboard.press("Escape")
+    expect(actions).to_be_hidden()
     # The avatar ticks the row.
     row(page, "Level 140").locator(".pm-pick").click()
     expect(row(page, "Level 140").get_by_role("checkbox")).to_be_checked()
@@ -218,7 +227,7 @@ def test_forced_colours_leave_what_matters_in_sight(page, filled):
     for css in (".pm-dot", ".pm-badge", ".pm-input"):
         width = page.locator(css).first.evaluate("e => getComputedStyle(e).borderTopWidth")
         assert float(width.removesuffix("px")) >= 1, css
-    link = row(page, "Level 140").get_by_role("link", name=re.compile("Level 140"))
+    link = row(page, "Level 140").locator(".pm-row-link")
     link.focus()
     page.keyboard.press("j")
     outline = page.evaluate("getComputedStyle(document.activeElement, '::after').outlineStyle")

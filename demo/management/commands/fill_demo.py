@@ -8,15 +8,7 @@ from django.core.management.base import BaseCommand
 from django.db import transaction
 from django.utils import timezone
 
-from persistent_messages import (
-    DEBUG,
-    ERROR,
-    INFO,
-    SUCCESS,
-    WARNING,
-    send_letter,
-    send_message,
-)
+from persistent_messages import DEBUG, ERROR, INFO, SUCCESS, WARNING, send_letter, send_message
 from persistent_messages.models import Message
 
 PASSWORD = "demo"  # noqa: S105 (it is printed)
@@ -205,6 +197,6 @@ class Command(BaseCommand):
             row.created = now - timedelta(
                 minutes=12 * age + 2 * age * age - (row.thread_position or 0)
             )
-            if row.to_name or chance.random() < min(0.95, age / 20):
+            if row.is_sent or chance.random() < min(0.95, age / 20):
                 row.read_at = row.created + timedelta(minutes=5)
             row.save(update_fields=["created", "read_at"])

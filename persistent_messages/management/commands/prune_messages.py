@@ -3,39 +3,58 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
-from persistent_messages import pruning
 from persistent_messages.conf import get_config
+from persistent_messages.mailbox import pruning
 from persistent_messages.querysets import MessageQuerySet
 
 
 class Command(BaseCommand):
-    """Removes expired messages, and trash older than TRASH_DAYS. Run it every night."""
+    """Removes what nobody can see or will come for. Run it every night."""
 
     help = (
-        "Removes expired messages, and messages that lay in the trash for TRASH_DAYS, in batches, "
-        "each in a transaction of its own: it can be stopped and started again at any time."
+        "Removes expired messages, one-shot messages that were not shown for 90 days, and messages "
+        "that lay in the trash for TRASH_DAYS, in batches, each in a transaction of its own: it "
+        "can be stopped and started again at any time."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take --dry-run."""
+        """Take --dry-run and --read-older-than."""
         parser.add_argument("--dry-run", action="store_true", help="count, and remove nothing")
+        parser.add_argument(
+            "--read-older-than",
+            type=int,
+            metavar="DAYS",
+            help="also remove from the inboxes what was read more than so many days ago",
+        )
 
-    def handle(self, *, dry_run: bool, verbosity: int, **options: Any) -> None:
+    def handle(
+        self, *, dry_run: bool, read_older_than: int | None, verbosity: int, **options: Any
+    ) -> None:
         """Remove, and tell how far it is and the counts; with --verbosity 0 nothing."""
-        for reason, messages in pruning.prunable(get_config().TRASH_DAYS).items():
-            count = messages.count() if dry_run else self.remove(reason, messages, verbosity)
+        try:
+            found = pruning.all_sources(get_config().TRASH_DAYS, read_older_than)
+        except ValueError as error:
+            raise CommandError(str(error)) from None
+        for reason, sources in found.items():
+            if dry_run:
+                count = sum(source.order_by().count() for source in sources)
+            else:
+                count = self.remove(reason, sources, verbosity)
             if verbosity > 0:
                 verb = "would be removed" if dry_run else "removed"
                 self.stdout.write(f"{reason}: {count} {verb}")
 
-    def remove(self, reason: str, messages: MessageQuerySet, verbosity: int) -> int:
-        """Remove `messages`, telling how far it is every ten batches; returns how many."""
+    def remove(self, reason: str, sources: Iterable[MessageQuerySet], verbosity: int) -> int:
+        """Remove `sources`, telling how far it is every ten batches; returns how many."""
         count = 0
-        for batch, removed in enumerate(pruning.prune(messages), start=1):
+        batches = chain.from_iterable(map(pruning.prune, sources))
+        for batch, removed in enumerate(batches, start=1):
             count += removed
             if verbosity > 1 or (verbosity == 1 and batch % 10 == 0):
                 self.stdout.write(f"{reason}: {count} so far")

@@ -1,148 +1,236 @@
-/* persistent_messages: only what HTML, CSS and htmx cannot do. Every action works without this file. */
+/* persistent_messages: what HTML, CSS and htmx cannot do. Every action works without it. */
 (() => {
   const one = (css, root = document) => root.querySelector(css);
   const all = (css, root = document) => [...root.querySelectorAll(css)];
-  const on = (name, fn, root = document) => root.addEventListener(name, fn);
+  const on = (names, fn, root = document) => names.split(" ").forEach((name) => root.addEventListener(name, fn));
 
-  // Where the focus was: what goes away with it hands it to its successor, else to the heading.
-  let last;
+  // Focus never scrolls. A swap says where it goes; what is removed passes it on.
+  let last, outside;
+  const put = (to) => to?.focus({ preventScroll: true });
   on("focusin", ({ target }) => {
     const item = target.closest(".pm-item, .pm-notice");
     last = item && { item, list: item.parentNode, at: [...item.parentNode.children].indexOf(item) };
+    if (!target.closest(".pm-toasts")) outside = target;
   });
-  const hand = () => {
-    if (!last || last.item.isConnected || document.activeElement !== document.body) return;
-    const css = last.item.matches(".pm-item") ? ".pm-row-link" : ".pm-notice button";
+  const successor = () => {
+    const css = last.item.matches(".pm-item") ? ".pm-row-link" : ".pm-notice:not([hidden]) button";
     const next = [...last.list.children].slice(last.at).map((li) => one(css, li)).find(Boolean);
-    const to = next ?? all(css, last.list).pop() ?? last.list.closest(".pm-pop") ?? one("h1");
-    last = null;
-    if (to?.matches("h1, .pm-pop")) to.tabIndex = -1;
-    to?.focus();
+    const back = last.list.closest(".pm-toasts") && outside?.isConnected && outside;
+    return next ?? all(css, last.list).pop() ?? last.list.closest(".pm-pop") ?? (back || one("h1"));
+  };
+  const hand = () => {
+    const wanted = one("[data-pm-focus]");
+    if (document.activeElement !== document.body) {
+      if (wanted) setTimeout(() => wanted.removeAttribute("data-pm-focus"), 300);
+    } else if (wanted) {
+      wanted.removeAttribute("data-pm-focus");
+      put(wanted.checkVisibility() ? wanted : one(".pm-row-link", wanted.closest(".pm-item") ?? document));
+    } else if (last && !last.item.isConnected) {
+      const to = successor();
+      last = null;
+      if (to?.matches("h1, .pm-pop")) to.tabIndex = -1;
+      put(to);
+    }
   };
 
-  // The last row of a page, or of the bell, is gone: fetch the next ones.
+  // Toasts: one region at the edge of the window.
+  let region, toasts = [], arrived = 0;
+  const isError = (toast) => toast.matches(".pm-error");
+  const kit = (css) => one(".pm-kit")?.content.querySelector(css)?.cloneNode(true);
+  const gather = () => {
+    if (!region?.isConnected) {
+      region = kit(".pm-toasts");
+      if (!region) return;
+      document.body.append(region);
+      region.showPopover();
+    }
+    // A second strip has the same ones.
+    all(".pm-flash > .pm-toasts").forEach((strip, at) => {
+      if (!at) [".pm-passing", ".pm-said"].forEach((css) => one(css, region).append(...one(css, strip).children));
+      strip.remove();
+    });
+    toasts = toasts.filter((toast) => toast.isConnected);
+    const news = all("li", region).filter((toast) => !toasts.includes(toast));
+    // A new one removes an older one that is no error, or waits.
+    const old = toasts.filter((toast) => !toast.hidden), passing = old.filter((toast) => !isError(toast));
+    let room = 3 - old.length;
+    if (news.length && one(".pm-pop:popover-open, dialog:modal")) region.hidePopover(), region.showPopover();
+    news.forEach((toast) => {
+      if (isError(toast)) {
+        one("p", toast).setAttribute("role", "alert");
+        one(".pm-alerts", region).append(toast);
+      } else if (toast.matches(".pm-said > :not(.pm-going), :not(:has(button))")) {
+        toast.dataset.pmTimeout ??= 15000;
+        // Older ones get a longer name.
+        all(".pm-said form[method=post] button:not([aria-label])").forEach((undo) => {
+          if (!toast.contains(undo)) undo.ariaLabel = undo.textContent.trim() + ": " + one("p bdi", undo.closest("li")).textContent;
+        });
+      }
+      toast.style.order = arrived++;
+      if (room < 1 && passing[0]) passing.shift().remove(), room++;
+      toast.hidden = room-- < 1;
+    });
+    toasts.push(...news);
+    toasts.forEach((toast) => { if (toast.hidden && room-- > 0) toast.hidden = false; });
+  };
+  on("click", (e) => {
+    const button = e.target.closest?.(".pm-toasts form[method=get] button, [data-pm-close]");
+    if (!button) return;
+    e.preventDefault(); // the server has it no more
+    button.closest(".pm-notice").remove();
+  }, window);
+
+  // What closes by itself waits while it is hovered, focused or out of sight.
+  const tick = (item, passed) => {
+    const { pmTimeout: total, pmLeft = total } = item.dataset, toasted = item.closest(".pm-toasts");
+    const waits = (toasted ?? item).matches(":hover, :focus-within") || !item.checkVisibility();
+    if (waits || (toasted && isError(item))) passed = 0;
+    const left = (item.dataset.pmLeft = Math.max(pmLeft - passed, 0)), text = one(".pm-closing", item)?.firstChild;
+    item.style.setProperty("--pm-left", left / total);
+    if (text) text.data = text.data.replace(/\d[\d.,]*/, Math.ceil(left / 1000));
+    if (left) return;
+    delete item.dataset.pmTimeout;
+    if (!item.dataset.pmNotice) item.remove();
+    else if (window.htmx) one("form", item)?.requestSubmit();
+  };
+  let then = Date.now();
+  setInterval(() => {
+    const passed = Math.min(Date.now() - then, 1000);
+    then = Date.now();
+    if (!document.hidden) all(".pm-notice[data-pm-timeout]").forEach((item) => tick(item, passed));
+  }, 100);
+
+  // The last row is gone: fetch the next ones.
   const refill = () => {
     all(".pm-pane").forEach((pane) => {
       if (!one(".pm-item", pane)) one(".pm-list .pm-more:not([data-pm-asked])", pane)?.click();
     });
     all(".pm-latest:not(:has(.pm-item)) > .pm-more[hx-get]:not([data-pm-asked])").forEach((more) => {
       more.dataset.pmAsked = "";
-      more.dispatchEvent(new Event("pm:refill"));
+      more.dispatchEvent(new Event("pm:again"));
     });
   };
   on("click", ({ target }) => target.closest?.(".pm-list .pm-more")?.setAttribute("data-pm-asked", ""), window);
 
-  // Selecting: all that are shown, or from the last one ticked to this one.
-  const ready = () => all(".pm-pick-all[hidden]").forEach((label) => (label.hidden = false));
-  const tell = (pane) => {
-    const status = one(".pm-status", pane.closest(".pm-inbox"));
-    if (status) status.textContent = all(".pm-check:checked", pane).length + " " + one(".pm-picked", pane).textContent;
+  // With the script the bell is a button: it opens its popover, which htmx fills.
+  const ring = () => all("a.pm-bell[data-pm-opens]").forEach((link) => {
+    const bell = document.createElement("button"), pop = link.nextElementSibling, empty = pop.innerHTML;
+    [...link.attributes].forEach(({ name, value }) => name !== "href" && bell.setAttribute(name, value));
+    bell.append(...link.childNodes);
+    link.replaceWith(bell);
+    [bell.type, bell.popoverTargetElement, bell.ariaExpanded] = ["button", pop, false];
+    on("beforetoggle", ({ newState }) => {
+      bell.ariaExpanded = newState === "open";
+      // What is there, not what was.
+      if (newState === "open") pop.innerHTML = empty, bell.dispatchEvent(new Event("pm:again"));
+    }, pop);
+    window.htmx?.process(bell);
+  });
+
+  // The menus, and the actions of a row where nothing hovers.
+  const shut = (but) => all(".pm-menu[open], .pm-drop[open]").forEach((menu) => menu.contains(but) || (menu.open = false));
+  on("click", ({ target }) => shut(target));
+  on("keydown", ({ key }) => key === "Escape" && shut());
+
+  // Loading: the style sheet shows it, this says it.
+  const source = ({ detail }) => detail.ctx?.sourceElement ?? detail.elt ?? document.body;
+  const asksItself = (elt) => !elt.closest(".pm") || elt.matches(".pm-news, .pm-options, .pm-replies, .pm-every");
+  const popOf = (elt) => elt.matches(".pm-bell") && elt.nextElementSibling;
+  const busy = (is) => (e) => {
+    const elt = source(e);
+    if (!asksItself(elt)) (popOf(elt) || elt.closest(".pm-inbox, .pm-pop"))?.setAttribute("aria-busy", is);
   };
-  let ticked;
-  on("click", (e) => {
-    const box = e.target;
-    if (!box.matches?.(".pm-check")) return;
-    const boxes = all(".pm-check", box.closest(".pm-pane")), [a, b] = [boxes.indexOf(ticked), boxes.indexOf(box)];
-    if (e.shiftKey && a >= 0) boxes.slice(Math.min(a, b), Math.max(a, b)).forEach((other) => (other.checked = box.checked));
-    ticked = box;
-  });
-  on("change", ({ target }) => {
-    const pane = target.closest(".pm-pane");
-    if (!pane || !target.matches(".pm-check, .pm-check-all")) return;
-    if (target.matches(".pm-check-all")) all(".pm-check", pane).forEach((box) => (box.checked = target.checked));
-    tell(pane);
-  });
-  on("reset", ({ target: pane }) => {
-    if (!pane.matches(".pm-pane")) return;
-    if (one(".pm-bulk:focus-within", pane)) one(".pm-check:checked", pane)?.focus();
-    setTimeout(tell, 0, pane);
-  });
+  on("htmx:beforeRequest htmx:before:request", busy(true));
+  on("htmx:afterRequest htmx:finally:request", busy(false));
 
-  // Single keys act only while the focus is inside a list (WCAG 2.1.4).
-  on("keydown", (e) => {
-    const here = e.target.closest?.(".pm-item"), list = here?.closest(".pm-list");
-    if (!list || e.ctrlKey || e.metaKey || e.altKey || e.isComposing) return;
-    const links = all(".pm-row-link", list), at = links.indexOf(one(".pm-row-link", here));
-    const move = { j: at + 1, ArrowDown: at + 1, k: at - 1, ArrowUp: at - 1, Home: 0, End: links.length - 1 }[e.key];
-    if (move !== undefined) links[move]?.focus();
-    else if (e.key === "x") one(".pm-pane .pm-check", here)?.click();
-    else if (e.key === "u" || e.key === "e" || e.key === "Delete") one(`[data-pm-key="${e.key}"]`, here)?.click();
-    else if (e.key === "/") one(".pm-search .pm-input", list.closest(".pm-inbox") ?? document)?.focus();
-    else if (e.key === "Escape" && list.closest(".pm-pane")) list.closest("form").reset();
-    else return;
-    e.preventDefault();
-  });
-
-  // The field for recipients is a combobox: list autocomplete by the ARIA Authoring Practices.
-  const combos = () => all(".pm-combo").forEach((box) => {
-    const input = one("input", box), list = one(".pm-options", box);
-    const shown = list.children.length > 0 && document.activeElement === input;
-    list.hidden = !shown;
-    Object.entries({ role: "combobox", "aria-autocomplete": "list", "aria-controls": list.id, "aria-expanded": shown })
-      .forEach(([name, value]) => input.setAttribute(name, value));
-    if (!shown) input.removeAttribute("aria-activedescendant");
-  });
-  const take = (option) => {
-    const input = one("input", option.closest(".pm-combo"));
-    input.value = [...input.value.split(",").slice(0, -1).map((name) => name.trim()), option.dataset.pmName, ""].join(", ");
-    option.parentNode.replaceChildren();
+  // What failed says so, and offers to try again.
+  const again = (elt) => {
+    if (elt.matches("form")) elt.requestSubmit(one("button:enabled", elt));
+    else if (elt.matches(".pm-bell, .pm-latest > *")) elt.dispatchEvent(new Event("pm:again"));
+    else elt.click();
   };
-  on("pointerdown", (e) => {
-    const option = e.target.closest?.(".pm-option");
-    if (option) e.preventDefault(), take(option);
-  });
-  on("keydown", (e) => {
-    const list = e.target.matches?.(".pm-combo input") && one(".pm-options:not([hidden])", e.target.parentNode);
-    if (!list) return;
-    const options = all(".pm-option", list), at = options.findIndex((option) => option.ariaSelected === "true");
-    const to = { ArrowDown: at + 1, ArrowUp: at < 0 ? -1 : at - 1 }[e.key];
-    if (to !== undefined) {
-      const active = options.at(to % options.length);
-      options.forEach((option) => (option.ariaSelected = option === active));
-      e.target.setAttribute("aria-activedescendant", active.id);
-    } else if (e.key === "Escape") list.replaceChildren();
-    else if (e.key === "Enter" && at >= 0) take(options[at]);
-    else return;
-    e.preventDefault();
-  });
-  on("focusin", combos);
-  on("focusout", () => setTimeout(combos));
+  const fail = (elt, why) => {
+    const list = kit(".pm-failure"), toast = list?.children[0];
+    if (asksItself(elt) || !toast) return;
+    toast.className = "pm-notice pm-error";
+    const named = elt.matches("form") ? one("button:enabled", elt) ?? elt : elt;
+    one("bdi", toast).textContent = ((popOf(elt) || named).ariaLabel || named.textContent.trim()) + ":";
+    all(`[data-pm-when]:not([data-pm-when="${why}"])`, toast).forEach((other) => other.remove());
+    one(why === "stale" ? "[data-pm-again]" : "[data-pm-reload]", toast).remove();
+    on("click", ({ target }) => {
+      if (target.closest("[data-pm-reload]")) location.reload();
+      if (!target.closest("[data-pm-again]")) return;
+      toast.remove();
+      if (elt.isConnected) again(elt);
+    }, toast);
+    const pop = popOf(elt);
+    if (pop) return pop.replaceChildren(list);
+    gather();
+    toasts.filter((other) => other.textContent === toast.textContent).forEach((other) => other.remove());
+    one(".pm-alerts", region).append(toast);
+    gather();
+  };
 
-  // A letter: Ctrl + Enter sends; the counter of its characters; no field is replaced while in use.
-  on("keydown", (e) => {
-    if (e.key === "Enter" && (e.ctrlKey || e.metaKey) && e.target.matches(".pm-letter textarea")) e.target.form.requestSubmit();
+  // Another tab renewed the CSRF token: fetch it, and go on.
+  let renewed = 0;
+  const renew = async (elt) => {
+    const answer = Date.now() - renewed > 5000 && await fetch(region.dataset.pmToken).catch(() => 0);
+    if (!answer?.ok) return fail(elt, answer === 0 ? "offline" : "stale");
+    const token = await answer.text();
+    all("[name=csrfmiddlewaretoken]").forEach((field) => (field.value = token));
+    renewed = Date.now();
+    again(elt);
+  };
+  const refused = (elt, status) => {
+    if (asksItself(elt)) return;
+    if (status === 403) renew(elt);
+    else fail(elt, !status ? "offline" : status >= 500 || status === 429 ? "server" : "stale");
+  };
+  on("htmx:sendError htmx:timeout htmx:responseError", (e) => refused(source(e), e.detail.xhr.status));
+  on("htmx:error", (e) => {
+    const { ctx, error } = e.detail;
+    if (ctx && !ctx.response && error?.name !== "AbortError") refused(source(e));
   });
-  on("input", ({ target }) => {
-    if (!target.dataset.pmLimit) return;
-    if (!target.nextElementSibling?.matches(".pm-left")) target.insertAdjacentHTML("afterend", '<p class="pm-note pm-left" dir="ltr"></p>');
-    target.nextElementSibling.textContent = [...target.value].length + " / " + target.dataset.pmLimit;
-  });
-  ["htmx:beforeSwap", "htmx:before:swap"].forEach((name) => on(name, (e) => {
-    const target = e.detail.target ?? e.detail.ctx?.target;
-    if (target?.matches?.('[id^="div_pm-"]') && target.contains(document.activeElement)) e.preventDefault();
-  }));
 
-  // The bell opens its popover; htmx fills it.
-  on("click", (e) => {
-    const bell = e.target.closest?.("[data-pm-opens]"), pop = bell && one(".pm-pop", bell.parentNode);
-    if (!pop?.togglePopover || e.ctrlKey || e.metaKey) return;
-    e.preventDefault();
-    pop.togglePopover({ source: bell });
+  // The session ended: offer the action again after the log-in.
+  let kept;
+  try { kept = sessionStorage; } catch { kept = {}; }
+  const leave = (elt, to) => {
+    if (to?.includes("next=") && elt.closest(".pm-item, .pm-notice")) kept.pmUndone = elt.getAttribute("hx-post");
+  };
+  on("htmx:beforeOnLoad", (e) => leave(source(e), e.detail.xhr.getResponseHeader("HX-Redirect")));
+  on("htmx:before:response", (e) => {
+    const { status, headers } = e.detail.ctx.response, elt = source(e);
+    leave(elt, headers.get("HX-Redirect"));
+    // htmx 4 would swap it in.
+    if (status >= 400 && elt.closest(".pm")) e.preventDefault(), refused(elt, status);
   });
 
-  // Ask for news once a minute, while somebody looks.
-  const refresh = () => document.hidden || document.body.dispatchEvent(new CustomEvent("pm:refresh", { bubbles: true }));
-  setInterval(refresh, 60000);
-  on("visibilitychange", refresh);
-
-  // The server did not answer: say so.
-  const failed = () => all(".pm-said").forEach((said) => {
-    const kept = one("template", said.parentNode);
-    if (kept) said.replaceChildren(kept.content.cloneNode(true));
+  // Some parts have a script of their own: it is loaded once, when the first of them is there.
+  const brought = new Set();
+  const bring = () => all("[data-pm-script]").forEach(({ dataset: { pmScript: src } }) => {
+    if (brought.has(src)) return;
+    brought.add(src);
+    document.head.append(Object.assign(document.createElement("script"), { src }));
   });
-  ["htmx:sendError", "htmx:responseError", "htmx:error", "htmx:response:error"].forEach((name) => on(name, failed));
 
-  new MutationObserver(() => { hand(); refill(); ready(); combos(); }).observe(document.body, { childList: true, subtree: true });
-  ready();
-  combos();
+  // Whoever logs out leaves no drafts of letters: the cookie that names them is gone.
+  try {
+    if (!document.cookie.includes("pm_drafts=")) Object.keys(localStorage).forEach((key) => key.startsWith("pm-draft:") && localStorage.removeItem(key));
+  } catch { /* forbidden */ }
+
+  // htmx 4 may set an attribute after the element was swapped in.
+  // A renewed list stays where it is: browsers would go after the focused row of the old one.
+  on("htmx:beforeSwap htmx:before:swap", ({ detail }) => {
+    if (!/ class="pm-pane"/.test(detail.serverResponse ?? detail.ctx?.text)) return;
+    const { style } = document.documentElement;
+    style.overflowAnchor = "none";
+    setTimeout(() => (style.overflowAnchor = ""), 100);
+  });
+  new MutationObserver(() => { gather(); hand(); refill(); ring(); bring(); }).observe(document.documentElement, { childList: true, subtree: true, attributeFilter: ["data-pm-focus"] });
+  gather();
+  ring();
+  bring();
+  const undone = all(".pm-item [hx-post], .pm-notice [hx-post]").find((elt) => elt.getAttribute("hx-post") === kept.pmUndone);
+  if (undone) delete kept.pmUndone, fail(undone, "session");
 })();

@@ -1,0 +1,7 @@
+"""The admin pages: messages, broadcasts, and what staff do about letters."""
+
+from .broadcasts import BroadcastAdmin
+from .letters import BlockAdmin, ReportAdmin
+from .messages import MessageAdmin
+
+__all__ = ["BlockAdmin", "BroadcastAdmin", "MessageAdmin", "ReportAdmin"]

@@ -1,0 +1,236 @@
+"""The form of a broadcast, which also sends to chosen users: checked, previewed, then sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.conf import global_settings, settings
+from django.contrib.admin.widgets import (
+    AdminSplitDateTime,
+    AdminTextareaWidget,
+    AdminTextInputWidget,
+)
+from django.contrib.auth import get_user_model
+from django.utils.translation import gettext_lazy as _
+
+from persistent_messages.constants import INFO
+from persistent_messages.mailbox.recipients import recipient_keys
+from persistent_messages.mailbox.validation import new_message
+from persistent_messages.mailbox.writes import primary_database
+from persistent_messages.models import Broadcast, Message
+from persistent_messages.notices import audiences, broadcasts
+from persistent_messages.topics import topics
+from persistent_messages.users.usernames import find_by_username
+
+from .messages import LEVELS
+
+USERNAMES, KEYS = "usernames", "ids"
+CHOSEN = {USERNAMES: _("Chosen users, by their usernames"), KEYS: _("Chosen users, by their IDs")}
+"""Instead of an audience: then the message is sent at once, and to these users only."""
+PREVIEWED = "previewed"
+"""What the form says of the preview that was shown: a digest of what was in it."""
+TRANSLATED = ("subject", "message")
+
+if TYPE_CHECKING:
+    BroadcastModelForm = forms.ModelForm[Broadcast]
+else:
+    BroadcastModelForm = forms.ModelForm
+
+
+def other_languages() -> list[tuple[str, str]]:
+    """Return the languages beside that of the site; none if the site has not chosen any."""
+    if not settings.USE_I18N or settings.LANGUAGES == global_settings.LANGUAGES:
+        return []
+    return [(code, name) for code, name in settings.LANGUAGES if code != settings.LANGUAGE_CODE]
+
+
+class BroadcastForm(BroadcastModelForm):
+    """A message to an audience, or to chosen users. It is valid once its preview was shown."""
+
+    audience = forms.ChoiceField(label=_("audience"))
+    recipients = forms.CharField(
+        label=_("chosen users"),
+        required=False,
+        widget=AdminTextareaWidget(attrs={"rows": 3}),
+        help_text=_("Usernames or IDs, each on a line of its own or separated by commas."),
+    )
+    level = forms.TypedChoiceField(
+        label=_("level"), coerce=int, choices=list(LEVELS.items()), initial=INFO
+    )
+    topic = forms.ChoiceField(label=_("topic"), required=False)
+    starts = forms.SplitDateTimeField(label=_("starts"), required=False, widget=AdminSplitDateTime)
+    expires = forms.SplitDateTimeField(
+        label=_("expires"), required=False, widget=AdminSplitDateTime
+    )
+
+    class Meta:
+        model = Broadcast
+        fields = (
+            "audience",
+            "recipients",
+            "level",
+            "topic",
+            "subject",
+            "message",
+            "url",
+            "action",
+            "starts",
+            "expires",
+            "key",
+        )
+        widgets = {
+            "subject": AdminTextInputWidget(attrs={"class": "vTextField"}),
+            "message": AdminTextareaWidget,
+            "url": AdminTextInputWidget(attrs={"class": "vTextField"}),
+            "action": AdminTextInputWidget(attrs={"class": "vTextField"}),
+            "key": AdminTextInputWidget(attrs={"class": "vTextField"}),
+        }
+        labels = {
+            "subject": _("subject"),
+            "message": _("message"),
+            "url": _("address it leads to"),
+            "action": _("text of the button that leads there"),
+            "key": _("key"),
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.sent: Broadcast | None = None
+        """What the form says, once it was checked."""
+        self.users: list[Any] = []
+        """The keys of the chosen users."""
+        is_new = self.instance.pk is None
+        choices = [*audiences.choices()]
+        if not is_new and self.instance.audience not in dict(choices):
+            choices.append((self.instance.audience, self.instance.audience))
+        fields: dict[str, Any] = self.fields
+        fields["audience"].choices = [*choices, *(CHOSEN.items() if is_new else ())]
+        fields["topic"].choices = [("", "---------"), *topics.items()]
+        if not is_new:
+            del fields["recipients"], fields["key"]
+        for code, language, field in self._translated_fields():
+            self._add_translation(code, language, field)
+        if self.instance.is_safe:  # HTML from the code of the site
+            for name in [name for name in fields if name.startswith("message")]:
+                fields[name].disabled = True
+
+    @classmethod
+    def _translated_fields(cls) -> Iterator[tuple[str, str, str]]:
+        for code, language in other_languages():
+            for field in TRANSLATED:
+                yield code, language, field
+
+    @classmethod
+    def names_of_translations(cls, code: str) -> list[str]:
+        """Return the names of the fields of a language."""
+        return [f"{field}_{code}" for field in TRANSLATED]
+
+    def _add_translation(self, code: str, language: str, field: str) -> None:
+        own: Any = self.fields[field]
+        texts = self.instance.translations.get(code, {})
+        self.fields[f"{field}_{code}"] = forms.CharField(
+            label=f"{own.label} ({language})",
+            required=False,
+            max_length=own.max_length,
+            initial=texts.get(field, ""),
+            widget=type(own.widget)(attrs={"lang": code, **own.widget.attrs}),
+        )
+
+    def clean(self) -> dict[str, Any]:
+        """Check what the API would refuse, and whom it would reach."""
+        super().clean()
+        data: dict[str, Any] = self.cleaned_data
+        if data.get("audience") in CHOSEN:
+            self._clean_recipients(data)
+            if data.get("starts") is not None:
+                self.add_error("starts", _("To chosen users a message is sent at once."))
+        if not self.errors:
+            self._check_texts(data)
+        return data
+
+    def _clean_recipients(self, data: dict[str, Any]) -> None:
+        text = data.get("recipients", "").replace(",", "\n")
+        names = list(dict.fromkeys(filter(None, map(str.strip, text.splitlines()))))
+        if not names:
+            self.add_error("recipients", _("Add at least one recipient."))
+        try:
+            self.users = list(_find(data["audience"], names))
+        except (TypeError, ValueError) as error:
+            self.add_error("recipients", str(error))
+
+    def _check_texts(self, data: dict[str, Any]) -> None:
+        names = ("level", "topic", "subject", "message", "url", "action", "expires")
+        values = {name: data[name] for name in names}
+        values["key"] = data.get("key") or None
+        try:
+            base = new_message(**values)
+            new = Broadcast(
+                **{name: getattr(base, name) for name in (*names, "key")},
+                audience=data["audience"],
+                starts=data["starts"],
+                is_safe=self.instance.is_safe,
+                translations=self._translations(data, values),
+            )
+            broadcasts.check(new)
+        except ValueError as error:
+            field = str(error).split(" ", 1)[0]
+            self.add_error(field if field in self.fields else None, str(error))
+        else:
+            self.sent = new
+
+    def _translations(self, data: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+        found = {code: dict(texts) for code, texts in self.instance.translations.items()}
+        for code, _language, field in self._translated_fields():
+            texts = found.setdefault(code, {})
+            texts.pop(field, None)
+            if text := data.get(f"{field}_{code}", ""):
+                new_message(**{**values, field: text})
+                texts[field] = text
+        return {code: texts for code, texts in found.items() if texts}
+
+    def _post_clean(self) -> None:
+        # The instance stays as it is in the database: what the form says is in `sent`.
+        pass
+
+    @property
+    def digest(self) -> str:
+        """Names what the form says: what was previewed is what is sent."""
+        said = [self.users, *sorted((k, str(v)) for k, v in self.cleaned_data.items())]
+        return sha256(repr(said).encode()).hexdigest()
+
+    def is_valid(self) -> bool:
+        """Tell whether it is without errors, and what it says was previewed."""
+        if not super().is_valid() or "_preview" in self.data:
+            return False
+        return str(self.data.get(PREVIEWED, "")) == self.digest
+
+    @property
+    def preview(self) -> Broadcast | None:
+        """What to show of it before it is sent; None for nothing, or errors."""
+        return self.sent if self.is_bound and not self.errors else None
+
+    @property
+    def is_to_chosen_users(self) -> bool:
+        """Whether it is sent at once, to chosen users."""
+        return self.cleaned_data["audience"] in CHOSEN
+
+
+def _find(how: str, names: list[str]) -> Iterator[Any]:
+    if how == KEYS:
+        yield from recipient_keys(names, primary_database())
+        return
+    found = find_by_username(get_user_model()._base_manager.all(), names)
+    for name in names:
+        if name not in found:
+            raise ValueError(_("There is no user “%(name)s”.") % {"name": name})
+    yield from {user.pk: user for user in found.values()}
+
+
+def as_message(broadcast: Broadcast, language: str) -> Message:
+    """Return what a reader of `language` sees of it: unread, not saved."""
+    message = broadcast.in_language(language)
+    message.pk = 0
+    return message

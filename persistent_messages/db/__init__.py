@@ -1,0 +1,1 @@
+"""The database: compiled reads, copied rows, times as columns hold them, cascades, outages."""

@@ -1,0 +1,1 @@
+"""What leaves the site with a message: mail."""

@@ -1,0 +1,22 @@
+"""Mail that came back: its reader gets no more."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.db.models import Model
+
+from persistent_messages.preferences import choices
+
+
+def mail_failed(who: Any) -> int:
+    """Do what `api.mail_failed` says."""
+    if isinstance(who, Model):
+        keys = [who.pk]
+    else:
+        model: Any = get_user_model()
+        users = model._base_manager.filter(**{f"{model.get_email_field_name()}__iexact": str(who)})
+        keys = list(users.values_list("pk", flat=True)) if who else []
+    choices.pause(keys, until=None)
+    return len(keys)

@@ -1,0 +1,96 @@
+"""Work off the outbox: at once after a commit, or later by `manage.py send_due_mail`."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID, uuid4
+
+from django.conf import settings
+from django.db import connections, transaction
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from persistent_messages.db.times import after
+from persistent_messages.mailbox.outbox import LEASE
+from persistent_messages.mailbox.writes import primary_database
+from persistent_messages.models import DueMail, Message
+
+from . import tasks
+from .email import Batch
+from .server import MailServer
+
+logger = logging.getLogger(__name__)
+
+BATCH_SIZE = 600
+"""Rows that one claim begins with: their conversations and digests come along."""
+MAX_CLAIM = 4 * BATCH_SIZE
+
+
+def send_at_once(mails: list[tuple[DueMail, Message]], claim: UUID, **_kwargs: Any) -> None:
+    """Send `mails`, which this process has claimed by `claim`, or have a task do it.
+
+    A receiver of `mail_due`. Where the site has tasks, these send what was stored; a message that
+    is shown once may be gone by then.
+    """
+    queued: list[DueMail] = []
+    has_tasks: Any = settings.is_overridden  # type: ignore[misc]
+    if tasks.send_claimed is not None and has_tasks("TASKS"):
+        queued = [row for row, _message in mails if row.pk is not None]
+    if queued:
+        tasks.send_claimed.enqueue([row.pk for row in queued], claim.hex)
+        mails = [(row, message) for row, message in mails if row.pk is None]
+    if mails:
+        batch = Batch(claim, [row for row, _message in mails])
+        with MailServer() as server:
+            batch.send_new([message for _row, message in mails], server)
+
+
+def due_mail() -> QuerySet[DueMail]:
+    """Return what is due now, the longest due first."""
+    rows = DueMail.objects.using(primary_database())
+    return rows.filter(due__lte=timezone.now()).order_by("due", "pk")
+
+
+def send_due() -> Iterator[Counter[str]]:
+    """Send all that is due, a batch at a time; yields what became of each, see `Batch.counts`.
+
+    Any number of processes may do so at once. One connection to the mail server for all of it. It
+    ends early where that cannot be reached.
+    """
+    with MailServer() as server:
+        while batch := claim_some():
+            batch.send(server)
+            yield batch.counts
+            if batch.server_is_away:
+                return
+
+
+def claim_some() -> Batch | None:
+    """Claim some of what is due, with all that makes one mail with it; None if nothing is due.
+
+    Three statements in a transaction, on SQLite four: whoever comes at the same time gets other
+    rows. Each row has the claim that it had before.
+    """
+    using, claim = primary_database(), uuid4()
+    with transaction.atomic(using=using):
+        if connections[using].vendor == "sqlite":  # it has one lock for all, see `threads`
+            DueMail.objects.using(using).filter(pk=0).update(attempts=0)
+        first = list(_locked(due_mail()).values_list("user_id", "thread")[:BATCH_SIZE])
+        if not first:
+            return None
+        threads = {thread for _user, thread in first if thread is not None}
+        with_them = Q(due__lte=timezone.now()) | Q(thread__in=threads, claim=None)
+        users = {user for user, _thread in first}
+        rows = DueMail.objects.using(using).filter(with_them, user__in=users).order_by("pk")
+        found = list(_locked(rows)[:MAX_CLAIM])
+        taken = DueMail.objects.using(using).filter(pk__in=[row.pk for row in found])
+        taken.update(claim=claim, due=after(timezone.now(), LEASE))
+    return Batch(claim, found)
+
+
+def _locked(rows: QuerySet[DueMail]) -> QuerySet[DueMail]:
+    skips = connections[rows.db].features.has_select_for_update_skip_locked
+    return rows.select_for_update(skip_locked=skips)

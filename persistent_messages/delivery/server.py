@@ -1,0 +1,73 @@
+"""The mail server: one connection for many mails, and what its refusals mean."""
+
+from __future__ import annotations
+
+import logging
+from smtplib import SMTPDataError, SMTPRecipientsRefused
+from types import TracebackType
+from typing import Any
+
+from django.core import mail
+from django.core.mail import EmailMessage
+from typing_extensions import Self
+
+logger = logging.getLogger(__name__)
+
+PERMANENT = range(500, 600)
+"""The codes by which a server says that it will never take a mail."""
+
+
+class Unreachable(Exception):  # noqa: N818 (what happened)
+    """The server cannot be connected to: to try each mail would take as many timeouts."""
+
+
+class MailServer:
+    """A connection that is opened for the first mail, and kept until the end."""
+
+    def __init__(self) -> None:
+        mailers: Any = getattr(mail, "mailers", None)  # since Django 6.1
+        self._connection: Any = mail.get_connection() if mailers is None else mailers.default
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._close()
+
+    def send(self, copy: EmailMessage) -> None:
+        """Hand `copy` to the server. Raises `Unreachable`, or what the server or backend raises."""
+        try:
+            self._connection.open()  # does nothing while it is open
+        except Exception as error:
+            raise Unreachable from error
+        try:
+            self._connection.send_messages([copy])
+        except Exception:
+            if self._was_hung_up():
+                self._close()
+            raise
+
+    def _was_hung_up(self) -> bool:
+        # Of a refused mail the server wants no more; of one that breaks, smtplib closes the socket.
+        server = getattr(self._connection, "connection", None)
+        return server is not None and getattr(server, "sock", server) is None
+
+    def _close(self) -> None:
+        try:
+            self._connection.close()
+        except Exception:
+            logger.warning("The connection to the mail server was not closed.", exc_info=True)
+
+
+def is_permanent(error: Exception) -> bool:
+    """Tell whether a mail that met `error` would meet it again, however often it is tried."""
+    if isinstance(error, SMTPRecipientsRefused):
+        return all(code in PERMANENT for code, _words in error.recipients.values())
+    if isinstance(error, SMTPDataError):
+        return error.smtp_code in PERMANENT
+    return isinstance(error, ValueError)  # an address or header that is none

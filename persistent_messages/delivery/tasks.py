@@ -1,0 +1,35 @@
+"""Mail by Django's tasks, where the site has them: `django.tasks`, or its backport for 5.2."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+from uuid import UUID
+
+import django
+from django.apps import apps
+
+from persistent_messages.mailbox.writes import primary_database
+from persistent_messages.models import DueMail
+
+from .email import Batch
+from .server import MailServer
+
+if django.VERSION >= (6, 0):
+    framework: Any = import_module("django.tasks")
+else:
+    framework = import_module("django_tasks") if apps.is_installed("django_tasks") else None
+
+
+def _send_claimed(keys: list[int], claim: str) -> None:
+    """Send the mail that was claimed by `claim` for this, unless another process has it by now."""
+    rows = DueMail.objects.using(primary_database()).filter(pk__in=keys, claim=claim)
+    batch = Batch(UUID(claim), list(rows.order_by("pk")))
+    with MailServer() as server:
+        batch.send(server)
+
+
+send_claimed: Any = None
+"""The task, or None where the site has no tasks."""
+if framework is not None:
+    send_claimed = framework.task()(_send_claimed)

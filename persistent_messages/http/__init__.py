@@ -1,0 +1,1 @@
+"""What a request says of its reader, and a response to caches and cookies."""

@@ -1,0 +1,1 @@
+"""What a page of the inbox shows, actions on all of it, and what users take away."""

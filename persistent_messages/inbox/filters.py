@@ -1,0 +1,243 @@
+"""Which part of a mailbox a page shows: folder, level, topic, words, place, each in its address."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from itertools import islice
+from typing import Any
+
+from django.http import QueryDict
+from django.utils import timezone
+
+from persistent_messages.conf import get_config
+from persistent_messages.constants import DEFAULT_TAGS, Folder
+from persistent_messages.db.compiled import CompiledQuery, Param
+from persistent_messages.models import Message
+from persistent_messages.querysets import MessageQuerySet, Page
+from persistent_messages.text.search import fold
+from persistent_messages.topics import topics
+
+BOXES = {
+    "inbox": Folder.INBOX,
+    "unread": Folder.INBOX,
+    "archive": Folder.ARCHIVE,
+    "sent": Folder.SENT,
+    "trash": Folder.TRASH,
+}
+LEVELS = {tag: level for level, tag in reversed(DEFAULT_TAGS.items())}
+MAX_WORDS = 8
+QUOTATION_MARKS = [
+    tuple(pair) for pair in ('""', "“”", "„“", "„”", "””", "«»", "»«", "「」", "『』")
+]
+# What stands between quotes that begin and end where words do; else what stands between spaces.
+TERM = re.compile(
+    "|".join(rf"(?<!\S){a}([^{a}{b}]+){b}(?!\S)" for a, b in QUOTATION_MARKS) + r"|(\S+)",
+)
+MAX_QUERY = 100
+MAX_KEY = 2**63 - 1
+MAX_PAGES = 20
+"""How many pages of a list are shown at once at most, where it was opened so far."""
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A view of a mailbox. What its address says wrong is as good as not said."""
+
+    box: str = "inbox"
+    level: str = ""
+    topic: str = ""
+    q: str = ""
+    before: int | None = None
+    newest: int | None = None
+    """On further pages: the newest message when the first of them was drawn."""
+    until: int | None = None
+    """Down to which row the list was opened, page by page: so far it is shown at once."""
+
+    @classmethod
+    def from_query(cls, query: QueryDict) -> Filter:
+        """Read a query string."""
+        box, level, topic = (query.get(name, "") for name in ("box", "level", "topic"))
+        return cls(
+            box=box if box in BOXES else "inbox",
+            level=level if level in LEVELS else "",
+            topic=topic if topic in topics else "",
+            q=query.get("q", "").replace("\0", "").strip()[:MAX_QUERY].rstrip(),
+            before=parse_key(query.get("before")),
+            newest=parse_key(query.get("newest")),
+            until=parse_key(query.get("until")),
+        )
+
+    @property
+    def folder(self) -> Folder:
+        """The folder that it shows; `unread` is a part of the inbox."""
+        return BOXES[self.box]
+
+    @cached_property
+    def words(self) -> list[str]:
+        """What to look for, folded: words, and phrases that stood in quotes."""
+        terms = (match.group(match.lastindex or 0) for match in TERM.finditer(self.q))
+        return list(islice(filter(None, map(_clean_term, terms)), MAX_WORDS))
+
+    def messages_of(
+        self, user: Any, now: Any = None, among: MessageQuerySet | None = None
+    ) -> MessageQuerySet:
+        """Return all that it shows of the mailbox of `user` but for the words, in no order."""
+        rows = Message.objects.all() if among is None else among
+        messages = rows.owned_by(user).in_folder(self.folder).current(now)
+        if self.level:
+            messages = messages.filter(level=LEVELS[self.level])
+        if self.topic:
+            messages = messages.filter(topic=self.topic)
+        return messages.unread() if self.box == "unread" else messages
+
+    def rows_of(
+        self, user: Any, now: Any = None, among: MessageQuerySet | None = None
+    ) -> MessageQuerySet:
+        """Return what its list has a row for, newest first: of a conversation one letter."""
+        messages = self.messages_of(user, now, among)
+        return messages.unread_thread_heads() if self.box == "unread" else messages.thread_heads()
+
+    def page_of(self, user: Any, pages: int = 1) -> Page:
+        """Return the page of `user` at its place, as long as so many.
+
+        One query, with words or a topic two, with both three: these look at `SEARCH_WINDOW` rows
+        of the folder, and the page says where to look further.
+
+        With `until` all rows down to that one, up to `MAX_PAGES` pages of them. Where none of them
+        is there any more it is as good as not said, for one query more.
+        """
+        config = get_config()
+        key = getattr(user, "pk", user)
+        if key is None:
+            return Page([])
+        if self.until is not None:
+            page = self._open_pages_of(user, self.until, config.PAGE_SIZE * MAX_PAGES)
+            if page.messages:
+                return page
+        if self.words or self.topic:
+            return self._search(user, config.PAGE_SIZE * pages)
+        return self._page_of(key, config.PAGE_SIZE * pages)
+
+    def _search(self, user: Any, size: int) -> Page:
+        rows, window = self.rows_of(user).older_than(self.before), get_config().SEARCH_WINDOW
+        if not self.topic:
+            return rows.search(user, self.words, size, window)
+        # No index has the topics: the window is one of all rows, whatever they are about.
+        around = replace(self, topic="").rows_of(user).older_than(self.before)
+        last = around.key_at(window)
+        if last is not None:
+            rows = rows.filter(pk__gte=last)
+        page = rows.search(user, self.words, size, window) if self.words else rows.page(size)
+        return page if page.older or page.further else replace(page, further=last)
+
+    def _open_pages_of(self, user: Any, until: int, size: int) -> Page:
+        if self.words or self.topic:
+            return self._search(user, size).down_to(until, size)
+        shape = (self.box, self.level, self.before is not None, size)
+        values = {"user": getattr(user, "pk", user), "now": timezone.now()}
+        values |= {"before": self.before, "until": until}
+        messages = sorted(
+            OPEN_PAGES.fetch(Message.objects.all(), *shape, **values),
+            key=lambda message: -message.pk,
+        )
+        return Page(messages).down_to(until, size)
+
+    def _page_of(self, key: Any, size: int) -> Page:
+        shape = (self.box, self.level, self.before is not None, size + 1)
+        values = {"user": key, "now": timezone.now(), "before": self.before}
+        return Page.of(PAGE.fetch(Message.objects.all(), *shape, **values), size)
+
+    def neighbors_of(self, user: Any, key: int) -> tuple[Message | None, Message | None]:
+        """Return what its list has directly above and below row `key`; one query.
+
+        That row need not be in the list. Neither words nor topic count.
+        """
+        values = {"user": user.pk, "now": timezone.now(), "key": key}
+        found = NEIGHBORS.fetch(Message.objects.all(), self.box, self.level, **values)
+        newer = next((message for message in found if message.pk > key), None)
+        return newer, next((message for message in found if message.pk < key), None)
+
+    def query(self, **changes: Any) -> str:
+        """Return its query string with `changes`, "?" included; the defaults are left out.
+
+        Without `until`, unless that is among the changes.
+        """
+        changed = replace(self, **{"until": None, **changes})
+        query = QueryDict(mutable=True)
+        for name, default in DEFAULTS.items():
+            value = getattr(changed, name)
+            if value != default and (name != "newest" or changed.before is not None):
+                query[name] = str(value)
+        return "?" + query.urlencode()
+
+
+def has_levels(box: str) -> bool:
+    """Tell whether messages of `box` can be filtered by level and topic: not what one sent."""
+    return box != "sent"
+
+
+DEFAULTS = {field.name: field.default for field in fields(Filter)}
+
+
+def _page(
+    rows: MessageQuerySet,
+    box: str,
+    level: str,
+    is_further: bool,  # noqa: FBT001 (part of the shape)
+    limit: int,
+) -> list[MessageQuerySet]:
+    return [_listed(rows, box, level, is_further)[:limit]]
+
+
+def _open_pages(
+    rows: MessageQuerySet,
+    box: str,
+    level: str,
+    is_further: bool,  # noqa: FBT001 (part of the shape)
+    limit: int,
+) -> list[MessageQuerySet]:
+    found, until = _listed(rows, box, level, is_further), _key_param("until")
+    # One more says that others follow.
+    return [found.filter(pk__gte=until)[: limit + 1], found.older_than(until)[:1]]
+
+
+def _neighbors(rows: MessageQuerySet, box: str, level: str) -> list[MessageQuerySet]:
+    found, key = _listed(rows, box, level, is_further=False), _key_param("key")
+    return [found.filter(pk__gt=key).reverse()[:1], found.older_than(key)[:1]]
+
+
+def _listed(
+    rows: MessageQuerySet,
+    box: str,
+    level: str,
+    is_further: bool,  # noqa: FBT001
+) -> MessageQuerySet:
+    user, now = rows.params()
+    # No bound on the first page: by the greatest key MariaDB would go along the primary key.
+    before = _key_param("before") if is_further else None
+    return Filter(box, level).rows_of(user, now, rows).older_than(before)
+
+
+def _key_param(name: str) -> Param:
+    # Of the other column of keys, since Django refuses 0 as a primary key on MariaDB.
+    return Param(name, Message._meta.get_field("superseded_by"))
+
+
+def _clean_term(term: str) -> str:
+    # A quote that is not closed, or not yet, is no part of the word.
+    return fold(term.lstrip("".join(a for a, _ in QUOTATION_MARKS))) or fold(term)
+
+
+# What people look at all the time.
+PAGE = CompiledQuery(_page)
+OPEN_PAGES = CompiledQuery(_open_pages)
+NEIGHBORS = CompiledQuery(_neighbors)
+
+
+def parse_key(text: str | None) -> int | None:
+    """Return the key that `text` writes, None where it writes none that a database could hold."""
+    if not text or not text.isascii() or not text.isdigit() or len(text) > len(str(MAX_KEY)):
+        return None
+    return min(int(text), MAX_KEY)

@@ -1,0 +1,1 @@
+"""Messages between users: who may write to whom, sending, replies, reports, forms."""

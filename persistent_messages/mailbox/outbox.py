@@ -1,0 +1,128 @@
+"""Which messages are to be mailed: rows that are written with them, in the same transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from persistent_messages import signals
+from persistent_messages.conf import get_config
+from persistent_messages.constants import Folder, is_persistent
+from persistent_messages.db.times import after
+from persistent_messages.models import DueMail, Message
+from persistent_messages.preferences.choices import Choices, choices_of, topic_of
+from persistent_messages.topics import DAILY, NEVER, NOW, OTHERS, UNREAD, WEEKLY
+
+from .writes import primary_database, send_after_commit
+
+LEASE = timedelta(minutes=5)
+"""How long a claim of due mail holds, unless it is renewed: whoever was killed loses it then."""
+
+
+class Posting:
+    """How the new messages of a batch reach their owners: in the inbox or past it, and by mail.
+
+    To make one asks for the choices of the owners: one query, none where no topic has choices and
+    nothing is to be mailed.
+    """
+
+    def __init__(self, messages: Iterable[Message], *, email: bool) -> None:
+        self.email = email
+        self.choices = _ask(messages, email=email)
+
+    def folder_of(self, message: Message) -> Folder:
+        """Return where `message` goes: past the inbox, if its owner wants none of its topic."""
+        if not is_persistent(message.level):
+            return Folder.ONE_SHOT
+        if self.choices is None or self.choices.is_in_inbox(message.user_id, topic_of(message)):
+            return Folder.INBOX
+        return Folder.ARCHIVE
+
+    def transaction(self) -> AbstractContextManager[Any]:
+        """Return what holds the messages and their mail together, where there may be some."""
+        return nullcontext() if self.choices is None else transaction.atomic(primary_database())
+
+    def add_due_mail(self, messages: Iterable[Message]) -> None:
+        """Note which of `messages`, as they were stored, are to be mailed, and when.
+
+        One statement at most. Sends `mail_due` after commit for those to be mailed at once.
+        """
+        if self.choices is None:
+            return
+        claim, now = uuid4(), timezone.now()
+        at_once: list[tuple[DueMail, Message]] = []
+        rows: list[DueMail] = []
+        for message in messages:
+            row = self._due_mail(message, self.choices, now)
+            if row is None:
+                continue
+            if row.choice == NOW:
+                # Claimed already, by this process: others take it where this one is killed.
+                row.claim, row.due = claim, after(now, LEASE)
+                at_once.append((row, message))
+            if message.folder != Folder.ONE_SHOT:
+                rows.append(row)
+        if rows:
+            DueMail.objects.using(primary_database()).bulk_create(rows)
+        if at_once:
+            send_after_commit(signals.mail_due, mails=at_once, claim=claim)
+
+    def _due_mail(self, message: Message, choices: Choices, now: datetime) -> DueMail | None:
+        choice = choices.mail(message.user_id, topic_of(message), email=self.email)
+        pause = choices.pause_of(message.user_id)
+        if choice == NEVER or (pause and pause.until is None):
+            return None
+        due = due_at(choice, now)
+        if message.folder == Folder.ONE_SHOT:  # it may be gone at any other time
+            choice, due = NOW, now
+        if pause and pause.until is not None and pause.until > due:
+            choice, due = DAILY, pause.until  # in one mail, with all that came in the pause
+        return DueMail(
+            user_id=message.user_id,
+            message_id=message.pk,
+            thread=message.thread,
+            choice=choice,
+            due=due,
+        )
+
+
+def has_choices(message: Message, *, email: bool) -> bool:
+    """Tell whether users choose how they get `message`, in the inbox or by mail."""
+    return email or (topic_of(message) != OTHERS and is_persistent(message.level))
+
+
+def _ask(messages: Iterable[Message], *, email: bool) -> Choices | None:
+    about: set[str] = set()
+    owners: set[Any] = set()
+    for message in messages:
+        if has_choices(message, email=email):
+            about.add(topic_of(message))
+            owners.add(message.user_id)
+    return choices_of(owners, about, primary_database()) if owners else None
+
+
+def due_at(choice: str, now: datetime) -> datetime:
+    """Return when a message that comes `now` is mailed by `choice`: a stored time."""
+    if choice == UNREAD:
+        return after(now, get_config().EMAIL_DELAY)
+    if choice == DAILY:
+        return _next_digest(now, days=1)
+    if choice == WEEKLY:
+        return _next_digest(now, days=7)
+    return now
+
+
+def _next_digest(now: datetime, days: int) -> datetime:
+    """Return the next time of digests; of weekly ones that on a Monday."""
+    local = timezone.localtime(now, timezone.get_default_timezone()) if settings.USE_TZ else now
+    digest = local.replace(hour=get_config().DIGEST_HOUR, minute=0, second=0, microsecond=0)
+    while digest <= local or (days == 7 and digest.weekday() != 0):
+        digest += timedelta(days=1)
+    return digest

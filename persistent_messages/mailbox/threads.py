@@ -1,0 +1,243 @@
+"""Thread heads: which letter stands for its conversation in the list of a folder.
+
+Updated whenever letters are written, moved or deleted, so that no list is grouped when it is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from itertools import groupby
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.apps import apps
+from django.contrib.auth import get_user_model
+from django.db import connections
+from django.db.models import (
+    BigIntegerField,
+    Case,
+    CharField,
+    Count,
+    Max,
+    Min,
+    PositiveIntegerField,
+    Q,
+    Value,
+    When,
+)
+from django.db.models.functions import Substr
+from django.db.models.signals import pre_delete
+from django.utils import timezone
+
+from persistent_messages.constants import Folder
+from persistent_messages.models import Message
+from persistent_messages.querysets import MessageQuerySet
+
+BATCH_SIZE = 500
+"""Conversations that one statement updates."""
+SNIPPET_SOURCE_LENGTH = 1600
+"""Characters of a letter that are read for its snippet."""
+
+
+def take_sqlite_lock(rows: MessageQuerySet) -> None:
+    """Take the lock of SQLite, for any write, at the beginning of a transaction.
+
+    There a transaction that has read, and writes after another one has written, fails at once,
+    however long its timeout; one that begins by writing waits. Elsewhere no statement.
+    """
+    if connections[rows.db].vendor == "sqlite":
+        rows.filter(pk=0).update(folder=0)
+
+
+def lock_mailboxes(rows: MessageQuerySet, users: Collection[Any]) -> set[Any]:
+    """Have whoever else writes letters of `users` wait until this transaction ends.
+
+    Returns the keys of those who are still there; until then none of them can be deleted. In the
+    order of their keys, so that two who lock the same people never wait for each other. One
+    statement, on SQLite two.
+    """
+    features = connections[rows.db].features
+    people = get_user_model()._base_manager.using(rows.db).filter(pk__in=users).order_by("pk")
+    if features.has_select_for_update:
+        # New rows may refer to these people meanwhile.
+        people = people.select_for_update(no_key=features.has_select_for_no_key_update)
+    else:
+        take_sqlite_lock(rows.filter(user__in=users))  # SQLite has one lock for all
+    return set(people.values_list("pk", flat=True))
+
+
+def lock_before_deletion(instance: Any, using: str, **_kwargs: Any) -> None:
+    """Have whoever writes messages of a user wait until that user is deleted. One statement.
+
+    A receiver of `pre_delete`: what arrives between the deletion of the user's messages and that
+    of the user would break the constraint of the database. On SQLite the first deletion locks.
+    """
+    if connections[using].features.has_select_for_update:
+        people = get_user_model()._base_manager.using(using).filter(pk=instance.pk)
+        list(people.select_for_update().values_list("pk", flat=True))
+
+
+def connect_deletion_lock() -> None:
+    """Lock users before they are deleted, also by a proxy of their model."""
+    for model in apps.get_models():
+        if model._meta.concrete_model is get_user_model()._meta.concrete_model:
+            pre_delete.connect(
+                lock_before_deletion, sender=model, dispatch_uid="persistent_messages.lock_deleted"
+            )
+
+
+def update_thread_heads(
+    rows: MessageQuerySet,
+    users: Collection[Any],
+    threads: Collection[UUID],
+    written: Collection[Message] = (),
+) -> None:
+    """Make the newest letter of each folder, and no other, the head of its conversation there.
+
+    In the inbox the head is unread as long as any letter of its conversation there is: so what is
+    unread is listed and counted by heads alone. A head knows how many letters its page shows, and
+    how the owner's own letter begins where that is the latest of them.
+    For these conversations in the mailboxes of `users`. One statement for each `BATCH_SIZE` of
+    them, which visits their letters once, and up to five more where something is to be changed:
+    four if `written`, letters at hand, has those that are the latest.
+    """
+    snippets = {message.pk: message.snippet for message in written}
+    keys, mailboxes = list(threads), rows.filter(user__in=users)
+    for start in range(0, len(keys), BATCH_SIZE):
+        letters = mailboxes.in_threads(keys[start : start + BATCH_SIZE])
+        while _update_thread_heads_once(mailboxes, letters, snippets):
+            pass
+
+
+class _FolderThread(NamedTuple):
+    """What one folder of one mailbox has of a conversation."""
+
+    user: Any
+    thread: UUID
+    folder: int
+    letters: int
+    newest: int
+    newest_unread: int | None
+    first_head: int | None
+    last_head: int | None
+    heads: int
+    current_length: int | None
+    """`thread_length` of the head."""
+    current_snippet: str | None
+    """`reply_snippet` of the head."""
+
+    @property
+    def known_heads(self) -> set[int]:
+        """At most two of its heads."""
+        return {head for head in (self.first_head, self.last_head) if head is not None}
+
+
+class _Summary(NamedTuple):
+    """What a head tells of its conversation."""
+
+    length: int
+    snippet: str = ""
+
+
+def _update_thread_heads_once(
+    mailboxes: MessageQuerySet, letters: MessageQuerySet, snippets: dict[int, str]
+) -> bool:
+    # Returns whether there is more to do: one look tells two heads of a folder, no more.
+    heads: set[int] = set()
+    unread: set[int] = set()
+    superseded: dict[int, int] = {}
+    parts = _folder_threads(letters)
+    for part in parts:
+        if part.newest not in part.known_heads:
+            heads.add(part.newest)
+        superseded.update(dict.fromkeys(part.known_heads - {part.newest}, part.newest))
+        if part.folder == Folder.INBOX and part.newest_unread not in (None, part.newest):
+            unread.add(part.newest)
+    _update(mailboxes, heads, superseded_by=None)
+    _update(mailboxes, unread, read_at=None)
+    for some in _batches(superseded):
+        newer = (When(pk=key, then=Value(superseded[key])) for key in some)
+        _update(mailboxes, some, superseded_by=Case(*newer, output_field=BigIntegerField()))
+    _summarize(mailboxes, parts, snippets)
+    return any(part.heads > 2 for part in parts)
+
+
+def _folder_threads(letters: MessageQuerySet) -> list[_FolderThread]:
+    """Return what each folder has of each conversation, a conversation at a time; one query."""
+    is_head = Q(superseded_by=None)
+    is_unread = Q(read_at=None) & (Q(expires=None) | Q(expires__gt=timezone.now()))
+    found = letters.order_by().values("user", "thread", "folder")
+    rows = found.annotate(
+        letters=Count("pk"),
+        newest=Max("pk"),
+        newest_unread=Max("pk", filter=is_unread),
+        first_head=Min("pk", filter=is_head),
+        last_head=Max("pk", filter=is_head),
+        heads=Count("pk", filter=is_head),
+        current_length=Max("thread_length", filter=is_head),
+        current_snippet=Max("reply_snippet", filter=is_head),
+    ).values_list(*_FolderThread._fields)
+    # Sorted here: they come in the order of an index, which the database need not keep.
+    return sorted(map(_FolderThread._make, rows), key=_mailbox_and_thread)
+
+
+def _mailbox_and_thread(part: _FolderThread) -> tuple[str, UUID]:
+    return str(part.user), part.thread
+
+
+def _summarize(
+    mailboxes: MessageQuerySet, parts: list[_FolderThread], snippets: dict[int, str]
+) -> None:
+    lengths: dict[int, int] = {}
+    replies: dict[int, int] = {}  # the key of the owner's letter, by that of the head
+    for _, group in groupby(parts, _mailbox_and_thread):
+        together = list(group)
+        kept = [part for part in together if part.folder != Folder.TRASH]
+        latest = max(kept, key=lambda part: part.newest, default=None)
+        for part in together:
+            beside = kept if part in kept else [part]
+            lengths[part.newest] = sum(each.letters for each in beside)
+            if latest and latest.folder == Folder.SENT and part in kept and part is not latest:
+                replies[part.newest] = latest.newest
+    snippets = {**snippets, **_snippets(mailboxes, {*replies.values()} - {*snippets})}
+    changed: dict[int, _Summary] = {}
+    for part in parts:
+        wanted = _Summary(lengths[part.newest], snippets.get(replies.get(part.newest, 0), ""))
+        is_alone = part.known_heads == {part.newest}
+        if not is_alone or (part.current_length, part.current_snippet or "") != wanted:
+            changed[part.newest] = wanted
+    for some in _batches(changed):
+        _update(
+            mailboxes,
+            some,
+            thread_length=Case(
+                *(When(pk=key, then=Value(changed[key].length)) for key in some),
+                output_field=PositiveIntegerField(),
+            ),
+            reply_snippet=Case(
+                *(When(pk=key, then=Value(changed[key].snippet)) for key in some),
+                output_field=CharField(),
+            ),
+        )
+
+
+def _snippets(mailboxes: MessageQuerySet, keys: Collection[int]) -> dict[int, str]:
+    if not keys:
+        return {}
+    texts = mailboxes.filter(pk__in=keys).order_by()
+    return {
+        key: mailboxes.model(message=text).snippet
+        for key, text in texts.values_list("pk", Substr("message", 1, SNIPPET_SOURCE_LENGTH))
+    }
+
+
+def _update(mailboxes: MessageQuerySet, keys: Collection[int], **values: Any) -> None:
+    for some in _batches(keys):
+        mailboxes.filter(pk__in=some).update(**values)
+
+
+def _batches(keys: Collection[int]) -> Iterator[list[int]]:
+    # In one order: of two who write the same rows, none waits for the other's second.
+    ordered = sorted(keys)
+    for start in range(0, len(ordered), BATCH_SIZE):
+        yield ordered[start : start + BATCH_SIZE]

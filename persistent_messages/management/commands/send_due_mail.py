@@ -1,0 +1,41 @@
+"""`manage.py send_due_mail`: send what is due by mail."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections import Counter
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from persistent_messages.delivery import outbox
+
+
+class Command(BaseCommand):
+    """Sends due mail. Run it every minute or so."""
+
+    help = (
+        "Sends the mail that is due: what users want when it is still unread, digests, and what "
+        "could not be sent before. It can run several times at once, and be stopped at any time."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Take --dry-run."""
+        parser.add_argument("--dry-run", action="store_true", help="count, and send nothing")
+
+    def handle(self, *, dry_run: bool, verbosity: int, **options: Any) -> None:
+        """Send, tell how far it is and the counts; with --verbosity 0 nothing."""
+        if dry_run:
+            self.stdout.write(f"{outbox.due_mail().count()} messages are due")
+            return
+        total: Counter[str] = Counter()
+        for number, counts in enumerate(outbox.send_due(), start=1):
+            total += counts
+            if verbosity > 1 or (verbosity == 1 and number % 10 == 0):
+                self.stdout.write(f"{_said(total)} so far")
+        if verbosity > 0:
+            self.stdout.write(_said(total))
+
+
+def _said(counts: Counter[str]) -> str:
+    return ", ".join(f"{counts[name]} {name}" for name in ("sent", *sorted({*counts} - {"sent"})))

@@ -1,0 +1,214 @@
+"""The arrival of broadcasts: copied into the mailbox of a user whose page is about to read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+from django.db import IntegrityError, connections, transaction
+from django.db.models import BigIntegerField, Case, CharField, Q, Value, When
+from django.http import HttpRequest
+from django.utils import timezone, translation
+
+from persistent_messages import mailbox
+from persistent_messages.db import outage
+from persistent_messages.http import visits
+from persistent_messages.mailbox.deadlocks import retry_on_deadlock
+from persistent_messages.mailbox.writes import primary_database
+from persistent_messages.models import LANGUAGE_LENGTH, Broadcast, Message, Receipt
+from persistent_messages.users import accounts
+
+from . import audiences
+from .running import Running, running
+from .sending import language_of, supported_language
+
+SESSION_KEY = "_pm_broadcasts"
+REFUSAL_SECONDS = 300
+"""For so long a session remembers that its user is not in an audience, who may be later on."""
+ATTEMPTS = 3
+SHARE_LOCK = {"postgresql": " FOR SHARE", "mysql": " LOCK IN SHARE MODE"}
+"""Has a change of a broadcast wait for those who are copying it; SQLite has one lock for all."""
+
+
+class ChangedError(Exception):
+    """The broadcast is not any more what it was when it was read."""
+
+
+def receive(request: HttpRequest, user: Any, **_: Any) -> None:
+    """Copy what runs and the user has not got; a receiver of `mailbox_visited`.
+
+    No query while nothing runs, or the session knows that the user was asked about all of it. Else
+    one, and for what the user gets an insert of the copies and one of the receipts; one more for
+    audiences that are groups, and some for those that are functions.
+    """
+    listed = outage.fallback_if_unreachable(request, "messages", running, None)
+    if not listed or not accounts.has_mailbox(user):
+        return
+    memory = Memory(request, user)
+    if unknown := [each for each in listed if not memory.has(each)]:
+        arrive = partial(_arrive_for, request, user, unknown, memory, listed)
+        outage.fallback_if_unreachable(request, "messages", arrive, None)
+
+
+def _arrive_for(
+    request: HttpRequest,
+    user: Any,
+    unknown: list[Running],
+    memory: Memory,
+    listed: list[Running],
+) -> None:
+    names = audiences.possible({each.audience for each in unknown}, user)
+    reached = [each for each in unknown if each.audience in names]
+    if reached and not arrive(user, [each.pk for each in reached]):
+        return
+    refused = [each for each in unknown if each.audience not in names]
+    # What is rolled back did not arrive. The session is saved after the transaction of the view.
+    connection = connections[primary_database()]
+    committed = [not connection.in_atomic_block]
+    if connection.in_atomic_block:
+        transaction.on_commit(lambda: committed.append(True), using=connection.alias)
+
+    def remember() -> None:
+        if any(committed) or connection.in_atomic_block:
+            memory.update(listed, reached, refused)
+
+    visits.at_end(request, remember)
+
+
+class Memory:
+    """What a session knows of the broadcasts that its user was asked about."""
+
+    def __init__(self, request: HttpRequest, user: Any) -> None:
+        self.session: Any = getattr(request, "session", None)
+        self.user = str(user.pk)
+        found = None if self.session is None else self.session.get(SESSION_KEY)
+        self.known: dict[str, int] = {}
+        if isinstance(found, list) and found[:1] == [self.user]:
+            self.known = dict(found[1])
+        self.now = int(timezone.now().timestamp())
+
+    def has(self, broadcast: Running) -> bool:
+        """Tell whether the user has it, or is not in its audience, as far as is known."""
+        # Until when it is known; 0 for always.
+        until = self.known.get(broadcast.name)
+        return until is not None and (until == 0 or self.now < until)
+
+    def update(
+        self, listed: Iterable[Running], reached: list[Running], refused: list[Running]
+    ) -> None:
+        """Remember it, and forget what does not run any more."""
+        if self.session is None:
+            return
+        known = {**self.known}
+        known |= {each.name: 0 for each in reached}
+        known |= {each.name: self.now + REFUSAL_SECONDS for each in refused}
+        names = {each.name for each in listed}
+        kept = {name: until for name, until in known.items() if name in names}
+        self.session[SESSION_KEY] = [self.user, kept]
+
+
+def arrive(user: Any, broadcasts: Iterable[int]) -> bool:
+    """Copy those of `broadcasts`, by their keys, for which `user` has no receipt.
+
+    In the language of the user, once however many requests come at the same time. Returns whether
+    the user has been asked about all of them now: not while they are being changed, nor if the
+    account is gone. One query if there is nothing to copy.
+    """
+    language = _language_of(user)
+    for _attempt in range(ATTEMPTS):
+        missing = list(_missing(user, broadcasts))
+        if not missing:
+            return True
+        try:
+            _copy(user, missing, language)
+        except ChangedError:
+            continue
+        except IntegrityError:
+            # Another request of the same user was quicker, or the account was deleted.
+            if _missing(user, broadcasts).exists():
+                return False
+        return True
+    return False
+
+
+def _missing(user: Any, broadcasts: Iterable[int]) -> Any:
+    rows = Broadcast.objects.using(primary_database()).filter(pk__in=broadcasts, withdrawn_at=None)
+    return rows.exclude(receipts__user=user.pk).order_by("pk")
+
+
+def _language_of(user: Any) -> str:
+    return supported_language(language_of(user) or translation.get_language())[:LANGUAGE_LENGTH]
+
+
+@retry_on_deadlock
+def _copy(user: Any, broadcasts: list[Broadcast], language: str) -> None:
+    with transaction.atomic(using=primary_database()):
+        plain = [each for each in broadcasts if not audiences.is_asked(each.audience)]
+        asked = [each for each in broadcasts if audiences.is_asked(each.audience)]
+        if plain:
+            copies = _deliver(user, plain, language)
+            _insert_receipts(user, plain, language, copies)
+        if asked:
+            # The receipt first, so that no other request asks as well.
+            _insert_receipts(user, asked, language, {})
+            asked = [each for each in asked if audiences.includes(each.audience, user)]
+            for pk, copy in _deliver(user, asked, language).items():
+                receipts = Receipt.objects.using(primary_database())
+                receipts.filter(broadcast=pk, user=user.pk).update(message_id=copy)
+
+
+def _deliver(user: Any, broadcasts: list[Broadcast], language: str) -> dict[int, int]:
+    """Insert the copies; returns their keys by those of their broadcasts."""
+    copies: dict[int, Message] = {}
+    for each in broadcasts:
+        message = each.in_language(language)
+        message.user_id = user.pk
+        message.prepare_text()
+        copies[each.pk] = message
+    mailbox.deliver([*copies.values()])
+    return {pk: message.pk for pk, message in copies.items()}
+
+
+def _insert_receipts(
+    user: Any, broadcasts: list[Broadcast], language: str, copies: dict[int, int]
+) -> None:
+    """Insert a receipt for each of `broadcasts`; one statement.
+
+    Raises `ChangedError` if one of them was changed since it was read, and `IntegrityError` if
+    there is such a receipt.
+    """
+    rows = Broadcast.objects.using(primary_database())
+    as_read = Q()
+    for each in broadcasts:
+        as_read |= Q(pk=each.pk, edition=each.edition)
+    found = (
+        rows.filter(as_read, withdrawn_at=None)
+        .order_by()
+        .values_list(
+            "pk",
+            Value(user.pk, output_field=_column("user").target_field),
+            Case(
+                *(When(pk=pk, then=Value(copy)) for pk, copy in copies.items()),
+                output_field=BigIntegerField(),
+            ),
+            Value(language, output_field=CharField()),
+        )
+    )
+    connection = connections[rows.db]
+    sql, parameters = found.query.get_compiler(using=rows.db).as_sql()
+    quote = connection.ops.quote_name
+    table = quote(Receipt._meta.db_table)
+    columns = ", ".join(
+        quote(_column(name).column) for name in ("broadcast", "user", "message_id", "language")
+    )
+    lock = SHARE_LOCK.get(connection.vendor, "")
+    with connection.cursor() as cursor:
+        statement = f"INSERT INTO {table} ({columns}) {sql}{lock}"
+        cursor.execute(statement, parameters)
+        if cursor.rowcount != len(broadcasts):
+            raise ChangedError
+
+
+def _column(name: str) -> Any:
+    return Receipt._meta.get_field(name)

@@ -1,0 +1,62 @@
+"""Texts with placeholders, such as "Storage is %(percent)d %% full"."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from numbers import Number
+from typing import Any
+
+from django.utils.html import escape
+from django.utils.safestring import SafeData, mark_safe
+
+# No space, as Python allows: "%(percent) full" would be a number, and "ull".
+_PERCENT = re.compile(
+    r"%(?:%|\((?P<name>\w+)\)[#0\-+]*\d*(?:\.\d+)?(?P<conversion>[diouxXeEfFgGcrsa])"
+    r"|(?P<wrong>.?))",
+    re.DOTALL,
+)
+
+
+def placeholders(text: str) -> dict[str, str]:
+    """Return the placeholders of `text`: each name with the letter that says how it is written.
+
+    Raises `ValueError` for a percent sign that begins neither a placeholder nor "%%".
+    """
+    found: dict[str, str] = {}
+    for match in _PERCENT.finditer(text):
+        if match["wrong"] is not None:
+            raise ValueError(
+                f"{text!r} has a % at character {match.start() + 1} that begins no placeholder: "
+                "write %(name)s for a parameter, and %% for a percent sign."
+            )
+        if match["name"]:
+            found[match["name"]] = match["conversion"]
+    return found
+
+
+def fill(text: Any, values: Mapping[str, Any]) -> str:
+    """Return `text` with its placeholders filled in.
+
+    Values are text, never markup: within safe text they are escaped, and other text is escaped as a
+    whole when it is shown. Raises `ValueError` for a placeholder without a value or with one of
+    the wrong type.
+    """
+    pattern = str(text)
+    is_safe = isinstance(pattern, SafeData)
+    names = placeholders(pattern)
+    if missing := sorted(names.keys() - values.keys()):
+        raise ValueError(f"{pattern!r} has a placeholder without a value: {missing[0]!r}.")
+    chosen = {name: values[name] for name in names}
+    if is_safe:
+        chosen = {name: _escaped(value) for name, value in chosen.items()}
+    try:
+        result = "" + pattern % chosen
+    except TypeError as error:
+        raise ValueError(f"{pattern!r} has a value of the wrong type: {error}.") from None
+    return mark_safe(result) if is_safe else result  # noqa: S308 (the values are escaped)
+
+
+def _escaped(value: Any) -> Any:
+    # Whatever its author marked as safe.
+    return value if isinstance(value, Number) else escape("" + str(value))

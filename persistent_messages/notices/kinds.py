@@ -1,0 +1,272 @@
+"""Kinds of notices: a class for each, whose instances are sent."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+
+from asgiref.sync import sync_to_async
+from django.apps import apps
+from django.http import HttpRequest
+from django.template.loader import get_template
+from django.utils import translation
+from django.utils.safestring import mark_safe
+from typing_extensions import Self
+
+from persistent_messages import mailbox
+from persistent_messages.constants import INFO, is_persistent
+from persistent_messages.mailbox.validation import clean_expires, new_message
+from persistent_messages.models import Broadcast, Message
+from persistent_messages.topics import Topic
+from persistent_messages.type_aliases import Recipients, Text
+
+from . import broadcasts, sending
+from .formatting import fill, placeholders
+
+NUMBERS = "diouxXeEfFgGc"
+"""The letters of placeholders that take a number."""
+
+
+classes: list[type[Notice]] = []
+"""The subclasses of `Notice`, also those that are only inherited from."""
+
+
+class Notice:
+    """Something that a site tells its users, such as that their storage is nearly full.
+
+    A subclass in the `notices.py` of an app has what the notices of one kind have in common. An
+    instance is one notice, with its parameters: the placeholders of `subject` and `message`, the
+    arguments of the methods `url` and `key`, and the names in `parameters`.
+    """
+
+    topic: ClassVar[str | Topic] = ""
+    """What it is about: a registered topic, or its name."""
+    level: ClassVar[int] = INFO
+    subject: ClassVar[Text] = ""
+    """At most 255 characters; may be lazy, and have placeholders: "%(name)s"."""
+    message: ClassVar[Text] = ""
+    """The text; may be lazy, and have placeholders. A safe text stays HTML."""
+    template_name: ClassVar[str] = ""
+    """A template that renders the text instead of `message`. Its context is the parameters."""
+    url: Any = ""
+    """Where it leads, or a method that returns the address."""
+    action: ClassVar[Text] = ""
+    """What the button says that leads to `url`; may be lazy."""
+    key: Any = None
+    """A key, or a method that returns one: an inbox has at most one notice of a key."""
+    min_interval: ClassVar[timedelta | None] = None
+    """If the notice in the inbox is younger than this, sending it again changes its text and its
+    count, but neither its place nor whether it is read, and nothing is mailed."""
+    email: ClassVar[bool] = False
+    """Whether it is mailed as well."""
+    parameters: ClassVar[tuple[str, ...]] = ()
+    """Further parameters, such as those of the template."""
+    example: ClassVar[Mapping[str, Any]] = {}
+    """Values of parameters for `sample`."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Note the class."""
+        super().__init_subclass__(**kwargs)
+        classes.append(cls)
+
+    def __init__(self, **values: Any) -> None:
+        """Take the parameters. Raises `TypeError`, naming one that is missing or unknown.
+
+        And `ValueError` for a text that cannot be filled in with them. No query.
+        """
+        names, kind = type(self).parameter_names(), type(self).__name__
+        for name in names:
+            if name not in values:
+                raise TypeError(f"{kind} is missing the parameter {name!r}.")
+        for name in values:
+            if name not in names:
+                takes = ", ".join(map(repr, names)) or "none"
+                raise TypeError(f"{kind} has no parameter {name!r}; it takes {takes}.")
+        self.values = values
+        with translation.override(None):
+            self._fill_texts()
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name}={value!r}" for name, value in self.values.items())
+        return f"{type(self).__name__}({values})"
+
+    # What a kind is
+
+    @classmethod
+    def kind(cls) -> str:
+        """Return the name of the kind: the label of its app and the name of the class."""
+        config = apps.get_containing_app_config(cls.__module__)
+        return f"{config.label if config else cls.__module__}.{cls.__name__}"
+
+    @classmethod
+    def parameter_names(cls) -> tuple[str, ...]:
+        """Return the names of the parameters, in the order of the texts. Raises `ValueError`."""
+        if "_parameter_names" not in cls.__dict__:
+            names = [*_placeholders_of(cls), *_arguments(cls.url), *_arguments(cls.key)]
+            cls._parameter_names = tuple(dict.fromkeys([*names, *cls.parameters]))
+        return cls._parameter_names
+
+    _parameter_names: ClassVar[tuple[str, ...]]
+
+    @classmethod
+    def sample(cls) -> Self:
+        """Return a notice with the values of `example`, and made-up ones for other parameters."""
+        made_up = {name: name for name in cls.parameter_names()}
+        numbers = {name: 1 for name, letter in _placeholders_of(cls).items() if letter in NUMBERS}
+        return cls(**{**made_up, **numbers, **cls.example})
+
+    # What one says
+
+    def preview(self, language: str | None = None) -> Message:
+        """Return the notice as a message that is not saved, with the texts of `language`.
+
+        The default is the active language. Raises the errors that `send` raises for the texts.
+        Makes no query, unless a method or the template makes one.
+        """
+        return self._texts(language)
+
+    @property
+    def _delivery(self) -> dict[str, Any]:
+        return {"email": self.email, "min_interval": self.min_interval}
+
+    def _texts(self, language: str | None) -> Message:
+        if language is None:
+            return self._message()
+        with translation.override(language):
+            return self._message()
+
+    def _message(self) -> Message:
+        subject, text = self._fill_texts()
+        if self.template_name:
+            html = get_template(self.template_name).render(dict(self.values))
+            text = mark_safe(html.strip())  # noqa: S308 (its template escapes)
+        new = new_message(
+            self.level,
+            text,
+            subject=subject,
+            url=str(_value_of(self, "url")),
+            action=self.action,
+            key=_key_of(self),
+            topic=self.topic,
+        )
+        if not text:
+            raise ValueError(f"{type(self).__name__} has no text.")
+        new.prepare_text()
+        return new
+
+    def _fill_texts(self) -> tuple[str, str]:
+        try:
+            return fill(self.subject, self.values), fill(self.message, self.values)
+        except ValueError as error:
+            raise ValueError(f"{type(self).__name__}: {error}") from None
+
+    # To send it
+
+    def send(self, users: Recipients | None = None, *, request: HttpRequest | None = None) -> int:
+        """Send the notice to `users`, in the language of each. Returns how many were told.
+
+        `users` is what `send_message` takes. With `request`, the default is its user, who sees the
+        notice on the page that the view returns. Errors in the texts are raised before anything is
+        stored. Raises `TypeError` or `ValueError`, naming the argument, and with `request` the
+        errors of `add_message`.
+        """
+        if request is not None and sending.is_for_user_of(request, users):
+            return sending.add_to_request(request, self._texts, **self._delivery)
+        if users is None:
+            raise TypeError("users must be given where there is no request.")
+        return sending.send(users, self._texts, **self._delivery)
+
+    async def asend(
+        self, users: Recipients | None = None, *, request: HttpRequest | None = None
+    ) -> int:
+        """Send the notice from an async function; see `send`."""
+        return await sync_to_async(self.send)(users, request=request)
+
+    def broadcast(
+        self,
+        audience: str = "everybody",
+        *,
+        starts: datetime | None = None,
+        expires: datetime | None = None,
+    ) -> Broadcast:
+        """Send it to all users of `audience`, each in their language, when they come.
+
+        See `persistent_messages.broadcast`. Its texts are rendered now, once for each language of
+        the site. `email` and `min_interval` do not count.
+        """
+
+        def texts() -> Message:
+            message = self._message()
+            message.expires = clean_expires(expires)
+            return message
+
+        return broadcasts.create(texts, audience=audience, starts=starts)
+
+    @classmethod
+    def resolve(cls, users: Recipients, **values: Any) -> int:
+        """Remove its notices from the inboxes of `users`; see `persistent_messages.resolve`.
+
+        `values` are those parameters that the method `key` takes.
+        """
+        names = _arguments(cls.key)
+        for name in names:
+            if name not in values:
+                raise TypeError(f"{cls.__name__}.resolve is missing the parameter {name!r}.")
+        for name in values:
+            if name not in names:
+                raise TypeError(f"The key of {cls.__name__} has no parameter {name!r}.")
+        notice = cls.__new__(cls)
+        notice.values = values
+        key = _key_of(notice)
+        if not key:
+            raise TypeError(f"{cls.__name__} has no key to resolve.")
+        return mailbox.resolve(users, key)
+
+
+def kinds() -> list[type[Notice]]:
+    """Return the kinds of notices of the site, by name; classes without a text are none."""
+    return sorted(filter(_has_text, classes), key=lambda kind: kind.kind())
+
+
+def _has_text(kind: type[Notice]) -> bool:
+    return bool(kind.template_name) or any(text != "" for text in (kind.subject, kind.message))
+
+
+def source_texts(kind: type[Notice]) -> list[str]:
+    """Return subject and text as the class has them, in the language of the source."""
+    with translation.override(None):
+        return [str(kind.subject), str(kind.message)]
+
+
+def needs_persistent_level(kind: type[Notice]) -> bool:
+    """Tell whether it has a key, but a level that is shown once."""
+    return kind.key is not None and not is_persistent(kind.level)
+
+
+def _placeholders_of(kind: type[Notice]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in source_texts(kind):
+        found.update(placeholders(text))
+    return found
+
+
+def _arguments(method: Any) -> list[str]:
+    """Return what a method takes beside the notice itself; nothing for what is no method."""
+    if not callable(method):
+        return []
+    return list(inspect.signature(method).parameters)[1:]
+
+
+def _value_of(notice: Notice, name: str) -> Any:
+    value: Any = getattr(notice, name)
+    if not callable(value):
+        return value
+    method: Callable[..., Any] = value
+    return method(**{each: notice.values[each] for each in _arguments(getattr(type(notice), name))})
+
+
+def _key_of(notice: Notice) -> Any:
+    with translation.override(None):  # the same in every language
+        return _value_of(notice, "key")

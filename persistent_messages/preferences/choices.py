@@ -1,0 +1,184 @@
+"""Read and write what users chose. Rows are sparse: what the site set is in the code."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from django.db import connections, router, transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from persistent_messages.conf import get_config
+from persistent_messages.models import Preference
+from persistent_messages.topics import LETTERS, MAIL, NEVER, NOW, OTHERS, topics
+
+CHANNELS = ("inbox", "mail")
+
+
+class Choice(NamedTuple):
+    """What a user chose for one topic."""
+
+    in_inbox: bool = True
+    mail: str = ""
+    """One of `MAIL_CHOICES`; "" for what the site set."""
+
+
+class Pause(NamedTuple):
+    """That a user gets no mail."""
+
+    until: datetime | None
+    """None: until the user ends it, since mail to that address came back."""
+
+
+class Choices:
+    """What some users chose for some topics."""
+
+    def __init__(self, rows: Collection[tuple[Any, str, bool, str, datetime | None]]) -> None:
+        now = timezone.now()
+        self._chosen: dict[tuple[Any, str], Choice] = {}
+        self._pauses: dict[Any, Pause] = {}
+        for user_id, topic, in_inbox, mail, until in rows:
+            if topic != MAIL:
+                self._chosen[user_id, topic] = Choice(in_inbox, mail)
+            elif until is None or until > now:
+                self._pauses[user_id] = Pause(until)
+
+    def chosen(self, user_id: Any, topic: str) -> Choice:
+        """Return what the user chose for `topic`; what a user has who has not chosen, else."""
+        return self._chosen.get((user_id, topic), Choice())
+
+    def is_in_inbox(self, user_id: Any, topic: str) -> bool:
+        """Tell whether notices of `topic` go to the inbox of the user."""
+        return not may_leave_inbox(topic) or self.chosen(user_id, topic).in_inbox
+
+    def mail(self, user_id: Any, topic: str, *, email: bool) -> str:
+        """Return how a message of `topic` is mailed to the user, one of `MAIL_CHOICES`.
+
+        `email` is whether whoever sent it asked for a mail. No matter whether mail is paused.
+        """
+        if topic == OTHERS and not email:
+            return NEVER
+        return self.chosen(user_id, topic).mail or default_mail(topic) or (NOW if email else NEVER)
+
+    def pause_of(self, user_id: Any) -> Pause | None:
+        """Return what keeps all mail from the user for now, if anything does."""
+        return self._pauses.get(user_id)
+
+
+def choices_of(users: Collection[Any], about: Collection[str], using: str) -> Choices:
+    """Return what `users`, by their keys, chose for the topics `about`; one query."""
+    rows = Preference.objects.using(using).filter(user__in=users, topic__in={*about, MAIL})
+    return Choices(rows.values_list("user_id", "topic", "in_inbox", "mail", "until"))
+
+
+def topic_of(message: Any) -> str:
+    """Return the topic by which users choose for `message`; `OTHERS` where it has none."""
+    if message.letter is not None:
+        return LETTERS
+    return message.topic if message.topic in topics else OTHERS
+
+
+def default_mail(topic: str) -> str:
+    """Return how all messages of `topic` are mailed to users who have not chosen.
+
+    "" where those are that were sent with `email=True`, at once, and no others.
+    """
+    if topic == LETTERS:
+        return get_config().MAIL_LETTERS
+    return (topics[topic].mail or "") if topic in topics else ""
+
+
+def may_leave_inbox(topic: str) -> bool:
+    """Tell whether users may have the notices of `topic` archived at once."""
+    return topic in topics and not topics[topic].mandatory
+
+
+def known_topics() -> list[str]:
+    """Return the topics for which users choose, as the page shows them: `OTHERS` is the last."""
+    return [*topics, *([LETTERS] if get_config().LETTERS else []), OTHERS]
+
+
+def wants(user: Any, topic: Any, channel: str) -> bool:
+    """Do what `api.wants` says."""
+    if channel not in CHANNELS:
+        raise ValueError(f"channel must be one of {', '.join(CHANNELS)}, not {channel!r}.")
+    name = getattr(topic, "name", topic)
+    if name not in (*topics, LETTERS, OTHERS):
+        known = ", ".join(map(repr, topics)) or "none"
+        raise ValueError(f"topic must be registered, not {name!r}; known: {known}.")
+    choices = choices_of([user.pk], [name], primary())
+    if channel == "inbox":
+        return choices.is_in_inbox(user.pk, name)
+    return choices.pause_of(user.pk) is None and choices.mail(user.pk, name, email=True) != NEVER
+
+
+def export(user: Any) -> dict[str, Any]:
+    """Do what `api.export_preferences` says."""
+    rows = _rows_of(user).order_by("topic")
+    pauses = [row.until for row in rows if row.topic == MAIL]
+    return {
+        "mail_is_paused": bool(pauses),
+        "mail_is_paused_until": pauses[0].isoformat() if pauses and pauses[0] else None,
+        "topics": [
+            {"topic": row.topic.lstrip("_"), "in_inbox": row.in_inbox, "mail": row.mail or None}
+            for row in rows
+            if row.topic != MAIL
+        ],
+    }
+
+
+def save(user: Any, chosen: Mapping[str, Choice]) -> None:
+    """Store what `user` chose, by topic; other topics stay. Two statements at most."""
+    rows = [
+        Preference(user_id=user.pk, topic=topic, in_inbox=choice.in_inbox, mail=choice.mail)
+        for topic, choice in chosen.items()
+        if choice != Choice()
+    ]
+    stored = {row.topic for row in rows}
+    with transaction.atomic(using=primary()):
+        _rows_of(user).filter(topic__in=chosen.keys() - stored).delete()
+        _upsert(rows, ["in_inbox", "mail"])
+
+
+def never_mail(user_id: Any, about: Collection[str]) -> None:
+    """Mail nothing more of the topics `about` to the user of that key. One statement."""
+    _upsert([Preference(user_id=user_id, topic=topic, mail=NEVER) for topic in about], ["mail"])
+
+
+def pause(users: Collection[Any], until: datetime | None) -> None:
+    """Mail nothing to `users`, keys, until then; None: until they end it. One statement."""
+    _upsert(
+        [Preference(user_id=key, topic=MAIL, mail=NEVER, until=until) for key in users], ["until"]
+    )
+
+
+def resume(user: Any) -> None:
+    """Mail `user` again. One statement."""
+    _rows_of(user).filter(topic=MAIL).delete()
+
+
+def replica() -> str:
+    """Return the alias of the database from which a page reads the choices."""
+    return router.db_for_read(Preference)
+
+
+def primary() -> str:
+    """Return the alias of the database that takes the choices: a replica may lag."""
+    return router.db_for_write(Preference)
+
+
+def _rows_of(user: Any) -> QuerySet[Preference]:
+    return Preference.objects.using(primary()).filter(user=user.pk)
+
+
+def _upsert(rows: list[Preference], changed: list[str]) -> None:
+    if not rows:
+        return
+    features = connections[primary()].features
+    # MariaDB takes none: there it is any unique constraint, of which there is one.
+    fields = ["user", "topic"] if features.supports_update_conflicts_with_target else None
+    Preference.objects.using(primary()).bulk_create(
+        rows, update_conflicts=True, update_fields=changed, unique_fields=fields
+    )

@@ -1,0 +1,1 @@
+"""Messages as HTML: rows and notices, their actions and icons, texts, dates."""

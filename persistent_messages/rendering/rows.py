@@ -1,0 +1,262 @@
+"""What a row of a list, and a notice of the strip, show of a message: as parts of a template."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from html import escape
+from typing import Any, NamedTuple
+
+from django.utils import formats
+from django.utils.html import format_html
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from persistent_messages.constants import level_name
+from persistent_messages.labels import LEVEL_NAMES
+from persistent_messages.mailbox.undo_tokens import RESTORE_TAG, UNDO_TAG
+from persistent_messages.models import Message
+from persistent_messages.text.plain import has_visible_text
+from persistent_messages.text.truncation import truncate
+from persistent_messages.users.names import join_labels
+
+from .avatars import site_avatar, user_avatar
+from .dates import TimeTags, short_age, time_left
+from .highlighting import excerpt, highlight
+from .render_cache import RenderData
+from .row_actions import PageContext, RowButtons, actions_pattern, address_pattern, literal
+
+TIMES = "\N{MULTIPLICATION SIGN}"
+NOTICE_LENGTH = 500
+"""Characters of the text that a notice shows."""
+
+
+class RowPatterns(NamedTuple):
+    """Parts of a row as HTML, but for the texts of its message: patterns for `%`."""
+
+    pick: str
+    read_link: str
+    unread_link: str
+    details: str
+    you: SafeString
+    levels: dict[str, str]
+    """What a level is called, for notices without a sender."""
+
+
+@lru_cache(64)
+def _row_patterns(page: PageContext) -> RowPatterns:  # noqa: ARG001 (part of the key)
+    url = address_pattern("message_detail")
+
+    def link(label: str) -> str:
+        return f'aria-label="{escape(label)}" href="{url}%(query)s"%(link_attrs)s'
+
+    return RowPatterns(
+        pick='<label class="pm-pick">'
+        f'<span class="pm-vh">{escape(_("Select “%(title)s”"))}</span>'
+        '<input class="pm-check" type="checkbox" name="ids" value="%(key)s">%(avatar)s</label>',
+        read_link=link(_("%(sender)s, %(title)s, %(age)s")),
+        unread_link=link(_("Unread: %(sender)s, %(title)s, %(age)s")),
+        details=f'<a class="pm-show" href="{url}%(back)s" '
+        f'aria-label="{escape(_("Show “%(title)s”"))}">{literal(_("Details"))}</a> ',
+        you=SafeString(f'<span class="pm-you">{escape(_("You:"))}</span> '),
+        levels={name: str(word) for name, word in LEVEL_NAMES.items()},
+    )
+
+
+class RowValues:
+    """What the rows of one list show of their messages; what they share is looked up once.
+
+    Where `words` were searched for they are marked. The link of a row gets the query string `back`,
+    by which the page of the message leads back. A row shows the time of day, and with `has_date`
+    the date, where no heading tells it.
+    """
+
+    def __init__(
+        self, page: PageContext, words: Sequence[str] = (), back: str = "", *, has_date: bool
+    ) -> None:
+        self.page, self.words, self.back = page, list(words), escape(back)
+        self.patterns = _row_patterns(page)
+        self.times = TimeTags(has_date=has_date)
+
+    def of(
+        self, message: Message, *, takes_focus: bool = False, focuses_action: bool = False
+    ) -> dict[str, Any]:
+        """Return what row.html shows of `message`: texts that are escaped, and parts of it as HTML.
+
+        Its link takes the focus, or its first action. No query.
+        """
+        patterns, words = self.patterns, self.words
+        read, name, level = message.read, message.title, level_name(message.level)
+        has_url, is_from_user = bool(message.url), message.is_from_user
+        sender = _sender(message, []) or patterns.levels[level]
+        title, safe_sender = escape(name), SafeString(escape(sender))
+        fill = {
+            "key": str(message.pk),
+            "title": title,
+            "sender": safe_sender,
+            "age": escape(short_age(message.created)),
+            "action": escape(message.action),
+            "avatar": user_avatar(message.other_name) if is_from_user else site_avatar(level),
+            "back": self.back,
+            "query": "?follow=1" if has_url else self.back,
+            "link_attrs": ' hx-boost="false"' * has_url + " data-pm-focus" * takes_focus,
+        }
+        has_action = has_url and bool(message.action)
+        buttons = RowButtons(
+            message.folder, read, message.is_sent, has_url, has_action, focuses_action
+        )
+        classes = "" if is_from_user else f" pm-{level}"
+        details = patterns.details % fill if has_url else ""
+        return {
+            "key": SafeString(fill["key"]),
+            "classes": SafeString(classes if read else f"{classes} pm-row--unread"),
+            "is_read": read,
+            "title": SafeString(title),
+            "pick": SafeString(patterns.pick % fill),
+            "link_attrs": SafeString((patterns.read_link if read else patterns.unread_link) % fill),
+            "subject": highlight(name, words) if words else SafeString(title),
+            "count": _count_badge(message),
+            "moment": self.times.of(message.created),
+            "sender": (words and _sender(message, words)) or safe_sender,
+            "snippet": SafeString(f"{details}{self._detail(message)}{self._excerpt(message)}"),
+            "more_names": _more_names(message),
+            "time_left": "" if message.expires is None else time_left(message.expires),
+            "actions": SafeString(actions_pattern(self.page, buttons) % fill),
+        }
+
+    def _detail(self, message: Message) -> str:
+        """Return what stands beside the sender."""
+        # What the notices of a site differ in is their topic.
+        parts = (message.sender.detail if message.name_details else "", message.topic_label)
+        detail = " · ".join(part for part in parts if part)
+        if not detail:
+            return ""
+        return f'<span class="pm-detail"><bdi>{highlight(detail, self.words)}</bdi></span> '
+
+    def _excerpt(self, message: Message) -> str:
+        """Return how the text begins, or one's own reply; blank where the title says it already."""
+        if message.reply_snippet and not self.words:
+            return f"{self.patterns.you}<bdi>{escape(message.reply_snippet)}</bdi>"
+        if not (message.has_subject or self.words):
+            return ""
+        return f"<bdi>{highlight(excerpt(message, self.words), self.words)}</bdi>"
+
+
+def _count_badge(message: Message) -> SafeString:
+    count, words = _count(message)
+    return count_badge(count, words) if count else SafeString("")
+
+
+def count_badge(count: str, words: str) -> SafeString:
+    """Return a number, and what a screen reader says instead."""
+    return SafeString(
+        f'<span class="pm-count"><span aria-hidden="true">{escape(count)}</span>'
+        f'<span class="pm-vh">{escape(words)}</span></span>'
+    )
+
+
+def _more_names(message: Message) -> list[str]:
+    # What is sent to one names them as its sender.
+    names = message.recipients if message.to_name else []
+    return [name.label for name in names] if len(names) > 1 else []
+
+
+def _count(message: Message) -> tuple[str, str]:
+    """Return how many letters or repetitions a row stands for, and the words for it."""
+    letters = message.thread_length or message.thread_position or 0
+    if letters > 1:
+        count = str(formats.localize(letters))
+        words = ngettext("%(count)s message", "%(count)s messages", letters)
+        return count, words % {"count": count}
+    return _repetitions(message)
+
+
+def _repetitions(message: Message) -> tuple[str, str]:
+    """Return how often a notice was sent, and the words for it; blank for once."""
+    if message.times < 2 or message.is_letter:
+        return "", ""
+    count = str(formats.localize(message.times))
+    words = ngettext("%(count)s time", "%(count)s times", message.times)
+    return f"{TIMES}{count}", words % {"count": count}
+
+
+def _sender(message: Message, words: list[str]) -> Any:
+    # Blank for what the site sent in nobody's name.
+    if message.to_name:
+        return _("To %(name)s") % {"name": join_labels(message.recipients)}
+    return highlight(message.from_name, words) if words else message.from_name
+
+
+def notice_of(message: Any, *, has_pages: bool) -> RenderData:
+    """Return what a notice shows of `message`, ours or contrib's; no query.
+
+    What stays has a page, where the site `has_pages`, and a form that closes it for good.
+    """
+    stays, tags = is_stored(message), message.extra_tags or ""
+    text, is_cut = message.message, False
+    sender = message.sender.label if stays else ""
+    count, count_label = _repetitions(message) if stays else ("", "")
+    action = message.action if stays and has_pages and message.url else ""
+    if stays:  # the rest has a page; what is shown once has none
+        text, is_cut = truncate(text, NOTICE_LENGTH)
+    subject, timeout = getattr(message, "subject", ""), getattr(message, "close_timeout", None)
+    undo_url, restores = "", tags == RESTORE_TAG
+    if tags in (UNDO_TAG, RESTORE_TAG):
+        undo_url, tags = "" if stays else _undo_url(message), ""
+    return RenderData(
+        {
+            "level": level_name(message.level),
+            "stays": stays,
+            "has_page": stays and has_pages,
+            "has_subject": has_visible_text(str(subject)),
+            "has_sender": bool(sender),
+            "has_count": bool(count),
+            "has_action": bool(action),
+            "is_safe": stays and message.is_safe,
+            "is_cut": is_cut,
+            "can_leave": has_pages and not stays,
+            "can_undo": bool(undo_url),
+            "restores": restores,
+            "closes": timeout is not None,
+        },
+        {
+            "key": str(message.pk) if stays else "",
+            "title": plain_title(message),
+            "subject": subject,
+            "sender": sender,
+            "count": count,
+            "count_label": count_label,
+            "action": action,
+            "text": _linked_text(message, text),
+            "tags": f" {tags}" if tags else "",
+            "timeout": "" if timeout is None else format_html(' data-pm-timeout="{}"', timeout),
+            "seconds": "" if timeout is None else formats.localize(-(-timeout // 1000)),
+            "undo_url": undo_url,
+        },
+    )
+
+
+def _linked_text(message: Any, text: Any) -> Any:
+    # The link to its page goes around it, but not around markup.
+    is_blank = is_stored(message) and not message.is_safe and not has_visible_text(str(text))
+    return text if not is_blank or message.has_subject else message.title
+
+
+def is_stored(message: Any) -> bool:
+    """Tell whether `message` stays until somebody closes it; what a cookie brings has no row."""
+    return isinstance(message, Message) and message.is_persistent
+
+
+def _undo_url(message: Any) -> str:
+    # A form with a token in it posts there: to no other site, whatever the message has.
+    url = getattr(message, "url", "")
+    return url if url_has_allowed_host_and_scheme(url, allowed_hosts=None) else ""
+
+
+def plain_title(message: Any) -> str:
+    """Name a message, ours or contrib's, in plain text."""
+    if not isinstance(message, Message):
+        return Message(level=message.level, message=message.message).title
+    return message.title

@@ -1,0 +1,1 @@
+"""Texts as such: as plain text, folded for a search, cut to a length."""

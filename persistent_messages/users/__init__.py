@@ -1,0 +1,1 @@
+"""The site's users: whether they exist, their names, how they are found."""

@@ -1,0 +1,94 @@
+"""The views of what users choose: the page of it, and how a mail is unsubscribed from."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+from django.contrib.auth.decorators import login_not_required
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_http_methods, require_safe
+from django_htmx.http import reswap, retarget
+
+from persistent_messages.inbox.export import export_lines
+from persistent_messages.preferences import choices, tokens
+from persistent_messages.preferences.forms import PreferencesForm, topic_label
+from persistent_messages.users.accounts import account_exists
+from persistent_messages.web import decorators, htmx, responses
+from persistent_messages.web.decorators import changes_state
+
+FORM = "persistent_messages/message/includes/preferences.html"
+
+
+@changes_state
+def message_preferences(request: HttpRequest) -> HttpResponse:
+    """Show what the user chose for each topic, and save what is chosen."""
+    url = reverse("message_preferences")
+    form = PreferencesForm(request.user, request.POST or None, url=url)
+    if request.method != "POST":
+        page = "persistent_messages/message/preferences.html"
+        return htmx.page_or_fragment(request, page, FORM, {"form": form})
+    if not form.is_valid():
+        return _invalid_response(request, form)
+    was_returned = form.is_returned
+    form.save()
+    if htmx.wants_fragment(request) and not was_returned:
+        return _saved_response(request, url)
+    responses.queue_message(request, _("Saved."))
+    return redirect("message_preferences")
+
+
+def _saved_response(request: HttpRequest, url: str) -> HttpResponse:
+    response = responses.action_response(request, _("Saved."))
+    if "pm-wrong" in request.POST:  # the page still says what was wrong
+        form = PreferencesForm(request.user, url=url, is_saved=True)
+        context = {"form": form, "pm_oob": True}
+        response.content += htmx.render_fragment(request, FORM, context).encode()
+    return response
+
+
+def _invalid_response(request: HttpRequest, form: PreferencesForm) -> HttpResponse:
+    page = "persistent_messages/message/preferences.html"
+    response = htmx.page_or_fragment(request, page, FORM, {"form": form})
+    if not htmx.wants_fragment(request):
+        return response
+    return retarget(reswap(response, "outerHTML"), ".pm-choices")
+
+
+@require_safe
+@decorators.signed_in
+def message_export(request: HttpRequest) -> StreamingHttpResponse:
+    """Send all that is kept for the user, as a file of JSON Lines."""
+    lines = export_lines(request.user)
+    # Before the answer begins: where the database does not answer, the page says so.
+    first = next(lines, "")
+    response = StreamingHttpResponse(chain([first], lines), content_type="application/jsonl")
+    response["Content-Disposition"] = 'attachment; filename="messages.jsonl"'
+    return htmx.never_cache(response)
+
+
+@login_not_required
+@csrf_exempt
+@require_http_methods(["GET", "HEAD", "POST"])
+def message_unsubscribe(request: HttpRequest, token: str) -> HttpResponse:
+    """Mail no more of the topics of a mail to its reader; a GET asks, and changes nothing.
+
+    By RFC 8058 a program posts to it: without a log-in, a cookie or a CSRF token. The signed token
+    is what allows it, and it can do nothing else.
+    """
+    decorators.check_charset(request)
+    found = tokens.read_token(token)
+    if found is None or not account_exists(found.user_id):
+        context = {"pm_page": True}
+        return htmx.never_cache(render(request, decorators.MISSING, context, status=404))
+    names = {"topics": ", ".join(topic_label(topic) for topic in found.topics)}
+    if request.method != "POST":
+        question = _("Get no more mail about “%(topics)s”?")
+        return responses.confirm_response(request, question % names, _("Unsubscribe"))
+    choices.never_mail(found.user_id, found.topics)
+    words = _("You get no more mail about “%(topics)s”.") % names
+    page = "persistent_messages/message/unsubscribed.html"
+    return htmx.never_cache(render(request, page, {"words": words, "pm_page": True}))

@@ -1,0 +1,1 @@
+"""Requests and responses: page or fragment, out-of-band parts, decorators, redirects."""

@@ -1,0 +1,16 @@
+"""Rows that a view looks up."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from django.db import router
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+
+Row = TypeVar("Row", bound=Model)
+
+
+def for_write(request: HttpRequest, rows: QuerySet[Row]) -> QuerySet[Row]:
+    """Return `rows`, for a POST read where it will write: a replica may lag."""
+    return rows.using(router.db_for_write(rows.model)) if request.method == "POST" else rows

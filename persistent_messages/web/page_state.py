@@ -1,0 +1,27 @@
+"""What the asking page says it shows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from django.http import HttpRequest, QueryDict
+from django.shortcuts import resolve_url
+
+from persistent_messages.inbox.filters import Filter
+
+
+def filter_at(path: str) -> Filter | None:
+    """Return the filter of the page of the inbox at `path`; None where that is another page."""
+    address, _, query = path.partition("?")
+    return Filter.from_query(QueryDict(query)) if address == resolve_url("message_list") else None
+
+
+def posted_filter(request: HttpRequest) -> Filter:
+    """Return the filter of the list that the acting page shows, from its first page on."""
+    return filter_from(request.POST)
+
+
+def filter_from(asked: QueryDict) -> Filter:
+    """Return the same from what a page says of itself."""
+    filter_ = Filter.from_query(QueryDict(asked.get("pm-filter", "")[1:]))
+    return replace(filter_, before=None, until=None)

@@ -1,0 +1,34 @@
+"""Pages examined by the rules of axe."""
+
+from itertools import product
+
+from axe_playwright_python.sync_playwright import Axe
+
+WIDTHS = (360, 1280)
+ALL_RULES = {"resultTypes": ["violations"]}
+# What of the rules another colour scheme can break.
+COLOURS = {**ALL_RULES, "runOnly": ["color-contrast", "link-in-text-block"]}
+
+
+def open_all(page):
+    """Unfold what is folded, so that it is looked at too."""
+    for summary in page.locator("summary:visible").all():
+        # Of menus one would be open at a time, and lie above the others.
+        summary.evaluate("it => { it.parentNode.name = ''; it.parentNode.open = true }")
+
+
+def examine(page, name):
+    """Hold the page that is open against the rules of axe-core, on each screen, light and dark."""
+    found = []
+    for (scheme, rules), width in product({"light": ALL_RULES, "dark": COLOURS}.items(), WIDTHS):
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        page.set_viewport_size({"width": width, "height": 900})
+        found += [
+            f"{name}, {scheme}, {width}px: {rule['id']}: {node['html']} {node['failureSummary']}"
+            for rule in Axe().run(page, options=rules).response["violations"]
+            for node in rule["nodes"]
+        ]
+        room = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        if room > 0:
+            found.append(f"{name}, {scheme}, {width}px: scrolls sideways by {room}px")
+    return found

@@ -1,0 +1,90 @@
+"""What people do on the pages, and the modes in which they do it."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+NEWER = [pytest.param(mode, marks=pytest.mark.slow) for mode in ("htmx 4", "htmx 4 final")]
+main_modes = pytest.mark.parametrize("mode", ["htmx 2", "htmx 4 final", "without", NEWER[0]])
+in_all_modes = pytest.mark.parametrize("mode", ["htmx 2", "without", *NEWER])
+with_htmx = pytest.mark.parametrize("mode", ["htmx 2", *NEWER])
+with_and_without = pytest.mark.parametrize("mode", ["htmx 2", "without"])
+
+
+def arrive(page, path):
+    page.goto(path)
+    page.evaluate("window.arrived = true")
+
+
+def is_same_page(page):
+    """Whether nothing loaded the page anew since `arrive`."""
+    return page.evaluate("window.arrived === true")
+
+
+def row(page, subject):
+    return page.get_by_role("article", name=subject, exact=True)
+
+
+def wait_until(page, condition):
+    """Wait for what the server does after the answer that a page shows; five seconds at most."""
+    for _ in range(50):
+        if condition():
+            return
+        page.wait_for_timeout(100)
+    assert condition()
+
+
+def subjects(page):
+    return page.locator(".pm-inbox .pm-row-link bdi")
+
+
+def expect_subjects(page, expected):
+    """Wait until the list shows just these; a page that is still loading shows none of them."""
+    expect(subjects(page)).to_have_text(expected)
+
+
+def open_menu(page, name):
+    """Open "Filter" or "More actions", below the folders."""
+    shown = page.locator(".pm-drop > summary:visible")
+    shown.filter(has=page.get_by_text(name)).or_(
+        page.locator(f".pm-drop > summary[aria-label='{name}']")
+    ).click()
+
+
+def notice(page, subject):
+    return page.locator(".pm-notices .pm-notice", has_text=subject)
+
+
+def close(page, subject):
+    notice(page, subject).get_by_role("button", name="Close").click()
+
+
+def press(page, subject, words):
+    """Press the button of a row that says "Mark … as read", "Delete …"."""
+    row(page, subject).get_by_role("button", name=re.compile(words)).click()
+
+
+def expect_unread(page, number):
+    # The badge shows a bare number; what it means is said beside it, unseen.
+    counter = page.locator("header .pm-unread")
+    expect(counter.locator(".pm-badge")).to_have_text([str(number)] if number else [])
+    expect(counter.locator(".pm-vh")).to_have_text([f"{number} unread"] if number else [])
+
+
+def write(page, to, subject, text):
+    page.goto("/messages/")
+    page.get_by_role("link", name="New message", exact=True).click()
+    page.get_by_label("To", exact=True).fill(to)
+    page.get_by_label("Subject").fill(subject)
+    page.get_by_label("Message", exact=True).fill(text)
+    page.get_by_role("button", name="Send").click()
+
+
+def posts(page):
+    return page.locator(".pm-post .pm-body")
+
+
+def answer(page, text):
+    page.get_by_label("Your reply").fill(text)
+    page.get_by_role("button", name="Send").click()

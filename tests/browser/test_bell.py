@@ -1,0 +1,117 @@
+"""The bell: a button that opens what is there now, and closes it again."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from persistent_messages.models import Message
+
+from .actions import row, with_htmx
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LATEST = re.compile("/messages/latest/")
+
+
+def bell(page):
+    return page.get_by_role("button", name=re.compile("^Inbox"))
+
+
+@with_htmx
+def test_a_second_click_closes_it(page, send):
+    send("Look here.", subject="Backup complete")
+    page.goto("/")
+    requests = []
+    page.on("request", lambda it: requests.append(it) if LATEST.search(it.url) else None)
+    pop = page.get_by_role("dialog", name="Messages")
+    for _ in range(2):
+        expect(bell(page)).to_have_attribute("aria-expanded", "false")
+        bell(page).click()
+        expect(bell(page)).to_have_attribute("aria-expanded", "true")
+        expect(row(page, "Backup complete")).to_be_visible()
+        bell(page).click()
+        expect(bell(page)).to_have_attribute("aria-expanded", "false")
+        expect(pop).to_be_hidden()
+    assert len(requests) == 2, "closing asks for nothing"
+
+    bell(page).press("Enter")
+    expect(pop).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(pop).to_be_hidden()
+    expect(bell(page)).to_be_focused()
+    bell(page).click()
+    page.mouse.click(10, 400)
+    expect(pop).to_be_hidden()
+    expect(bell(page)).to_have_attribute("aria-expanded", "false")
+
+
+@with_htmx
+def test_in_a_stale_tab_it_shows_what_is(page, send):
+    send("Look here.", subject="Was")
+    page.goto("/")
+    bell(page).click()
+    expect(row(page, "Was")).to_be_visible()
+    bell(page).click()
+    Message.objects.all().delete()
+    send("Look here.", subject="Is")
+    waiting = []
+    page.route(LATEST, lambda route: waiting.append(route))
+    bell(page).click()
+    # Nothing of before, not even until the answer comes.
+    expect(page.get_by_role("dialog").get_by_text("Loading…")).to_be_visible()
+    expect(row(page, "Was")).to_have_count(0)
+    waiting[0].continue_()
+    expect(row(page, "Is")).to_be_visible()
+
+
+@with_htmx
+def test_while_it_is_open_it_learns_what_another_tab_did(page, send, troubles):
+    send("Look here.", subject="Backup complete")
+    page.goto("/")
+    other = page.context.new_page()
+    troubles.watch(other)
+    other.goto("/")
+    bell(page).click()
+    expect(row(page, "Backup complete")).to_be_visible()
+    page.mouse.move(10, 500)
+    bell(other).click()
+    other.get_by_role("button", name="Delete “Backup complete”").click()
+    expect(row(page, "Backup complete")).to_have_count(0)
+
+
+@pytest.mark.parametrize("count", [1, 25, 120])
+@pytest.mark.parametrize("language", ["en", "ar"])
+def test_it_is_centred_and_the_badge_hides_nothing(page, user, live_server, count, language):
+    page.context.add_cookies(
+        [{"name": "django_language", "value": language, "url": live_server.url}]
+    )
+    Message.objects.bulk_create(Message(user=user, level=120, message="x") for _ in range(count))
+    page.set_viewport_size({"width": 360, "height": 640})
+    page.goto("/")
+    box, icon, badge, after = (
+        page.locator(css).bounding_box()
+        for css in (".pm-bell", ".pm-bell .pm-icon", ".pm-bell .pm-badge", "header form")
+    )
+    for start, size in (("x", "width"), ("y", "height")):
+        assert abs(box[start] + box[size] / 2 - icon[start] - icon[size] / 2) < 1
+    for one, two in ((badge, icon), (badge, after)):
+        beside = one["x"] + one["width"] <= two["x"] or two["x"] + two["width"] <= one["x"]
+        assert beside or one["y"] + one["height"] <= two["y"]
+
+
+def test_the_number_moves_nothing_in_the_navigation(page, send):
+    page.goto("/")
+    before = page.locator("header a.messages").bounding_box()
+    send("Look here.")
+    page.evaluate("document.dispatchEvent(new Event('pm:refresh'))")
+    expect(page.locator(".pm-badge")).to_have_text("1")
+    assert page.locator("header a.messages").bounding_box() == before
+
+
+@pytest.mark.parametrize("mode", ["without"])
+def test_without_the_script_it_is_a_link(page, send):
+    page.goto("/")
+    page.locator("a.pm-bell").click()
+    expect(page).to_have_url(re.compile("/messages/$"))
+    expect(page.locator("a.pm-bell")).to_have_attribute("aria-current", "page")

@@ -1,0 +1,69 @@
+"""What users choose, in a browser: with the script of htmx 2 and 4, and without."""
+
+import pytest
+from playwright.sync_api import expect
+
+from persistent_messages import Topic, wants
+from persistent_messages.models import Preference
+from persistent_messages.topics import topics
+
+from .accessibility import examine
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _topics(monkeypatch):
+    for name in list(topics):
+        monkeypatch.delitem(topics, name)
+    monkeypatch.setitem(topics, "billing", Topic("billing", "Billing"))
+    monkeypatch.setitem(topics, "alerts", Topic("alerts", "Alerts", mandatory=True, mail="now"))
+
+
+def open_preferences(page):
+    page.goto("/messages/")
+    page.get_by_role("link", name="Preferences").click()
+    expect(page.get_by_role("heading", name="Preferences")).to_be_visible()
+
+
+@pytest.mark.parametrize("mode", ["htmx 2", "htmx 4"])
+def test_a_choice_is_saved_as_it_is_made(page, user):
+    open_preferences(page)
+    page.evaluate("window.pmSame = true")
+    place = page.get_by_label("Billing: Inbox")
+
+    place.focus()
+    place.select_option("Archive at once")
+    expect(page.get_by_text("Saved.")).to_be_visible()
+
+    assert not wants(user, "billing", "inbox")
+    expect(place).to_be_focused()
+    assert page.evaluate("window.pmSame")
+    page.reload()
+    expect(place).to_have_value("archive")
+
+
+def test_a_wrong_day_is_said_beside_it(page, user):
+    open_preferences(page)
+    day = page.get_by_label("Pause all mail until")
+    day.fill("2020-01-01")
+    expect(page.get_by_text("Choose a day after today.")).to_be_visible()
+    day.fill("2099-01-01")
+    expect(page.get_by_text("Choose a day after today.")).not_to_be_visible()
+    expect(page.get_by_text("Saved.")).to_be_visible()
+    assert not wants(user, "alerts", "mail")
+
+
+@pytest.mark.parametrize("mode", ["without"])
+def test_a_button_saves_without_the_script(page, user):
+    open_preferences(page)
+    page.get_by_label("Billing: Mail").select_option("No mail")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Saved.")).to_be_visible()
+    assert Preference.objects.values_list("topic", "mail").get() == ("billing", "never")
+    expect(page.get_by_label("Billing: Mail")).to_have_value("never")
+
+
+def test_it_is_accessible(page):
+    open_preferences(page)
+    assert examine(page, "preferences") == []

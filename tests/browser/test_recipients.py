@@ -1,0 +1,85 @@
+"""The field for recipients: found by what people see, kept as chips, said in words."""
+
+import re
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+from persistent_messages.models import Message
+
+from .actions import in_all_modes, with_htmx
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def harriet(other):
+    other.username, other.first_name, other.last_name = "harriet", "Harriet", "Quimby"
+    other.save()
+    return other
+
+
+def chips(page):
+    return page.locator(".pm-chip bdi")
+
+
+@with_htmx
+def test_whoever_is_chosen_is_a_chip_under_the_name_people_see(page, harriet, mode):
+    page.goto("/messages/write/")
+    field = page.get_by_role("combobox", name="To")
+    field.press_sequentially("harriet q")
+    page.get_by_role("option", name=re.compile("Harriet Quimby")).click()
+    expect(chips(page)).to_have_text(["Harriet Quimby"])
+    expect(field).to_have_value("")
+    expect(field).to_be_focused()
+    assert Axe().run(page).violations_count == 0
+
+    # Who is chosen is not offered again, and a chip can be removed, by its button or by a key.
+    field.press_sequentially("har")
+    expect(page.get_by_role("option", name="No one found.")).to_be_visible()
+    expect(page.locator(".pm-found")).to_have_text("No one found.")
+    field.fill("")
+    page.get_by_role("button", name="Remove Harriet Quimby").click()
+    expect(chips(page)).to_have_count(0)
+    expect(field).to_be_focused()
+    field.press_sequentially("har")
+    page.get_by_role("option", name=re.compile("Harriet Quimby")).click()
+    field.press("Backspace")
+    expect(chips(page)).to_have_count(0)
+
+    field.press_sequentially("har")
+    page.get_by_role("option", name=re.compile("Harriet Quimby")).click()
+    page.get_by_label("Message", exact=True).fill("Hello")
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_text("Sent to Harriet Quimby")).to_be_visible()
+    assert Message.objects.filter(user=harriet).count() == 1
+
+
+@in_all_modes
+def test_a_full_name_typed_whole_is_taken(page, harriet, mode):
+    page.goto("/messages/write/")
+    page.get_by_label("To", exact=True).fill("Harriet Quimby")
+    if mode != "without":
+        page.get_by_label("Subject").focus()
+        expect(chips(page)).to_have_text(["Harriet Quimby"])
+    page.get_by_label("Message", exact=True).fill("Hello")
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_text("Sent to Harriet Quimby")).to_be_visible()
+
+
+@with_htmx
+def test_what_was_not_found_stays_text_beside_the_chips(page, harriet, mode):
+    page.goto("/messages/write/")
+    field = page.get_by_label("To", exact=True)
+    field.fill("harriet, nobody")
+    page.get_by_label("Subject").focus()
+    expect(chips(page)).to_have_text(["Harriet Quimby"])
+    expect(field).to_have_value("nobody")
+    expect(page.get_by_text("can’t be delivered to “nobody”")).to_be_visible()
+
+    # A draft has them, too.
+    page.get_by_label("Message", exact=True).fill("Hello")
+    page.goto("/messages/write/")
+    expect(chips(page)).to_have_text(["Harriet Quimby"])
+    expect(field).to_have_value("nobody")

@@ -1,0 +1,294 @@
+"""Several tabs of a browser: what they show stays true, and one of them asks for all."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from .actions import expect_unread, notice, press, row, with_htmx
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+NEWS = re.compile("/messages/news/")
+MINUTE = 60_000
+
+
+@pytest.fixture
+def tab(page, troubles):
+    """Open another tab of the same browser."""
+
+    def tab(path):
+        other = page.context.new_page()
+        troubles.watch(other)
+        other.goto(path)
+        return other
+
+    return tab
+
+
+def asked(page):
+    """The requests by which a page asks for news from now on."""
+    requests = []
+    page.on("request", lambda it: requests.append(it) if NEWS.search(it.url) else None)
+    return requests
+
+
+@with_htmx
+def test_what_is_done_in_one_tab_shows_in_the_others_at_once(page, send, tab):
+    for subject in ("Export failed", "Backup complete", "Invoice paid"):
+        send("Look here.", subject=subject)
+    page.goto("/messages/")
+    home, inbox = tab("/"), tab("/messages/")
+    expect(page).to_have_title("(3) Inbox · Northbank")
+
+    press(page, "Export failed", "^Delete")
+    for other in (home, inbox):
+        expect_unread(other, 2)
+    expect(notice(home, "Export failed")).to_have_count(0)
+    expect(notice(home, "Backup complete")).to_have_count(1)
+    expect(row(inbox, "Export failed")).to_have_count(0)
+    expect(inbox).to_have_title("(2) Inbox · Northbank")
+
+    press(page, "Backup complete", "as read$")
+    expect_unread(home, 1)
+    expect(row(inbox, "Backup complete").get_by_text("Unread:")).to_have_count(0)
+
+    page.get_by_role("button", name="Undo").last.click()
+    expect_unread(home, 2)
+    expect(notice(home, "Backup complete")).to_have_count(1)
+    expect(row(inbox, "Backup complete").get_by_text("Unread:")).to_have_count(1)
+
+
+@with_htmx
+def test_one_tab_asks_for_all_every_half_minute(page, send, tab):
+    send("Look here.", subject="First")
+    page.context.clock.install()  # of all tabs
+    page.goto("/messages/")
+    home = tab("/")
+    of_inbox, of_home = asked(page), asked(home)
+
+    for _ in range(3):
+        with page.expect_response(NEWS) as told:
+            page.clock.run_for(31_000)
+        assert told.value.status == 204
+    assert len(of_inbox) == 3
+    assert of_home == []
+
+    send("Look here.", subject="Late")
+    with page.expect_response(NEWS):
+        page.clock.run_for(31_000)
+    for other in (page, home):
+        expect_unread(other, 2)
+    expect(notice(home, "Late")).to_have_count(1)
+    expect(page.get_by_role("link", name="1 new message")).to_be_visible()
+    expect(page).to_have_title("(2) Inbox · Northbank")
+
+    # Another one takes over.
+    page.close()
+    with home.expect_response(NEWS):
+        home.clock.run_for(31_000)
+
+
+HIDE = """is => {
+    Object.defineProperty(document, "hidden", {configurable: true, get: () => is});
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
+BACK = "dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))"
+
+
+def test_a_hidden_tab_asks_nothing_and_is_true_when_it_comes_to_the_front(page, send):
+    page.clock.install()
+    page.goto("/")
+    requests = asked(page)
+    page.evaluate(HIDE, True)
+    send("Look here.", subject="Late")
+    page.clock.run_for(5 * MINUTE)
+    assert requests == []
+    page.evaluate(HIDE, False)
+    expect_unread(page, 1)
+
+    send("Look here.", subject="Later")
+    page.clock.run_for(2_000)
+    page.evaluate(BACK)
+    expect_unread(page, 2)
+
+
+def test_after_failures_it_asks_later_and_later(page, send, troubles):
+    page.clock.install()
+    page.add_init_script("Math.random = () => .5")  # else each tab waits a little more or less
+    page.goto("/")
+    requests = asked(page)
+    page.route(NEWS, lambda route: route.fulfill(status=503))
+    for number, seconds in enumerate((30, 60, 120, 240)):
+        page.clock.run_for((seconds - 15) * 1000)
+        assert len(requests) == number
+        with page.expect_event("requestfinished"):
+            page.clock.run_for(16_000)
+    page.unroute(NEWS)
+    send("Look here.", subject="Late")
+    with page.expect_response(NEWS):
+        page.clock.run_for(8 * MINUTE)
+    expect_unread(page, 1)
+    assert all("503" in line for line in troubles.told)
+    troubles.told.clear()
+    expect(page.locator(".pm-toasts .pm-error")).to_have_count(0)
+
+
+def test_who_was_logged_out_is_asked_for_no_more_and_led_nowhere(page, send, tab):
+    send("Look here.", subject="Backup complete")
+    page.context.clock.install()
+    page.goto("/")
+    other = tab("/")
+    other.get_by_role("button", name="Log out").click()
+    requests = asked(page)
+    with page.expect_response(NEWS) as told:
+        page.clock.run_for(31_000)
+    assert told.value.status == 286
+    page.clock.run_for(10 * MINUTE)
+    assert len(requests) == 1
+    expect(page).to_have_url(re.compile("/$"))
+    expect(notice(page, "Backup complete")).to_be_visible()
+
+
+def test_tabs_of_another_user_are_told_nothing(page, other, send, tab, live_server):
+    send("Look here.", subject="Very secret")
+    page.goto("/")
+    requests = asked(page)
+    # Harry logs in where Sally was.
+    his = tab("/messages/")
+    his.goto("/messages/")
+    his.get_by_role("button", name="Log out").click()
+    his.goto("/messages/")
+    his.get_by_label("Username").fill("harry")
+    his.get_by_label("Password").fill("secret")
+    his.get_by_role("button", name="Log in").click()
+    send("Look here.", subject="For Harry", to=other)
+    his.reload()
+    press(his, "For Harry", "^Delete")
+    expect_unread(his, 0)
+    assert requests == []
+    with page.expect_response(NEWS) as told:
+        page.evaluate(BACK)
+    assert told.value.status == 286
+    expect_unread(page, 1)
+
+
+HOSTILE = """async name => {
+    const channel = new BroadcastChannel(name);
+    const hostile = [null, undefined, 7e99, {unread: 9}, ["<b>"], "<img src=x>", "9x", new Map()];
+    for (const said of hostile)
+        channel.postMessage(said);
+    channel.postMessage("99");
+}"""
+
+
+def test_hostile_messages_between_tabs_change_nothing(page, send, tab):
+    send("Look here.", subject="Backup complete")
+    page.goto("/")
+    name = page.evaluate("'pm-' + document.querySelector('[data-pm-user]').dataset.pmUser")
+    hostile = tab("/")
+    with page.expect_response(NEWS) as told:
+        hostile.evaluate(HOSTILE, name)
+    assert told.value.status == 204
+    expect_unread(page, 1)
+
+
+FORBIDDEN = """
+    const forbid = () => { throw new DOMException("", "SecurityError"); };
+    for (const name of ["localStorage", "sessionStorage"])
+        Object.defineProperty(window, name, {get: forbid});
+    const locks = {request: async () => forbid()};
+    Object.defineProperty(Navigator.prototype, "locks", {get: () => locks});
+    window.BroadcastChannel = class { constructor() { forbid(); } };
+"""
+WITHOUT = {
+    "locks": "delete Navigator.prototype.locks",
+    "channel": "delete window.BroadcastChannel",
+    "storage": FORBIDDEN,
+}
+
+
+@pytest.mark.parametrize("missing", WITHOUT)
+def test_each_tab_asks_for_itself_where_the_browser_has_no(page, send, tab, missing):
+    page.context.add_init_script(WITHOUT[missing])
+    page.context.clock.install()
+    page.goto("/")
+    send("Look here.", subject="Late")
+    with page.expect_response(NEWS):
+        page.clock.run_for(31_000)
+    expect_unread(page, 1)
+    other = tab("/")
+    send("Look here.", subject="Later")
+    if missing != "channel":
+        with other.expect_response(NEWS):
+            other.clock.run_for(31_000)
+    else:
+        other.evaluate(BACK)
+    expect_unread(other, 2)
+
+
+def test_nothing_moves_under_the_hand(page, user, send):
+    """A new notice waits until the pointer rests."""
+    page.clock.install(time=0)
+    page.goto("/")
+    page.clock.pause_at(20)
+    requests = asked(page)
+    send("Look here.", subject="Late")
+    for step in range(20):
+        page.mouse.move(200, 300 + step)
+        page.clock.run_for(1_000)
+    assert requests == []
+    with page.expect_response(NEWS):
+        page.clock.run_for(5_000)
+    expect(notice(page, "Late")).to_have_count(1)
+
+
+@with_htmx
+def test_a_row_that_is_renewed_keeps_its_tick(page, send, tab):
+    for subject in ("First", "Second"):
+        send("Look here.", subject=subject)
+    page.goto("/messages/")
+    other = tab("/messages/")
+    row(page, "First").get_by_role("checkbox").check()
+    press(other, "First", "as read$")
+    expect(row(page, "First").get_by_text("Unread:")).to_have_count(0)
+    expect(row(page, "First").get_by_role("checkbox")).to_be_checked()
+
+
+@with_htmx
+def test_the_list_is_never_empty_beside_news(page, send, tab):
+    send("Look here.", subject="Only")
+    page.goto("/messages/?box=unread")
+    send("Look here.", subject="Late")
+    tab("/messages/").get_by_role("button", name="Delete “Only”").click()
+    expect(row(page, "Late")).to_be_visible()
+    expect(page.get_by_text("All read")).to_be_hidden()
+
+
+@with_htmx
+def test_the_title_follows_the_folder(page, send):
+    send("Look here.", subject="Only")
+    page.goto("/messages/")
+    page.get_by_role("link", name="Archive", exact=True).click()
+    expect(page).to_have_title("(1) Archive · Northbank")
+    page.get_by_role("link", name="Inbox", exact=True).last.click()
+    expect(page).to_have_title("(1) Inbox · Northbank")
+    press(page, "Only", "as read$")
+    expect(page).to_have_title("Inbox · Northbank")
+
+
+@with_htmx
+def test_a_stale_row_says_where_its_message_is_and_brings_it_back(page, send, tab):
+    page.context.add_init_script(WITHOUT["channel"])
+    send("Look here.", subject="Backup complete")
+    send("Look here.", subject="Export failed")
+    page.goto("/messages/")
+    press(tab("/messages/"), "Backup complete", "^Delete")
+    page.wait_for_timeout(300)
+    press(page, "Backup complete", "^Archive")
+    said = page.locator(".pm-toasts .pm-notice", has_text="“Backup complete” is in the trash.")
+    expect(said).to_be_visible()
+    expect(row(page, "Backup complete")).to_have_count(0)
+    said.get_by_role("button", name="Move to inbox").click()
+    expect(row(page, "Backup complete")).to_be_visible()
+    expect(page.get_by_text("“Backup complete” restored.")).to_be_visible()

@@ -1,0 +1,138 @@
+"""Processes that send mail, and are killed at any moment, several at once.
+
+Nobody is left out, and of each process that was killed at most one mail goes twice: the one that
+was being sent, with the same `Message-ID`.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from contextlib import contextmanager
+
+import pytest
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.utils import timezone
+
+from persistent_messages import Topic, send_message
+from persistent_messages.models import DueMail
+from persistent_messages.topics import topics
+from tests.databases import seen_by_others
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PEOPLE = 400
+KILLS = 8
+LONGEST = 120  # seconds, then something hangs
+
+
+@pytest.fixture(autouse=True)
+def _topic(monkeypatch):
+    monkeypatch.setitem(topics, "waits", Topic("waits", "Waits", mail="unread"))
+
+
+@contextmanager
+def mail_server(folder):
+    """Run a mail server; yields its port, and the file that says what it took."""
+    place, log = folder / "port", folder / "log"
+    log.touch()
+    command = [sys.executable, "-m", "tests.delivery.mail_server", str(place), str(log)]
+    server = subprocess.Popen(command, cwd=settings.BASE_DIR)
+    try:
+        until = time.monotonic() + 30
+        while not (place.exists() and place.read_text()):
+            assert server.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        yield place.read_text(), log
+    finally:
+        server.kill()
+        server.wait()
+
+
+def start(url, port, folder):
+    """Run the command in a process of its own."""
+    environment = {
+        **os.environ,
+        "DATABASE_URL": url,
+        "SMTP_PORT": port,
+        "MAIL_JOURNAL": str(folder),
+        "DJANGO_SETTINGS_MODULE": "tests.delivery.killed_settings",
+    }
+    command = [sys.executable, "manage.py", "send_due_mail", "--verbosity", "0"]
+    return subprocess.Popen(command, cwd=settings.BASE_DIR, env=environment)
+
+
+def taken(log):
+    """The mails that the server took: of each recipient the `Message-ID` of each."""
+    found = defaultdict(list)
+    for line in log.read_text().splitlines():
+        recipient, identity = line.split()
+        found[recipient].append(identity)
+    return found
+
+
+def end_leases():
+    """Have five minutes pass for whoever was killed."""
+    DueMail.objects.exclude(claim=None).update(due=timezone.now())
+
+
+def kill_while_it_sends(url, port, folder, log):
+    """Kill two processes, each at a moment of its own, after some mails more."""
+    processes = [start(url, port, folder) for _ in range(2)]
+    before, some = len(log.read_text().splitlines()), random.randint(1, 12)
+    until = time.monotonic() + LONGEST
+    while len(log.read_text().splitlines()) < before + some:
+        if all(process.poll() is not None for process in processes):
+            break
+        assert time.monotonic() < until
+        time.sleep(0.001)
+    killed = 0
+    for process in processes:
+        time.sleep(random.uniform(0, 0.02))
+        process.send_signal(signal.SIGKILL)
+        killed += process.wait() == -signal.SIGKILL
+    return killed
+
+
+def test_whoever_is_killed_leaves_nobody_out(tmp_path):
+    people = get_user_model().objects.bulk_create(
+        get_user_model()(username=f"p{n}", email=f"p{n}@example.com") for n in range(PEOPLE)
+    )
+    with seen_by_others(tmp_path) as url, mail_server(tmp_path) as (port, log):
+        send_message(people, 120, "Hello", topic="waits")
+        DueMail.objects.update(due=timezone.now())
+        killed = 0
+        while killed < KILLS and DueMail.objects.exists():
+            killed += kill_while_it_sends(url, port, tmp_path, log)
+            end_leases()
+        assert start(url, port, tmp_path).wait(LONGEST) == 0
+
+        found = taken(log)
+        assert found.keys() == {person.email for person in people}
+        assert not DueMail.objects.exists()
+        twice = {name: ids for name, ids in found.items() if len(ids) > 1}
+        assert killed >= KILLS / 2
+        assert sum(len(ids) - 1 for ids in twice.values()) <= killed
+        assert all(len(set(ids)) == 1 for ids in twice.values()), twice
+
+
+def test_several_at_once_send_each_mail_once(tmp_path):
+    people = get_user_model().objects.bulk_create(
+        get_user_model()(username=f"p{n}", email=f"p{n}@example.com") for n in range(700)
+    )
+    with seen_by_others(tmp_path) as url, mail_server(tmp_path) as (port, log):
+        send_message(people, 120, "Hello", topic="waits")
+        DueMail.objects.update(due=timezone.now())
+        processes = [start(url, port, tmp_path) for _ in range(3)]
+
+        assert [process.wait(LONGEST) for process in processes] == [0, 0, 0]
+
+        found = taken(log)
+        assert found.keys() == {person.email for person in people}
+        assert {len(ids) for ids in found.values()} == {1}
+        assert not DueMail.objects.exists()

@@ -1,0 +1,571 @@
+"""The outbox: what is mailed later, once, and only while it is wanted."""
+
+import json
+import logging
+import re
+from datetime import timedelta
+from importlib import import_module
+from io import StringIO
+
+import django
+import pytest
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.db import connection
+from django.template import engines
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.safestring import mark_safe
+
+from persistent_messages import Folder, Topic, mail_failed, mailbox, send_letter, send_message
+from persistent_messages.delivery import email, journal, outbox
+from persistent_messages.models import DueMail, Message
+from persistent_messages.preferences import choices
+from persistent_messages.preferences.choices import Choice
+from persistent_messages.topics import topics
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _site(settings, monkeypatch, tmp_path):
+    settings.PERSISTENT_MESSAGES = {
+        "LETTERS": True,
+        "SITE_URL": "https://example.org",
+        "MAIL_JOURNAL": str(tmp_path),
+    }
+    for name in list(topics):
+        monkeypatch.delitem(topics, name)
+    for name, mail in [("waits", "unread"), ("daily", "daily"), ("weekly", "weekly")]:
+        monkeypatch.setitem(topics, name, Topic(name, name.title(), mail=mail))
+
+
+def let_time_pass():
+    """Have everything be due that is not claimed."""
+    DueMail.objects.filter(claim=None).update(due=timezone.now() - timedelta(seconds=1))
+
+
+def work_off(**options):
+    """Run the command when all is due; returns what it says."""
+    let_time_pass()
+    said = StringIO()
+    call_command("send_due_mail", stdout=said, **options)
+    return said.getvalue().strip()
+
+
+def subjects(mails):
+    return [str(mail["Subject"]) for mail in mails]
+
+
+def part(mail, kind):
+    return mail.get_body((kind,)).get_content()
+
+
+# Only what is still unread
+
+
+def test_what_is_still_unread_is_mailed(sink, user):
+    send_message(user, 120, "Hello", topic="waits")
+
+    assert work_off() == "1 sent"
+
+    assert subjects(sink.mails) == ["Hello"]
+    assert not DueMail.objects.exists()
+    assert work_off() == "0 sent"
+
+
+@pytest.mark.parametrize("topic", ["waits", "daily", "weekly"])
+@pytest.mark.parametrize(
+    "what",
+    ["read", "archived", "trashed", "deleted", "resolved", "expired", "refused", "returned"],
+)
+def test_what_needs_no_mail_by_then_gets_none(sink, user, topic, what):
+    send_message(user, 120, "Hello", topic=topic, key="quota")
+    rows = Message.objects.owned_by(user)
+    if what == "read":
+        mailbox.mark_read(user, Folder.INBOX, rows)
+    elif what == "archived":
+        mailbox.archive(user, Folder.INBOX, rows)
+    elif what == "trashed":
+        mailbox.delete(user, Folder.INBOX, rows)
+    elif what == "deleted":
+        rows.delete()
+    elif what == "resolved":
+        mailbox.resolve(user, "quota")
+    elif what == "expired":
+        rows.update(expires=timezone.now())
+    elif what == "refused":
+        choices.never_mail(user.pk, [topic])
+    else:
+        mail_failed(user)
+
+    assert work_off() == "0 sent, 1 needless"
+
+    assert sink.mails == []
+    assert sink.connections == 0
+    assert not DueMail.objects.exists()
+
+
+def test_what_skips_the_inbox_is_mailed(sink, user):
+    choices.save(user, {"waits": Choice(in_inbox=False)})
+    send_message(user, 120, "Hello", topic="waits")
+    assert Message.objects.get().folder == Folder.ARCHIVE
+    assert work_off() == "1 sent"
+
+
+def test_what_is_read_meanwhile_is_mailed_where_it_was_to_be_at_once(sink, user):
+    """A task may be slower than its reader."""
+    send_message(user, 120, "Hello", email=True)
+    mailbox.mark_read(user, Folder.INBOX, Message.objects.all())
+    DueMail.objects.update(due=timezone.now())
+    assert work_off() == "1 sent"
+
+
+def test_a_pause_postpones_what_was_due(sink, user):
+    send_message(user, 120, "One", topic="waits")
+    send_message(user, 120, "Two", topic="weekly")
+    until = timezone.now().replace(microsecond=0) + timedelta(1)
+    choices.pause([user.pk], until)
+
+    assert work_off() == "0 sent, 2 postponed"
+    assert {(row.choice, row.due) for row in DueMail.objects.all()} == {("daily", until)}
+
+    choices.resume(user)
+    assert work_off() == "1 sent"
+    assert subjects(sink.mails) == ["2 unread messages on example.org"]
+
+
+@pytest.mark.parametrize("change", [{"is_active": False}, {"email": ""}])
+def test_who_cannot_be_mailed_is_counted_and_logged(sink, user, change, caplog):
+    send_message(user, 120, "Hello", topic="waits")
+    get_user_model().objects.update(**change)
+
+    with caplog.at_level(logging.INFO, "persistent_messages.delivery.email"):
+        assert work_off() == "0 sent, 1 skipped"
+
+    assert str(user.pk) in caplog.text
+    assert not DueMail.objects.exists()
+
+
+# One mail
+
+
+def test_a_digest_is_one_mail(sink, user, other):
+    for number in range(3):
+        send_message(
+            [user, other], 120, f"Text {number}", subject=f"Number {number}", topic="daily"
+        )
+    send_message(user, 120, "Weekly", topic="weekly", from_user=other)
+
+    assert work_off() == "2 sent"
+
+    first = next(mail for mail in sink.mails if mail["To"] == "sally@example.com")
+    assert first["Subject"] == "4 unread messages on example.org"
+    text = part(first, "plain")
+    assert [text.index(word) for word in ("Weekly", "Number 2", "Number 1", "Number 0")] == sorted(
+        text.index(word) for word in ("Weekly", "Number 2", "Number 1", "Number 0")
+    )
+    assert "https://example.org/messages/detail/" in text
+    assert "harry@" not in first.as_string()
+
+
+def test_a_long_digest_says_how_many_more_there_are(sink, user):
+    for number in range(52):
+        send_message(user, 120, f"Text {number}", topic="daily")
+    work_off()
+    text = part(sink.mails[0], "plain")
+    assert "Text 51" in text
+    assert "Text 1\n" not in text
+    assert "And 2 more." in text
+
+
+def test_letters_of_a_conversation_are_one_mail(sink, user, other):
+    first = send_letter(other, user, "Rota", "First")
+    received = Message.objects.get(user=user)
+    send_letter(user, None, "", "My answer", reply_to=received)
+    send_letter(other, None, "", "Second", reply_to=first)
+    send_letter(other, user, "Another", "Third")
+    # Only the first one is due: what belongs to it comes along.
+    DueMail.objects.filter(message_id=received.pk).update(due=timezone.now())
+
+    call_command("send_due_mail", verbosity=0)
+
+    (mail,) = sink.mails
+    assert "First" in part(mail, "plain")
+    assert "Second" in part(mail, "plain")
+    assert "Third" not in part(mail, "plain")
+    assert str(mail["From"]).startswith('"harry via example.org" <')
+    assert "harry@example.com" not in mail.as_string()
+
+
+def test_letters_follow_the_choice_of_their_topic(user, other, sink):
+    choices.save(user, {"_letters": Choice(mail="never")})
+    send_letter(other, user, "Rota", "Hello")
+    assert not DueMail.objects.exists()
+
+
+def test_letters_mail_nobody_where_the_site_says_so(user, other, settings):
+    settings.PERSISTENT_MESSAGES = {**settings.PERSISTENT_MESSAGES, "MAIL_LETTERS": "never"}
+    send_letter(other, user, "Rota", "Hello")
+    assert not DueMail.objects.exists()
+
+
+def test_mails_of_a_conversation_refer_to_it(sink, user, other):
+    first = send_letter(other, user, "Rota", "First")
+    work_off()
+    send_letter(other, None, "", "Second", reply_to=first)
+    work_off()
+    send_letter(other, user, "Another", "Third")
+    work_off()
+
+    one, two, three = sink.mails
+    assert one["References"] == two["References"] == one["In-Reply-To"] != three["References"]
+    assert len({mail["Message-ID"] for mail in sink.mails}) == 3
+
+
+# What it says
+
+
+def test_a_mail_has_text_and_html_and_leads_to_the_site(sink, user):
+    send_message(user, 120, "5 < 6 & <b>so</b>", subject="Sums", topic="waits")
+    work_off()
+    (mail,) = sink.mails
+    page = f"https://example.org/messages/detail/{Message.objects.get().pk}/"
+    assert "5 < 6 & <b>so</b>" in part(mail, "plain")
+    assert page in part(mail, "plain")
+    html = part(mail, "html")
+    assert "5 &lt; 6 &amp; &lt;b&gt;so&lt;/b&gt;" in html
+    assert f'href="{page}"' in html
+
+
+def test_safe_text_stays_html(sink, user):
+    send_message(user, 120, mark_safe("<p>So <b>bold</b></p>"), topic="waits")
+    work_off()
+    assert "So bold" in part(sink.mails[0], "plain")
+    assert "<p>So <b>bold</b></p>" in part(sink.mails[0], "html")
+
+
+@pytest.mark.parametrize("kind", ["waits", "daily", "letter"])
+def test_html_loads_nothing_and_runs_nothing(sink, user, other, kind):
+    if kind == "letter":
+        send_letter(other, user, "Rota", "Hello")
+    else:
+        send_message(user, 120, "Hello", topic=kind)
+    work_off()
+    html = part(sink.mails[0], "html")
+    assert not re.search(r"<(img|script|link|iframe|form|object|svg)\b|url\(|@import|src=", html)
+    assert "max-width:600px" in html
+    assert "prefers-color-scheme: dark" in html
+    assert max(map(len, html.splitlines())) < 998
+
+
+def test_a_mail_is_in_the_language_of_its_reader(sink, user, other, settings):
+    languages = {user.pk: "de", other.pk: "fr"}
+    settings.PERSISTENT_MESSAGES = {
+        **settings.PERSISTENT_MESSAGES,
+        "LANGUAGE_OF": lambda person: languages[person.pk],
+    }
+    send_message([user, other], 120, "Hello", topic="daily")
+    work_off()
+    assert sorted(subjects(sink.mails)) == [
+        "1 message non lu sur example.org",
+        "1 ungelesene Nachricht auf example.org",
+    ]
+    html = next(part(m, "html") for m in sink.mails if m["To"] == "sally@example.com")
+    assert 'lang="de"' in html
+    assert "Keine solchen E-Mails mehr bekommen" in html
+
+
+def test_without_an_address_of_the_site_a_mail_leads_nowhere(sink, user, settings):
+    settings.PERSISTENT_MESSAGES = {}
+    send_message(user, 120, "Hello", url="/somewhere/", topic="waits")
+    work_off()
+    (mail,) = sink.mails
+    assert part(mail, "plain").strip() == "Hello"
+    assert "href" not in part(mail, "html")
+    assert mail["List-Unsubscribe"] is None
+
+
+def test_one_click_unsubscribes_by_the_header(sink, user):
+    """RFC 8058."""
+    send_message(user, 120, "Hello", topic="waits")
+    work_off()
+    (mail,) = sink.mails
+    address = "".join(str(mail["List-Unsubscribe"]).split()).strip("<>")
+    assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    assert address.startswith("https://example.org/messages/unsubscribe/")
+
+    path = address.removeprefix("https://example.org")
+    answer = Client(enforce_csrf_checks=True).post(path, {"List-Unsubscribe": "One-Click"})
+
+    assert answer.status_code == 200
+    send_message(user, 120, "Again", topic="waits")
+    send_message(user, 120, "Other", topic="daily")
+    assert [row.choice for row in DueMail.objects.all()] == ["daily"]
+
+
+def test_addresses_in_headers_are_not_encoded(sink, user, other, settings):
+    """No mail program looks for one in an encoded word."""
+    site = f"https://{'a' * 60}.example.org"
+    settings.PERSISTENT_MESSAGES = {**settings.PERSISTENT_MESSAGES, "SITE_URL": site}
+    send_letter(other, user, "Ä rather long subject, which has to be folded " * 4, "Hello")
+    work_off()
+    head = sink.raw[0].partition(b"\r\n\r\n")[0].decode()
+    lines = re.sub(r"\r\n[ \t]+", " ", head).splitlines()
+    found = {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    for name in ("List-Unsubscribe", "References", "In-Reply-To", "Message-ID"):
+        assert re.fullmatch(r"<\S+>", found[name]), found[name]
+        assert "=?" not in found[name]
+
+
+@pytest.mark.parametrize(
+    "name", ["Eve\r\nBcc: eve@example.com", 'Eve "the" <b@c.de>, Other', "Éve, 日本", "\u202egnp"]
+)
+def test_a_name_injects_nothing(sink, user, other, name):
+    other.first_name = name[:150]
+    other.save()
+    send_letter(other, user, "Rota\nBcc: eve@example.com", "Hello")
+    work_off()
+    (mail,) = sink.mails
+    assert mail["Bcc"] is None
+    (sender,) = mail["From"].addresses
+    assert sender.addr_spec == "webmaster@localhost"
+    assert "via example.org" in sender.display_name
+    assert mail["To"] == "sally@example.com"
+
+
+def test_a_template_of_the_site_is_used(sink, user, settings, tmp_path):
+    folder = tmp_path / "persistent_messages" / "email"
+    folder.mkdir(parents=True)
+    (folder / "notice.txt").write_text("Ours: {{ message.title }}")
+    settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [tmp_path]}]
+    send_message(user, 120, "Hello", topic="waits")
+    work_off()
+    assert part(sink.mails[0], "plain").strip() == "Ours: Hello"
+
+
+# Failures
+
+
+def test_a_template_that_raises_is_tried_again(sink, user, settings, tmp_path, caplog):
+    folder = tmp_path / "persistent_messages" / "email"
+    folder.mkdir(parents=True)
+    (folder / "notice.txt").write_text("{% include 'nowhere.txt' %}")
+    settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [tmp_path]}]
+    engines["django"]
+    send_message(user, 120, "Hello", topic="waits")
+
+    assert work_off() == "0 sent, 1 retried"
+
+    assert "nowhere.txt" in caplog.text
+    (folder / "notice.txt").unlink()
+    DueMail.objects.update(due=timezone.now())
+    settings.TEMPLATES = [{**settings.TEMPLATES[0]}]
+    assert work_off() == "1 sent"
+
+
+def test_a_server_that_is_away_is_asked_again_later(no_server, user, other, caplog):
+    send_message([user, other], 120, "Hello", topic="waits")
+
+    assert work_off() == "0 sent, 2 retried"
+
+    rows = DueMail.objects.all()
+    assert {row.attempts for row in rows} == {1}
+    assert all(row.due > timezone.now() + timedelta(minutes=4) for row in rows)
+    assert len([r for r in caplog.records if "could not be mailed" in r.getMessage()]) == 1
+
+
+def test_mail_that_is_due_at_once_survives_a_server_that_is_away(
+    no_server, use_server, user, mail_to, caplog
+):
+    mail_to(user)
+    assert DueMail.objects.get().attempts == 1
+
+
+def test_what_fails_for_days_is_given_up(no_server, user, caplog):
+    send_message(user, 120, "Hello", topic="waits")
+    DueMail.objects.update(attempts=email.MAX_ATTEMPTS - 1)
+    assert work_off() == "0 sent, 1 given up"
+    assert not DueMail.objects.exists()
+
+
+def test_a_refused_recipient_is_not_tried_again(sink, user, other, caplog):
+    sink.refused.add("sally@example.com")
+    send_message([user, other], 120, "Hello", topic="waits")
+
+    assert work_off() == "1 sent, 1 refused"
+
+    assert not DueMail.objects.exists()
+    assert sink.connections == 1
+
+
+def test_a_server_that_hangs_up_gets_the_mail_again(sink, user, other, caplog):
+    sink.hung_up.add("sally@example.com")
+    send_message([user, other], 120, "Hello", topic="waits")
+    assert work_off() == "1 sent, 1 retried"
+    sink.hung_up.clear()
+    DueMail.objects.update(due=timezone.now())
+    assert work_off() == "1 sent"
+
+
+# Claims
+
+
+def test_a_claim_is_had_by_one(user, other):
+    send_message([user, other], 120, "Hello", topic="waits")
+    let_time_pass()
+    assert len(outbox.claim_some().rows) == 2
+    assert outbox.claim_some() is None
+
+
+def test_a_claim_of_the_dead_is_taken_over_with_the_same_identity(sink, user, other):
+    first = send_letter(other, user, "Rota", "First")
+    let_time_pass()
+    outbox.claim_some()  # and is killed
+    DueMail.objects.update(due=timezone.now())
+    # What came since is another mail: the first may have gone out without it.
+    send_letter(other, None, "", "Second", reply_to=first)
+    let_time_pass()
+
+    call_command("send_due_mail", verbosity=0)
+
+    assert sorted("Second" in part(mail, "plain") for mail in sink.mails) == [False, True]
+
+
+def test_what_a_journal_notes_is_not_sent_again(sink, user, other):
+    send_message([user, other], 120, "Hello", topic="waits")
+    let_time_pass()
+    batch = outbox.claim_some()
+    noted = journal.Journal(batch.claim)
+    noted.note([batch.rows[0].pk])  # and is killed
+    DueMail.objects.update(due=timezone.now())
+
+    assert work_off() == "1 sent"
+
+    (mail,) = sink.mails
+    assert mail["To"] == batch.rows[1].user.email
+    assert not DueMail.objects.exists()
+
+
+def test_whoever_lost_a_claim_leaves_it(sink, user, other, monkeypatch, caplog):
+    send_message([user, other], 120, "Hello", topic="waits")
+    let_time_pass()
+    slow = outbox.claim_some()
+    DueMail.objects.update(due=timezone.now())
+    assert work_off() == "2 sent"
+    send_message([user, other], 120, "Hello again", topic="waits")
+    slow._renewed -= 10_000  # it slept
+
+    with email.MailServer() as server:
+        slow.send(server)
+
+    assert len(sink.mails) == 2
+    assert DueMail.objects.count() == 2
+
+
+def test_no_file_is_left(sink, user, tmp_path):
+    people = get_user_model().objects.bulk_create(
+        get_user_model()(username=f"p{n}", email=f"p{n}@example.com") for n in range(30)
+    )
+    send_message(people, 120, "Hello", topic="waits")
+    assert work_off() == "30 sent"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_folder_for_files_each_mail_is_settled_by_itself(sink, settings, caplog):
+    settings.PERSISTENT_MESSAGES = {"MAIL_JOURNAL": "/nowhere/there"}
+    people = get_user_model().objects.bulk_create(
+        get_user_model()(username=f"p{n}", email=f"p{n}@example.com") for n in range(30)
+    )
+    send_message(people, 120, "Hello", topic="waits")
+    assert work_off() == "30 sent"
+
+
+# What it costs
+
+
+def test_a_thousand_mails_take_few_statements_and_one_connection(sink, monkeypatch):
+    """Twenty a thousand at most: a batch takes as many statements, however large it is."""
+    batches = 1000 / outbox.BATCH_SIZE
+    monkeypatch.setattr(outbox, "BATCH_SIZE", 50)
+    people = get_user_model().objects.bulk_create(
+        get_user_model()(username=f"p{n}", email=f"p{n}@example.com") for n in range(100)
+    )
+    send_message(people, 120, "Hello", topic="waits")
+    let_time_pass()
+
+    with CaptureQueriesContext(connection) as queries:
+        call_command("send_due_mail", verbosity=0)
+
+    asked = [q["sql"] for q in queries if "SAVEPOINT" not in q["sql"]]
+    assert len(sink.mails) == 100
+    assert sink.connections == 1
+    # Two batches, and the look that found no more. SQLite is told when a transaction begins.
+    assert (len(asked) / 2 + 1) * batches <= 20, asked
+
+
+def test_a_dry_run_sends_nothing(sink, user):
+    send_message(user, 120, "Hello", topic="waits")
+    assert work_off(dry_run=True) == "1 messages are due"
+    assert sink.mails == []
+    assert DueMail.objects.count() == 1
+
+
+def test_it_tells_how_far_it_is(sink, people):
+    send_message(people, 120, "Hello", topic="waits")
+    assert work_off(verbosity=2).splitlines() == ["5 sent so far", "5 sent"]
+    assert work_off(verbosity=0) == ""
+
+
+# Tasks
+
+
+@pytest.fixture
+def queue(settings):
+    """The tasks that the site was to do."""
+    name = "django.tasks" if django.VERSION >= (6, 0) else "django_tasks"
+    settings.TASKS = {"default": {"BACKEND": f"{name}.backends.dummy.DummyBackend"}}
+    backend = import_module(name).default_task_backend
+    backend.clear()
+    return backend.results
+
+
+def do(result):
+    """Do what a task is to do, as a worker does: with arguments that were JSON."""
+    args, kwargs = json.loads(json.dumps([result.args, result.kwargs]))
+    result.task.func(*args, **kwargs)
+
+
+def test_mail_goes_by_tasks_where_the_site_has_some(queue, sink, people, mail_to):
+    mail_to(people)
+    assert sink.mails == []
+    (result,) = queue
+
+    do(result)
+    do(result)  # as a queue may
+
+    assert len(sink.mails) == len(people)
+    assert sink.connections == 1
+    assert not DueMail.objects.exists()
+
+
+def test_what_is_shown_once_waits_for_no_task(queue, sink, user, mail_to):
+    mail_to(user, level=20)
+    assert list(queue) == []
+    assert len(sink.mails) == 1
+
+
+def test_a_task_that_is_late_leaves_it_to_who_came_first(queue, sink, people, mail_to):
+    mail_to(people)
+    DueMail.objects.update(due=timezone.now())
+    assert work_off() == "5 sent"
+    do(queue[0])
+    assert len(sink.mails) == 5
+
+
+def test_a_page_of_the_list_is_named_in_a_digest(sink, user):
+    send_message(user, 120, "Hello", topic="daily")
+    work_off()
+    assert f"https://example.org{reverse('message_list')}" in part(sink.mails[0], "plain")

@@ -1,0 +1,559 @@
+"""Which part of a mailbox a page shows: its address, its messages, its search."""
+
+from dataclasses import FrozenInstanceError, replace
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import AnonymousUser
+from django.db import connection
+from django.http import QueryDict
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+import persistent_messages
+from persistent_messages.constants import DEFAULT_TAGS, Folder
+from persistent_messages.inbox.filters import BOXES, LEVELS, MAX_KEY, Filter, parse_key
+from persistent_messages.models import Message
+
+pytestmark = pytest.mark.django_db
+
+# Far more pages than any walk of these tests has.
+ENDLESS = 100
+
+
+def read(query):
+    return Filter.from_query(QueryDict(query))
+
+
+def texts(page):
+    return [message.message for message in page.messages]
+
+
+def found(user, q, **place):
+    """The texts that a search finds on its first page; as the address asks for it."""
+    query = QueryDict(mutable=True)
+    query.update({"q": q, **place})
+    return texts(Filter.from_query(query).page_of(user))
+
+
+def walk(user, start):
+    """All pages from this one on, by whichever cursor leads on."""
+    pages, place = [], start
+    while len(pages) < ENDLESS:
+        page = place.page_of(user)
+        pages.append(page)
+        assert page.older is None or page.further is None, "one way on at most"
+        cursor = page.older or page.further
+        if cursor is None:
+            return pages
+        assert place.before is None or cursor < place.before, "it gets on"
+        place = replace(place, before=cursor)
+    raise AssertionError("the walk has no end")
+
+
+def keys_of(pages):
+    return [message.pk for page in pages for message in page.messages]
+
+
+def rows_for(user, contents, **fields):
+    """Rows with these texts, the last one the newest; returns their keys."""
+    fields = {"user": user, "folder": Folder.INBOX, "level": 120, **fields}
+    Message.objects.bulk_create(Message(message=text, **fields) for text in contents)
+    keys = Message.objects.filter(user=user).order_by("-pk").values_list("pk", flat=True)
+    return sorted(keys[: len(contents)])
+
+
+# The address
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "&&&",
+        "=",
+        "box=nope&level=loud&before=abc&q=",
+        "box=INBOX",
+        "box=one_shot",
+        "box=0",
+        "box=trash%00",
+        "box[]=trash",
+        "box=trash&box=",
+        "level=140",
+        "level=ERROR",
+        "level=error&level=none",
+        "newest=x",
+        "newest=-1",
+        "before=-1",
+        "before=%2B1",
+        "before=1.5",
+        "before=1e3",
+        "before=0x10",
+        "before=1_000",
+        "before=%201",
+        "before=%00",
+        "before=None",
+        "before=%D9%A3",  # ٣, a digit to `int`
+        "before=%C2%B2",  # ², a digit to `isdigit`
+        "before=" + "9" * 20,
+        "before=" + "9" * 10_000,
+        "q=%00%00",
+        "q=%20%09%0A",
+        "unknown=1&__class__=2",
+        "before=%ff&box=%ff%fe&level=%c3",
+    ],
+)
+def test_what_an_address_says_wrong_is_as_good_as_not_said(query):
+    assert read(query) == Filter()
+
+
+def test_what_is_right_is_taken_beside_what_is_wrong():
+    assert read("box=trash&level=loud&q=x&before=no") == Filter(box="trash", q="x")
+    assert read("box=nope&level=error&before=7") == Filter(level="error", before=7)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("0", 0),
+        ("007", 7),
+        ("7", 7),
+        (str(MAX_KEY), MAX_KEY),
+        (str(MAX_KEY + 1), MAX_KEY),
+        ("9" * 19, MAX_KEY),
+        ("9" * 20, None),
+        ("", None),
+        (None, None),
+        ("-7", None),
+        ("٣", None),
+    ],
+)
+def test_a_key_is_one_that_a_database_can_hold(text, key):
+    assert parse_key(text) == key
+
+
+@pytest.mark.parametrize("before", ["0", "1", str(MAX_KEY), "9" * 19, "9" * 5000])
+def test_any_place_may_be_asked_for(user, send, before):
+    row = send("Hello")
+    shown = [] if before in ("0", "1") else [row]
+    assert read(f"before={before}").page_of(user).messages == shown
+    assert read(f"q=hello&before={before}").page_of(user).messages == shown
+
+
+def test_words_are_cut_to_a_bound_and_lose_what_no_database_stores():
+    assert read("q=%20a%00b%20").q == "ab"
+    long = read("q=" + "x" * 10_000)
+    assert long.q == "x" * 100
+    assert len(read("q=" + "+".join("abcdefghijklmnop")).words) == 8
+    assert read("q=one++two%0Athree%C2%A0four").words == ["one", "two", "three", "four"]
+
+
+QS = ["", "hello", "a b", "a&b=c#d?e/f", "100% + 1", "ärger 😀 ‮", "'\"<b>\\", "a;b", "box=trash"]
+
+
+@pytest.mark.parametrize("box", BOXES)
+@pytest.mark.parametrize("level", ["", *LEVELS])
+def test_an_address_leads_back_to_its_filter(box, level):
+    for q in QS:
+        for before in (None, 0, 1, MAX_KEY):
+            place = Filter(box=box, level=level, q=q, before=before)
+            query = place.query()
+            assert query.startswith("?")
+            assert read(query[1:]) == place
+            assert read(query[1:]).query() == query
+
+
+@pytest.mark.parametrize("spaces", [1, 5])
+def test_words_that_were_cut_lead_back_to_themselves(spaces):
+    place = read("q=" + "x" * 98 + "+" * spaces + "y" * 50)
+    assert read(place.query()[1:]) == place
+
+
+def test_an_address_leaves_the_defaults_out():
+    assert Filter().query() == "?"
+    assert Filter(box="trash").query() == "?box=trash"
+    assert Filter(box="trash", level="error", q="a b", before=7).query() == (
+        "?box=trash&level=error&q=a+b&before=7"
+    )
+    assert Filter(before=7, newest=9).query() == "?before=7&newest=9"
+    assert Filter(before=7, newest=9).query(before=None) == "?", "the first page has its own"
+
+
+def test_an_address_may_differ_from_its_filter():
+    place = Filter(box="trash", level="error", q="a", before=7)
+    assert place.query(before=None) == "?box=trash&level=error&q=a"
+    assert place.query(box="inbox", q="", before=9) == "?level=error&before=9"
+    assert place == Filter(box="trash", level="error", q="a", before=7)
+    with pytest.raises(TypeError, match="bx"):
+        place.query(bx="inbox")
+
+
+def test_a_filter_does_not_change():
+    with pytest.raises(FrozenInstanceError):
+        Filter().box = "trash"
+
+
+def test_each_box_shows_one_folder_and_no_box_what_is_shown_once():
+    folders = {box: Filter(box=box).folder for box in BOXES}
+    assert folders == {
+        "inbox": Folder.INBOX,
+        "unread": Folder.INBOX,
+        "archive": Folder.ARCHIVE,
+        "sent": Folder.SENT,
+        "trash": Folder.TRASH,
+    }
+    assert {LEVELS[name]: name for name in LEVELS} == DEFAULT_TAGS
+
+
+# What it shows
+
+
+@pytest.fixture
+def full(user, other):
+    """A mailbox with some of everything, and another like it."""
+    now = timezone.now()
+    Message.objects.bulk_create(
+        Message(
+            user=owner,
+            folder=folder,
+            level=level,
+            message=f"{folder.name} {DEFAULT_TAGS.get(level)} {'read' if read_at else 'unread'}",
+            read_at=read_at,
+            expires=expires,
+        )
+        for owner in (user, other)
+        for folder in Folder
+        for level in (*LEVELS.values(), 155)
+        for read_at in (None, now)
+        for expires in (None, now + timedelta(hours=1), now - timedelta(seconds=1))
+    )
+
+
+@pytest.mark.parametrize("box", BOXES)
+@pytest.mark.parametrize("level", ["", *LEVELS])
+def test_a_filter_shows_its_part_of_the_mailbox(user, full, box, level):
+    def belongs(row):
+        return (
+            row.user_id == user.pk
+            and row.folder == BOXES[box]
+            and (not level or row.level == LEVELS[level])
+            and (box != "unread" or not row.read)
+            and not row.has_expired
+        )
+
+    expected = [row for row in Message.objects.order_by("-pk") if belongs(row)]
+    shown = Filter(box=box, level=level)
+    assert expected
+    assert list(shown.rows_of(user)) == expected
+    assert list(shown.rows_of(user.pk)) == expected
+    assert keys_of(walk(user, shown)) == [row.pk for row in expected]
+
+
+@pytest.mark.parametrize("box", BOXES)
+@pytest.mark.parametrize("q", ["", "unread"])
+@pytest.mark.parametrize("who", [AnonymousUser(), None])
+def test_a_visitor_has_nothing_and_costs_nothing(full, who, box, q, django_assert_num_queries):
+    with django_assert_num_queries(0):
+        page = Filter(box=box, level="error", q=q).page_of(who)
+    assert (page.messages, page.older, page.further, page.newest) == ([], None, None, 0)
+
+
+def test_what_it_shows_is_read_only_when_asked(user, django_assert_num_queries):
+    with django_assert_num_queries(0):
+        Filter(box="unread", level="error", q="x", before=7).rows_of(user)
+
+
+@pytest.mark.parametrize("box", BOXES)
+def test_a_page_has_a_bound_and_knows_where_it_goes_on(user, settings, box):
+    settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 2}
+    keys = rows_for(user, "abcde", folder=BOXES[box])
+    pages = walk(user, Filter(box=box))
+    assert [texts(page) for page in pages] == [["e", "d"], ["c", "b"], ["a"]]
+    assert [page.older for page in pages] == [keys[3], keys[1], None]
+    assert [page.further for page in pages] == [None] * 3
+
+
+def test_the_size_of_a_page_is_the_setting_as_it_is_now(user, settings):
+    rows_for(user, "abcde")
+    assert len(Filter().page_of(user).messages) == 5
+    settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 3}
+    assert len(Filter().page_of(user).messages) == 3
+    assert len(Filter(q="e").page_of(user).messages) == 1
+
+
+@pytest.mark.parametrize("box", BOXES)
+@pytest.mark.parametrize("level", ["", "info"])
+@pytest.mark.parametrize(("q", "cost"), [("", 1), ("hello", 2), ("hello 1 2 3 4 5 6 7 8 9", 2)])
+@pytest.mark.parametrize("before", [None, MAX_KEY])
+def test_a_page_is_one_query_and_a_search_is_two(
+    user, django_assert_num_queries, box, level, q, cost, before
+):
+    rows_for(user, ["Hello"] * 40, folder=BOXES[box])
+    with django_assert_num_queries(cost):
+        page = Filter(box=box, level=level, q=q, before=before).page_of(user)
+    assert len(page.messages) == (25 if q in ("", "hello") else 0)
+
+
+# Search
+
+
+def test_subject_text_sender_and_recipient_are_searched(user):
+    fields = {"user": user, "folder": Folder.SENT, "level": 120}
+    hits = [
+        Message.objects.create(message="a", subject="The Needle", **fields),
+        Message.objects.create(message="a needle.", **fields),
+        Message.objects.create(message="a", from_name="Ned Needle", **fields),
+        Message.objects.create(message="a", to_name="Needleman", **fields),
+    ]
+    Message.objects.create(message="hay", extra_tags="needle", url="/needle/", **fields)
+    assert Filter(box="sent", q="needle").page_of(user).messages == hits[::-1]
+
+
+def test_a_message_has_all_the_words_wherever(user):
+    fields = {"user": user, "level": 120}
+    both = Message.objects.create(message="costs more", subject="The invoice", **fields)
+    named = Message.objects.create(message="invoice", from_name="Costs & Sons", **fields)
+    Message.objects.create(message="The invoice", **fields)
+    Message.objects.create(message="It costs", **fields)
+    for q in ("invoice costs", "costs invoice", "  costs \t invoice ", "cost voice"):
+        assert Filter(q=q).page_of(user).messages == [named, both]
+    assert Filter(q="invoice costs nothing").page_of(user).messages == []
+
+
+def test_every_word_counts_up_to_the_bound(user):
+    rows_for(user, ["a b c d e f g h", "a b c d e f g"])
+    assert found(user, "a b c d e f g h") == ["a b c d e f g h"]
+
+
+def test_words_are_found_in_upper_and_lower_case(user):
+    rows_for(user, ["Hello", "HELLO", "hello", "other"])
+    for q in ("hello", "HELLO", "hElLo", "ELL"):
+        assert found(user, q) == ["hello", "HELLO", "Hello"]
+
+
+def test_other_letters_than_latin_are_found_as_they_are_written(user):
+    rows_for(user, ["Ärger mit Größe", "Привет", "こんにちは世界", "مرحبا", "🎉 done"])
+    for q in ("Ärger", "Größe", "Привет", "世界", "مرحبا", "🎉"):
+        (text,) = found(user, q)
+        assert q in text
+
+
+SPECIAL = [
+    "100 sure",
+    "100% sure",
+    "axb",
+    "a_b",
+    "C:temp",
+    r"C:\temp",
+    "it's",
+    '"quoted"',
+    "[ab]",
+    "%s of %d",
+    "{}",
+]
+
+
+@pytest.mark.parametrize(
+    ("q", "shown"),
+    [
+        ("%", ["%s of %d", "100% sure"]),
+        ("100%", ["100% sure"]),
+        ("1%e", []),
+        ("_", ["a_b"]),
+        ("a_b", ["a_b"]),
+        ("\\", [r"C:\temp"]),
+        (r"C:\temp", [r"C:\temp"]),
+        (r"\%", []),
+        (r"\t", [r"C:\temp"]),
+        ("'", ["it's"]),
+        ("';--", []),
+        ('"', ['"quoted"']),
+        ("[ab]", ["[ab]"]),
+        ("a.b", []),
+        ("a*", []),
+        ("%s", ["%s of %d"]),
+        ("%(x)s", []),
+        ("{}", ["{}"]),
+    ],
+)
+def test_what_means_something_to_a_database_means_itself(user, q, shown):
+    rows_for(user, SPECIAL)
+    assert found(user, q) == shown
+
+
+def test_a_nul_is_not_looked_for(user):
+    rows_for(user, ["Hello"])
+    for q in ("he\x00llo", "\x00hello", "hello\x00", "hel\x00\x00lo \x00"):
+        assert found(user, q) == ["Hello"]
+
+
+def test_a_word_of_ten_thousand_characters_is_looked_for_as_far_as_the_bound(user):
+    rows_for(user, ["x" * 20_000, "x" * 99, "Hello"])
+    for q in ("x" * 10_000, "x" * 1_000_000):
+        assert [len(text) for text in found(user, q)] == [20_000]
+
+
+@pytest.mark.parametrize(
+    "q", ["x " * 5000, "% " * 5000, "_" * 10_000, "\\" * 10_000, "😀" * 10_000]
+)
+def test_no_words_are_too_many(user, q, django_assert_num_queries):
+    rows_for(user, ["Hello"])
+    with django_assert_num_queries(2):
+        assert found(user, q) == []
+
+
+@pytest.mark.parametrize("box", BOXES)
+def test_a_search_stays_in_its_box_and_level(user, full, box):
+    for level in ("", *LEVELS):
+        everything = Filter(box=box, level=level)
+        shown = keys_of(walk(user, replace(everything, q="re")))
+        assert shown
+        assert shown == [row.pk for row in everything.rows_of(user)]
+
+
+def test_a_search_never_finds_what_is_anothers(user, other, send, settings):
+    """Nor does what others have count among what was looked at."""
+    settings.PERSISTENT_MESSAGES = {"SEARCH_WINDOW": 3}
+    hers = send("secret of Sally")
+    rows_for(other, ["secret of Harry"] * 10)
+    page = Filter(q="secret").page_of(user)
+    assert (page.messages, page.further) == ([hers], None)
+    assert len(Filter(q="secret").page_of(other).messages) == 3
+    assert keys_of(walk(other, Filter(q="Sally"))) == []
+
+
+@pytest.mark.parametrize("folder", [Folder.ONE_SHOT, Folder.ARCHIVE, Folder.SENT, Folder.TRASH])
+def test_what_lies_elsewhere_does_not_count_among_what_was_looked_at(user, settings, folder):
+    settings.PERSISTENT_MESSAGES = {"SEARCH_WINDOW": 3}
+    rows_for(user, ["needle", "hay"])
+    rows_for(user, ["needle elsewhere"] * 10, folder=folder)
+    rows_for(user, ["needle too late"] * 10, expires=timezone.now() - timedelta(seconds=1))
+    page = Filter(q="needle").page_of(user)
+    assert (texts(page), page.further) == (["needle"], None)
+
+
+# The window
+
+
+@pytest.mark.parametrize("box", BOXES)
+def test_a_search_looks_at_no_more_than_the_newest_of_its_window(user, settings, box):
+    settings.PERSISTENT_MESSAGES = {"SEARCH_WINDOW": 5}
+    keys = rows_for(user, ["needle"] * 2 + ["hay"] * 5, folder=BOXES[box])
+    page = Filter(box=box, q="needle").page_of(user)
+    assert (page.messages, page.older) == ([], None)
+    further = Filter(box=box, q="needle", before=page.further).page_of(user)
+    assert [row.pk for row in further.messages] == keys[1::-1]
+    assert further.further is None
+
+
+def test_the_last_of_the_window_is_found_and_the_next_is_not(user, settings):
+    settings.PERSISTENT_MESSAGES = {"SEARCH_WINDOW": 5}
+    rows_for(user, ["needle outside", "needle inside"] + ["hay"] * 4)
+    assert found(user, "needle") == ["needle inside"]
+
+
+def test_the_window_is_a_range_of_keys_in_both_statements(user, settings):
+    """However many rows match, the database reads no more than the window of them."""
+    settings.PERSISTENT_MESSAGES = {"SEARCH_WINDOW": 5}
+    keys = rows_for(user, ["hay"] * 20)
+    with CaptureQueriesContext(connection) as queries:
+        Filter(q="needle", before=keys[15]).page_of(user)
+    edge, search = [query["sql"] for query in queries]
+    # As many as are looked at, and whether more follow.
+    assert "LIMIT 6" in edge
+    assert "LIKE" not in edge.upper()
+    numbers = {
+        int(word) for word in search.replace("(", " ").replace(")", " ").split() if word.isdigit()
+    }
+    assert {keys[15], 26} <= numbers
+    # Where it ends: at the last of five, or just beyond.
+    assert numbers & set(keys[9:12])
+
+
+def test_where_the_window_held_all_of_it_nothing_is_further(user, settings):
+    settings.PERSISTENT_MESSAGES = {"SEARCH_WINDOW": 5}
+    rows_for(user, ["needle"] + ["hay"] * 3)
+    assert Filter(q="needle").page_of(user).further is None
+    rows_for(user, ["hay"])
+    assert Filter(q="needle").page_of(user).further is None, "exactly full"
+    rows_for(user, ["hay"])
+    assert Filter(q="needle").page_of(user).further is not None
+
+
+def test_where_a_page_is_full_the_rest_of_the_window_comes_first(user, settings):
+    settings.PERSISTENT_MESSAGES = {"SEARCH_WINDOW": 5, "PAGE_SIZE": 2}
+    keys = rows_for(user, ["needle"] * 8)
+    pages = walk(user, Filter(q="needle"))
+    assert [[row.pk for row in page.messages] for page in pages if page.messages] == [
+        keys[7:5:-1],
+        keys[5:3:-1],
+        keys[3:1:-1],
+        keys[1::-1],
+    ]
+
+
+@pytest.mark.parametrize("box", BOXES)
+@pytest.mark.parametrize("level", ["", "info"])
+@pytest.mark.parametrize(("page_size", "window"), [(1, 1), (2, 5), (5, 2), (3, 3), (25, 4)])
+@pytest.mark.parametrize("every", [1, 3, 50])
+def test_searching_further_walks_the_whole_mailbox_without_gap_or_repeat(
+    user, other, settings, box, level, page_size, window, every
+):
+    settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": page_size, "SEARCH_WINDOW": window}
+    fields = {"folder": BOXES[box], "level": 120}
+    kinds = [
+        {"user": user, **fields},
+        {"user": user, **fields, "level": 140},
+        {"user": user, **fields, "read_at": timezone.now()},
+        {"user": other, **fields},
+    ]
+    Message.objects.bulk_create(
+        Message(message="hay" if number % every else "needle", **kind)
+        for number in range(23)
+        for kind in kinds
+    )
+    start = Filter(box=box, level=level)
+    expected = [row.pk for row in start.rows_of(user) if row.message == "needle"]
+    assert expected
+    pages = walk(user, replace(start, q="needle"))
+    assert keys_of(pages) == expected
+    assert all(len(page.messages) <= page_size for page in pages)
+
+
+def test_what_arrives_during_the_walk_neither_repeats_nor_hides_a_message(user, settings):
+    settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 2, "SEARCH_WINDOW": 3}
+    keys = rows_for(user, ["needle", "hay"] * 6)
+    seen, place = [], Filter(q="needle")
+    for _ in range(ENDLESS):
+        page = place.page_of(user)
+        seen += [row.pk for row in page.messages]
+        rows_for(user, ["needle"])
+        cursor = page.older or page.further
+        if cursor is None:
+            break
+        Message.objects.filter(pk=cursor, message="hay").delete()
+        place = replace(place, before=cursor)
+    assert seen == keys[10::-2]
+
+
+def test_the_window_is_the_setting_as_it_is_now(user, settings):
+    rows_for(user, ["needle"] + ["hay"] * 5)
+    assert found(user, "needle") == ["needle"]
+    settings.PERSISTENT_MESSAGES = {"SEARCH_WINDOW": 2}
+    assert found(user, "needle") == []
+
+
+def test_a_site_finds_what_it_sent(user, send):
+    """The words are found through the same rows that `send_message` writes."""
+    send("Your order left the house.", persistent_messages.SUCCESS, subject="Order 4711")
+    assert found(user, "4711 house", level="success") == ["Your order left the house."]
+    assert found(user, "4711", level="error") == []
+
+
+def test_a_page_is_that_of_a_user_or_of_a_key(user):
+    (key,) = rows_for(user, ["Hello"])
+    for whose in (user, user.pk):
+        assert [message.pk for message in Filter().page_of(whose).messages] == [key]
+        assert [message.pk for message in Filter(q="hello").page_of(whose).messages] == [key]
+    for nobody in (None, AnonymousUser()):
+        assert Filter().page_of(nobody) == Filter(q="hello").page_of(nobody)

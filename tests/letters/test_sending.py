@@ -1,0 +1,732 @@
+"""Letters between users: what is stored, for whom, by which rules, and which letter heads what."""
+
+import uuid
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone, translation
+from django.utils.safestring import mark_safe
+
+import persistent_messages
+from persistent_messages import Folder, LetterRefused, conf, mailbox, send_letter
+from persistent_messages.letters import policy, replies, reports, sending
+from persistent_messages.mailbox import pruning, threads
+from persistent_messages.models import Block, Message, Report
+from tests.pages import rows_by_folder, standing_in
+
+
+@pytest.fixture(autouse=True)
+def letters_on(settings):
+    settings.PERSISTENT_MESSAGES = {"LETTERS": True}
+
+
+@pytest.fixture
+def third(db):
+    return get_user_model().objects.create_user("ida", "ida@example.com", "secret")
+
+
+def copy_of(letter, owner):
+    return Message.objects.get(letter=letter.letter, user=owner)
+
+
+def refused(*args, **kwargs):
+    before = Message.objects.count()
+    with pytest.raises(LetterRefused) as error:
+        send_letter(*args, **kwargs)
+    assert Message.objects.count() == before
+    return error.value
+
+
+def converse(one, other, count):
+    """Let two people write to each other in turn; returns the last letter."""
+    last = send_letter(one, other, "Rota", "Number 1")
+    for number in range(2, count + 1):
+        writer = other if number % 2 == 0 else one
+        last = send_letter(writer, None, "", f"Number {number}", copy_of(last, writer))
+    return last
+
+
+# What is stored
+
+
+def test_a_letter_is_one_row_for_its_recipient_and_one_for_its_sender(user, other):
+    sent = send_letter(other, user, "Rota", "Can you take Thursday?")
+
+    own, copy = copy_of(sent, other), copy_of(sent, user)
+    assert (own.folder, copy.folder) == (Folder.SENT, Folder.INBOX)
+    assert (own.subject, own.message) == (copy.subject, copy.message) == ("Rota", sent.message)
+    assert own.thread == copy.thread is not None
+    assert (own.from_user, copy.from_user) == (other, other)
+    assert (own.to_user, own.to_names) == (user, ["Sally Ride"])
+    assert (copy.to_user, copy.to_names) == (None, [])
+    assert (own.read, copy.read) == (True, False)
+    assert Message.objects.count() == 2
+
+
+def test_a_letter_to_several_is_one_row_for_its_sender(user, other, third):
+    sent = send_letter(other, [user, third, user], "Rota", "Who takes Thursday?")
+
+    assert Message.objects.owned_by(other).count() == 1
+    assert sent.to_names == ["Sally Ride", "ida"]
+    assert sent.to_user is None
+    assert {row.user for row in Message.objects.in_folder(Folder.INBOX)} == {user, third}
+
+
+def test_no_copy_says_who_else_got_it(user, other, third):
+    sent = send_letter(other, [user, third], "Rota", "Who takes Thursday?")
+
+    for person in (user, third):
+        assert copy_of(sent, person).to_name == ""
+
+
+@pytest.mark.parametrize("count", [1, 20])
+def test_sending_takes_the_same_statements_however_many_get_it(other, count):
+    people = [get_user_model().objects.create_user(f"person-{n}") for n in range(count)]
+
+    with CaptureQueriesContext(connection) as queries:
+        send_letter(other, people, "Rota", "Hello")
+
+    inserts = [query for query in queries if query["sql"].startswith("INSERT")]
+    assert len(inserts) == 2  # one for the mail
+    assert len(queries) <= 9, [query["sql"] for query in queries]
+
+
+@pytest.mark.parametrize("size", [0, 300])
+def test_an_answer_takes_the_same_statements_whatever_the_mailboxes_hold(user, other, size):
+    for owner in (user, other):
+        Message.objects.bulk_create(
+            Message(user=owner, level=120, message="Hello") for _ in range(size)
+        )
+    copy = copy_of(send_letter(other, user, "Rota", "Hello"), user)
+
+    with CaptureQueriesContext(connection) as queries:
+        send_letter(user, None, "", "Hello yourself", copy)
+
+    assert len(queries) <= 14, [query["sql"] for query in queries]
+
+
+def test_a_letter_is_told_once_it_is_stored(user, other, django_capture_on_commit_callbacks):
+    heard = []
+
+    def hear(**told):
+        heard.append(told)
+
+    persistent_messages.letter_sent.connect(hear)
+    persistent_messages.messages_delivered.connect(hear)
+    try:
+        with django_capture_on_commit_callbacks(execute=True):
+            sent = send_letter(other, user, "Rota", "Hello")
+            assert heard == []
+    finally:
+        persistent_messages.letter_sent.disconnect(hear)
+        persistent_messages.messages_delivered.disconnect(hear)
+
+    assert [message.user for told in heard for message in told["messages"]] == [user, user]
+    (own,) = [told["letter"] for told in heard if "letter" in told]
+    assert own == sent
+
+
+def test_what_users_write_is_never_safe(user, other):
+    """Trap: user text rendered as HTML."""
+    sent = send_letter(other, user, mark_safe("<b>S</b>"), mark_safe("<script>"))
+
+    assert not copy_of(sent, user).is_safe
+    assert sent.message == "<script>"
+
+
+@pytest.mark.parametrize(
+    ("text", "stored"),
+    [
+        ("  two\r\nlines  ", "two\nlines"),
+        ("N\x00UL and half \ud800 a pair", "NUL and half  a pair"),
+        ("turned \u202eround", "turned round"),
+        ("isolated \u2067עברית\u2069", "isolated \u2067עברית\u2069"),
+    ],
+)
+def test_text_is_stored_without_what_misleads_or_no_database_takes(user, other, text, stored):
+    sent = send_letter(other, user, f"S\n{text}", text)
+
+    sent.refresh_from_db()
+    assert sent.message == stored
+    assert "\n" not in sent.subject
+    assert "\x00" not in sent.subject
+
+
+# What is refused
+
+
+@pytest.mark.parametrize("text", ["", "   ", "\n\t\r\n", "\x00", "\u202e"])
+def test_a_letter_says_something(user, other, text):
+    assert refused(other, user, "Rota", text).argument == "message"
+
+
+def test_a_text_has_its_bound(user, other, settings):
+    settings.PERSISTENT_MESSAGES = {"LETTERS": True, "MESSAGE_LENGTH": 10}
+
+    assert send_letter(other, user, "", "x" * 10)
+    error = refused(other, user, "", "x" * 13)
+    assert error.argument == "message"
+    assert "at most 10 characters" in str(error)
+    assert "this one has 13" in str(error)
+
+
+def test_a_subject_has_its_bound(user, other):
+    assert send_letter(other, user, "s" * 255, "Hello")
+    assert refused(other, user, "s" * 256, "Hello").argument == "subject"
+
+
+def test_nobody_writes_to_nobody_or_to_themselves(user, other):
+    assert refused(other, [], "Rota", "Hello").argument == "to_users"
+    assert refused(other, None, "Rota", "Hello").argument == "to_users"
+    assert "yourself" in str(refused(other, [user, other], "Rota", "Hello"))
+
+
+def test_a_letter_goes_to_so_many_at_most(other):
+    people = [get_user_model().objects.create_user(f"person-{n}") for n in range(21)]
+
+    assert send_letter(other, people[:20], "Rota", "Hello")
+    assert "20 people" in str(refused(other, people, "Rota", "Hello"))
+
+
+def test_one_who_cannot_be_reached_stops_the_letter_to_all(user, other, third):
+    third.is_active = False
+    third.save()
+
+    assert refused(other, [user, third], "Rota", "Hello").argument == "to_users"
+
+
+def test_the_words_do_not_tell_why_somebody_cannot_be_reached(user, other, third, settings):
+    """Trap: error text lets anybody test who exists."""
+    words = set()
+    Block.objects.create(user=user, blocked=other)
+    words.add(str(refused(other, user, "Rota", "Hello").reason))
+    Block.objects.all().delete()
+    Block.objects.create(user=other, blocked=user)
+    words.add(str(refused(other, user, "Rota", "Hello").reason))
+    Block.objects.all().delete()
+    user.is_active = False
+    user.save()
+    words.add(str(refused(other, user, "Rota", "Hello").reason))
+    user.is_active = True
+    user.save()
+    settings.PERSISTENT_MESSAGES = {
+        "LETTERS": True,
+        "RECIPIENTS": "tests.letters.test_sending.nobody",
+    }
+    words.add(str(refused(other, user, "Rota", "Hello").reason))
+    words.add(str(policy.undeliverable_text("sally")))
+
+    assert words == {"Your message can’t be delivered to “sally”."}
+
+
+def nobody(user):
+    return get_user_model().objects.none()
+
+
+@pytest.mark.parametrize("wrong", ["sally", 5, [5], object(), ["sally"]])
+def test_a_recipient_that_is_no_user_is_the_callers_error(other, wrong):
+    with pytest.raises((TypeError, ValueError), match="to_users"):
+        send_letter(other, wrong, "Rota", "Hello")
+
+
+def test_a_sender_that_is_no_saved_user_is_the_callers_error(user):
+    with pytest.raises((TypeError, ValueError), match="from_user"):
+        send_letter(get_user_model()(username="new"), user, "Rota", "Hello")
+
+
+# How often
+
+
+def test_the_rate_is_kept_and_says_when_it_is_possible_again(user, other, settings):
+    settings.PERSISTENT_MESSAGES = {"LETTERS": True, "SEND_RATE": "2/h"}
+    first = send_letter(other, user, "", "One")
+    send_letter(other, user, "", "Two")
+
+    error = refused(other, user, "", "Three")
+
+    assert error.argument == "from_user"
+    assert error.retry_at == first.created + timedelta(hours=1)
+    Message.objects.filter(letter=first.letter).update(
+        created=timezone.now() - timedelta(hours=1, seconds=1)
+    )
+    assert send_letter(other, user, "", "Three")
+
+
+def test_a_letter_to_several_counts_once(user, other, third, settings):
+    settings.PERSISTENT_MESSAGES = {"LETTERS": True, "SEND_RATE": "2/h"}
+    send_letter(other, [user, third], "", "One")
+
+    assert send_letter(other, [user, third], "", "Two")
+
+
+def test_a_deleted_letter_counts_all_the_same(user, other, settings):
+    settings.PERSISTENT_MESSAGES = {"LETTERS": True, "SEND_RATE": "2/h"}
+    for text in ("One", "Two"):
+        sent = Message.objects.filter(pk=send_letter(other, user, "", text).pk)
+        mailbox.delete(other, Folder.SENT, sent)
+        mailbox.delete(other, Folder.TRASH, sent)
+
+    assert refused(other, user, "", "Three").argument == "from_user"
+    spent = Message.objects.owned_by(other)
+    assert {(row.folder, row.message, row.subject, row.to_name) for row in spent} == {
+        (Folder.TOMBSTONE, "", "", "")
+    }
+    assert not Message.objects.visible_to(other).exists()
+
+
+def test_what_counts_no_longer_is_pruned(user, other):
+    sent = Message.objects.filter(pk=send_letter(other, user, "", "One").pk)
+    mailbox.delete(other, Folder.SENT, sent)
+    mailbox.delete(other, Folder.TRASH, sent)
+    assert sum(pruning.prune(pruning.prunable(30)["tombstones"])) == 0
+
+    (row,) = sent
+    assert row.trashed_at is None
+    assert row.expires - row.created >= conf.MAX_RATE_PERIOD
+    sent.update(expires=timezone.now() - timedelta(seconds=1))
+
+    assert {why: sum(pruning.prune(rows)) for why, rows in pruning.prunable(30).items()} == {
+        "expired": 0,
+        "trash": 0,
+        "tombstones": 1,
+    }
+
+
+def test_received_letters_do_not_count(user, other, settings):
+    settings.PERSISTENT_MESSAGES = {"LETTERS": True, "SEND_RATE": "1/h"}
+    send_letter(user, other, "", "One")
+
+    assert send_letter(other, user, "", "Mine")
+
+
+def test_the_same_letter_again_sends_nothing(user, other):
+    letter = uuid.uuid4()
+    first = sending.send(other, [user], "", "Hello", letter=letter).own
+    again = sending.send(other, [user], "", "Hello", letter=letter).own
+
+    assert again == first
+    assert Message.objects.count() == 2
+
+
+# Answers
+
+
+def test_an_answer_goes_to_the_other_end(user, other):
+    sent = send_letter(other, user, "Rota", "Can you take Thursday?")
+
+    answer = send_letter(user, None, "", "Yes.", copy_of(sent, user))
+
+    copy = copy_of(answer, other)
+    assert (copy.folder, copy.thread, copy.subject) == (Folder.INBOX, sent.thread, "Rota")
+    assert (sent.thread_position, answer.thread_position) == (1, 2)
+
+
+def test_one_may_write_again_before_an_answer_came(user, other):
+    sent = send_letter(other, user, "Rota", "Can you take Thursday?")
+
+    more = send_letter(other, None, "", "Or Friday?", sent)
+
+    assert copy_of(more, user).thread == sent.thread
+    assert more.thread_position == 2
+
+
+def test_an_answer_to_a_letter_to_several_goes_to_its_sender_alone(user, other, third):
+    sent = send_letter(other, [user, third], "Rota", "Who?")
+
+    send_letter(user, None, "", "I.", copy_of(sent, user))
+
+    assert Message.objects.owned_by(third).count() == 1
+
+
+def test_of_several_the_one_who_answered_last_is_answered(user, other, third):
+    sent = send_letter(other, [user, third], "Rota", "Who?")
+    assert refused(other, None, "", "Nobody?", sent).argument == "reply_to"
+    send_letter(user, None, "", "I.", copy_of(sent, user))
+
+    answer = send_letter(other, None, "", "Thanks.", sent)
+
+    assert answer.to_user == user
+
+
+def test_what_a_site_sent_in_the_name_of_a_user_can_be_answered(user, other, send):
+    """Promise: mark them as read, remove them or even reply them."""
+    notice = send("Your order is on its way.", from_user=other)
+
+    answer = send_letter(user, None, "", "Thank you!", notice)
+
+    notice.refresh_from_db()
+    assert copy_of(answer, other).folder == Folder.INBOX
+    assert notice.thread == answer.thread
+    assert (notice.thread_position, answer.thread_position) == (1, 2)
+
+
+def test_what_cannot_be_answered_says_so(user, other, third, send):
+    received = copy_of(send_letter(other, user, "Rota", "Hello"), user)
+    assert refused(third, None, "", "Mine", received).argument == "reply_to"  # foreign
+    assert refused(user, None, "", "Hello", send("Notice")).argument == "reply_to"
+    assert refused(user, third, "", "Hello", received).argument == "to_users"
+
+    mailbox.delete(user, Folder.INBOX, Message.objects.filter(pk=received.pk))
+    received.refresh_from_db()
+    assert "Restore" in str(refused(user, None, "", "Hello", received))
+
+    mailbox.restore(user, Folder.TRASH, Message.objects.filter(pk=received.pk))
+    Message.objects.filter(pk=received.pk).update(expires=timezone.now())
+    received.refresh_from_db()
+    assert refused(user, None, "", "Hello", received).argument == "reply_to"
+
+
+def test_a_policy_that_changed_since_stops_the_answer(user, other):
+    received = copy_of(send_letter(other, user, "Rota", "Hello"), user)
+    policy.block(other, user)
+
+    assert refused(user, None, "", "Hello", received).argument == "to_users"
+
+
+def test_an_account_that_is_gone_leaves_its_letters_and_its_name(user, other):
+    received = copy_of(send_letter(other, user, "Rota", "Hello"), user)
+    answer = send_letter(user, None, "", "Yes.", received)
+    other.delete()
+
+    received.refresh_from_db()
+    answer.refresh_from_db()
+    assert (received.from_user, received.from_name) == (None, "harry")
+    assert (answer.to_user, answer.to_names) == (None, ["harry"])
+    assert "no longer exists" in str(refused(user, None, "", "Still there?", received))
+
+
+def test_a_quotation_has_a_mark_before_each_line(user, other):
+    sent = send_letter(other, user, "", "One\n\nTwo")
+
+    assert replies.quote(sent) == "> One\n> \n> Two\n"
+
+
+# Which letter heads its conversation
+
+
+def test_the_newest_of_a_folder_heads_its_conversation(user, other):
+    converse(other, user, 5)
+
+    assert standing_in(user, Folder.INBOX) == ["Number 5"]
+    assert standing_in(user, Folder.SENT) == ["Number 4"]
+    assert standing_in(other, Folder.INBOX) == ["Number 4"]
+    assert standing_in(other, Folder.SENT) == ["Number 5"]
+
+
+def test_two_conversations_stay_two(user, other):
+    converse(other, user, 3)
+    converse(other, user, 1)
+
+    assert standing_in(user, Folder.INBOX) == ["Number 1", "Number 3"]
+
+
+@pytest.mark.parametrize("away", [mailbox.archive, mailbox.delete])
+def test_a_moved_conversation_has_one_head_where_it_went(user, other, away):
+    thread = converse(other, user, 5).thread
+    rows = Message.objects.filter(thread=thread)
+    target = Folder.TRASH if away is mailbox.delete else Folder.ARCHIVE
+
+    change = away(user, Folder.INBOX, rows)
+
+    assert change.count == 3
+    assert standing_in(user, Folder.INBOX) == []
+    assert standing_in(user, target) == ["Number 5"]
+    assert mailbox.undo(user, change) == 3
+    assert standing_in(user, Folder.INBOX) == ["Number 5"]
+    assert standing_in(user, target) == []
+
+
+def test_what_comes_later_joins_the_rest_where_it_goes(user, other):
+    thread = converse(other, user, 3).thread
+    rows = Message.objects.filter(thread=thread)
+    mailbox.archive(user, Folder.INBOX, rows)
+    own = Message.objects.filter(user=other, folder=Folder.SENT).latest("pk")
+    send_letter(other, None, "", "Later", own)
+    assert standing_in(user, Folder.INBOX) == ["Later"]
+    assert standing_in(user, Folder.ARCHIVE) == ["Number 3"]
+
+    mailbox.archive(user, Folder.INBOX, rows)
+
+    assert standing_in(user, Folder.ARCHIVE) == ["Later"]
+
+
+def test_a_head_that_goes_alone_hands_over(user, other):
+    last = converse(other, user, 3)
+    head = Message.objects.filter(pk=copy_of(last, user).pk)
+
+    mailbox.delete(user, Folder.INBOX, head)
+
+    assert standing_in(user, Folder.INBOX) == ["Number 1"]
+    assert standing_in(user, Folder.TRASH) == ["Number 3"]
+    mailbox.delete(user, Folder.TRASH, head)
+    assert standing_in(user, Folder.TRASH) == []
+    assert rows_by_folder(user) == {Folder.INBOX: 1, Folder.SENT: 1}
+
+
+def test_pruning_hands_over_too(user, other):
+    last = converse(other, user, 3)
+    mailbox.delete(user, Folder.INBOX, Message.objects.filter(thread=last.thread))
+    head = Message.objects.filter(pk=copy_of(last, user).pk)
+    head.update(trashed_at=timezone.now() - timedelta(days=31))
+
+    assert sum(pruning.prune(pruning.prunable(30)["trash"])) == 1
+
+    assert standing_in(user, Folder.TRASH) == ["Number 1"]
+
+
+def test_deleting_on_one_side_leaves_the_other(user, other):
+    """Trap: delete for one side must not remove the other side's copy."""
+    thread = converse(other, user, 4).thread
+    for folder in (Folder.INBOX, Folder.SENT):
+        mailbox.delete(user, folder, Message.objects.filter(thread=thread))
+    mailbox.delete(user, Folder.TRASH, Message.objects.filter(thread=thread))
+
+    assert rows_by_folder(other) == {Folder.INBOX: 2, Folder.SENT: 2}
+
+
+def test_many_conversations_are_settled_at_once(user, other, settings, monkeypatch):
+    monkeypatch.setattr("persistent_messages.mailbox.threads.BATCH_SIZE", 3)
+    settings.PERSISTENT_MESSAGES = {"LETTERS": True, "SEND_RATE": None}
+    for _ in range(6):
+        converse(other, user, 3)
+    newest = Message.objects.latest("pk").pk
+    later = Message.objects.filter(user=other, folder=Folder.SENT).latest("pk")
+    send_letter(other, None, "", "Later", later)
+
+    mailbox.delete(user, Folder.INBOX, Message.objects.filter(pk__lte=newest))
+
+    assert standing_in(user, Folder.INBOX) == ["Later"]
+    assert standing_in(user, Folder.TRASH) == ["Number 3"] * 6
+
+
+# What a row tells of its conversation
+
+
+def told(owner):
+    """What the rows of each folder say: how many letters, and how the owner's own one begins."""
+    heads = Message.objects.owned_by(owner).letters().filter(superseded_by=None).order_by("pk")
+    return {Folder(row.folder): (row.thread_length, row.reply_snippet) for row in heads}
+
+
+def test_a_row_tells_of_its_owners_own_reply(user, other):
+    converse(other, user, 4)
+
+    assert told(user) == {Folder.INBOX: (4, "Number 4"), Folder.SENT: (4, "")}
+    assert told(other) == {Folder.INBOX: (4, ""), Folder.SENT: (4, "")}
+    send_letter(other, None, "", "Number 5", copy_of(Message.objects.latest("pk"), other))
+    assert told(user) == {Folder.INBOX: (5, ""), Folder.SENT: (5, "")}
+    assert told(other) == {Folder.INBOX: (5, "Number 5"), Folder.SENT: (5, "")}
+
+
+def test_a_row_tells_of_two_letters_in_a_row(user, other):
+    last = converse(other, user, 2)
+    send_letter(user, None, "", "And " * 100, last)
+
+    length, snippet = told(user)[Folder.INBOX]
+    assert length == 3
+    assert snippet.startswith("And And And")
+    assert len(snippet) == 160
+
+
+def test_a_deleted_reply_is_told_no_more(user, other):
+    thread = converse(other, user, 4).thread
+    rows = Message.objects.filter(thread=thread)
+    before = told(user)
+
+    change = mailbox.delete(user, Folder.SENT, rows)
+
+    assert told(user) == {Folder.INBOX: (2, ""), Folder.TRASH: (2, "")}
+    mailbox.undo(user, change)
+    assert told(user) == before
+    mailbox.delete(user, Folder.SENT, rows)
+    mailbox.restore(user, Folder.TRASH, rows)
+    assert told(user) == before
+    mailbox.delete(user, Folder.SENT, rows)
+    mailbox.delete(user, Folder.TRASH, rows)
+    assert told(user) == {Folder.INBOX: (2, "")}
+
+
+def test_the_reply_before_is_told_when_the_last_one_goes(user, other):
+    own = send_letter(user, None, "", "Number 3", converse(other, user, 2))
+
+    mailbox.delete(user, Folder.SENT, Message.objects.filter(pk=own.pk))
+
+    assert told(user)[Folder.INBOX] == (2, "Number 2")
+
+
+def test_an_archived_conversation_tells_of_its_reply_and_counts_what_came_later(user, other):
+    thread = converse(other, user, 4).thread
+    mailbox.archive(user, Folder.INBOX, Message.objects.filter(thread=thread))
+    assert told(user)[Folder.ARCHIVE] == (4, "Number 4")
+
+    own = Message.objects.filter(user=other, folder=Folder.SENT).latest("pk")
+    send_letter(other, None, "", "Later", own)
+
+    assert told(user) == {
+        Folder.ARCHIVE: (5, ""),
+        Folder.INBOX: (5, ""),
+        Folder.SENT: (5, ""),
+    }
+
+
+def test_pruning_counts_what_is_left(user, other):
+    last = converse(other, user, 3)
+    mailbox.delete(user, Folder.INBOX, Message.objects.filter(thread=last.thread))
+    Message.objects.filter(pk=copy_of(last, user).pk).update(
+        trashed_at=timezone.now() - timedelta(days=31)
+    )
+
+    assert sum(pruning.prune(pruning.prunable(30)["trash"])) == 1
+
+    assert told(user)[Folder.TRASH] == (1, "")
+
+
+def test_settling_again_writes_nothing(user, other):
+    thread = converse(other, user, 4).thread
+
+    with CaptureQueriesContext(connection) as queries:
+        threads.update_thread_heads(Message.objects.all(), [user.pk, other.pk], [thread])
+
+    assert [query["sql"].split()[0] for query in queries] == ["SELECT", "SELECT"]
+
+
+# Accounts that go meanwhile
+
+
+@pytest.mark.parametrize("gone", ["sender", "recipient", "both"])
+def test_a_letter_of_an_account_that_went_meanwhile_is_refused(user, other, third, gone):
+    """Whoever sends has them from before; nothing of the letter is written."""
+    going = {"sender": [other], "recipient": [user], "both": [other, user]}[gone]
+    get_user_model().objects.filter(pk__in=[person.pk for person in going]).delete()
+
+    error = refused(other, [third, user], "Rota", "Hello")
+
+    assert "can’t be delivered" in error.reason
+    assert not Message.objects.exists()
+
+
+def test_an_answer_to_an_account_that_went_meanwhile_is_refused(user, other):
+    letter = copy_of(send_letter(other, user, "Rota", "Hello"), user)
+    get_user_model().objects.filter(pk=other.pk).delete()
+
+    assert refused(user, None, "", "Yes.", letter).reason
+    assert Message.objects.owned_by(user).get() == letter
+
+
+@pytest.mark.parametrize("gone", ["user", "other"])
+def test_blocking_beside_a_deletion_is_refused(user, other, gone):
+    get_user_model().objects.filter(username={"user": "sally", "other": "harry"}[gone]).delete()
+
+    with pytest.raises(LetterRefused):
+        policy.block(user, other)
+    assert not Block.objects.exists()
+
+
+def test_a_letter_of_an_account_that_went_meanwhile_can_be_reported(user, other):
+    received = copy_of(send_letter(other, user, "Rota", "Hello"), user)
+    get_user_model().objects.filter(pk=other.pk).delete()
+
+    report = reports.report(user, received)
+
+    assert (report.accused, report.accused_name) == (None, "harry")
+
+
+def test_an_account_that_went_meanwhile_reports_nothing(user, other):
+    received = copy_of(send_letter(other, user, "Rota", "Hello"), user)
+    get_user_model().objects.filter(pk=user.pk).delete()
+
+    with pytest.raises(LetterRefused):
+        reports.report(user, received)
+
+
+# Who may be written to
+
+
+@pytest.mark.parametrize("blocker", ["user", "other"])
+def test_no_name_is_that_of_one_who_cannot_be_reached(request, user, other, third, blocker):
+    third.is_active = False
+    third.save()
+    blocker = request.getfixturevalue(blocker)
+    policy.block(blocker, other if blocker == user else user)
+
+    assert policy.find_recipients(user, ["harry", "ida", "nobody"]) == {}
+
+
+def team_mates(user):
+    return get_user_model().objects.filter(groups__user=user)
+
+
+def test_a_letter_reaches_one_who_may_be_written_to_twice_over(settings, user, other):
+    settings.PERSISTENT_MESSAGES = {"LETTERS": True, "RECIPIENTS": team_mates}
+    for name in ("Choir", "Kitchen"):
+        group = Group.objects.create(name=name)
+        group.user_set.add(user, other)
+
+    assert send_letter(user, other, "Rota", "Who cooks?").to_names == ["harry"]
+
+
+def test_blocking_twice_is_one_block(user, other):
+    assert policy.block(user, other) == policy.block(user, other)
+    assert list(policy.blocks_of(user)) == list(Block.objects.all())
+    assert not policy.blocks_of(other).exists()
+
+
+# Reports
+
+
+def test_a_report_keeps_what_was_written(user, other):
+    last = converse(other, user, 13)
+    copy = copy_of(last, user)
+
+    found = reports.report(user, copy, "Rude.")
+    copy.delete()
+    other.delete()
+
+    found.refresh_from_db()
+    assert (found.reporter, found.accused, found.accused_name) == (user, None, "harry")
+    assert [row["text"] for row in found.excerpt] == [f"Number {n}" for n in range(4, 14)]
+    assert found.reason == "Rude."
+
+
+def test_reporting_twice_is_one_report(user, other):
+    copy = copy_of(send_letter(other, user, "", "Hello"), user)
+
+    assert reports.report(user, copy) == reports.report(user, copy, "Again")
+    assert Report.objects.count() == 1
+
+
+def test_only_a_letter_one_received_can_be_reported(user, other, send):
+    sent = send_letter(other, user, "", "Hello")
+    for reporter, message in ((other, sent), (user, send("Notice")), (other, copy_of(sent, user))):
+        with pytest.raises(LetterRefused):
+            reports.report(reporter, message)
+    assert not Report.objects.exists()
+
+
+# Words
+
+
+def test_a_refusal_is_in_the_language_of_who_reads_it(user, other):
+    with translation.override("de"):
+        german = refused(other, user, "", "").reason
+
+    assert german != refused(other, user, "", "").reason
+
+
+# Letters switched off
+
+
+@pytest.mark.parametrize("config", [{}, {"LETTERS": False}])
+@pytest.mark.parametrize("kind", [LetterRefused, ImproperlyConfigured])
+def test_nobody_writes_where_letters_are_off(settings, user, other, config, kind):
+    settings.PERSISTENT_MESSAGES = config
+
+    with pytest.raises(kind, match="LETTERS"):
+        send_letter(user, other, "Rota", "Hello")
+
+    assert not Message.objects.exists()

@@ -1,0 +1,142 @@
+"""What is done again because two writes waited for each other, and what is not."""
+
+from functools import partial
+from threading import Barrier
+
+import pytest
+from django.db import OperationalError, connection, transaction
+from django.db.models import F
+
+from persistent_messages import send_letter
+from persistent_messages.mailbox.deadlocks import ATTEMPTS, retry_on_deadlock
+from persistent_messages.models import Message
+from tests.pages import fill
+from tests.parallel import AT_ONCE, at_once
+
+pytestmark = pytest.mark.django_db(transaction=True)
+DEADLOCK = OperationalError(1213, "Deadlock found when trying to get lock")
+
+
+def crossing(user):
+    """Two writes that lock the same two rows in opposite orders, each after the other's first."""
+    keys, meeting = fill(user, 2), Barrier(2)
+
+    def write_in(order):
+        once = iter([meeting.wait] if AT_ONCE > 1 else [])
+
+        def write():
+            with transaction.atomic():
+                for key in order:
+                    Message.objects.filter(pk=key).update(close_timeout=F("close_timeout") + 1)
+                    next(once, lambda timeout: None)(timeout=30)
+            return "done"
+
+        return write
+
+    Message.objects.update(close_timeout=0)
+    return [write_in(keys), write_in(keys[::-1])]
+
+
+def times_written():
+    return set(Message.objects.values_list("close_timeout", flat=True))
+
+
+def test_of_two_that_wait_for_each_other_both_are_done(user):
+    assert at_once(map(retry_on_deadlock, crossing(user))) == ["done", "done"]
+    assert times_written() == {2}
+
+
+def test_in_a_transaction_of_the_caller_one_of_them_is_broken_off(user):
+    def in_transaction(write):
+        try:
+            with transaction.atomic():
+                return write()
+        except OperationalError:
+            return "broken off"
+
+    results = at_once(partial(in_transaction, retry_on_deadlock(write)) for write in crossing(user))
+
+    assert sorted(results) == (["broken off", "done"] if AT_ONCE > 1 else ["done", "done"])
+    assert times_written() == {results.count("done")}
+
+
+def failing(error):
+    """A write that fails each time, and what it was called with."""
+    calls = []
+
+    @retry_on_deadlock
+    def write(users):
+        calls.append([*users])
+        raise error
+
+    return write, calls
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "times"),
+    [
+        (DEADLOCK, list, ATTEMPTS),
+        (DEADLOCK, iter, 1),  # which gives nothing twice
+        (OperationalError("database is locked"), list, ATTEMPTS),
+        (OperationalError("database is locked"), iter, 1),
+        (OperationalError("no such table: persistent_messages_message"), list, 1),
+        (OperationalError(), list, 1),
+        (ValueError(1213), list, 1),
+    ],
+)
+def test_only_a_deadlock_is_tried_again_and_not_for_ever(error, kind, times):
+    write, calls = failing(error)
+
+    with pytest.raises(type(error)) as raised:
+        write(kind([1, 2]))
+
+    assert raised.value is error
+    assert calls == [[1, 2]] * times
+
+
+def test_nine_deadlocks_in_a_row_are_survived():
+    calls = []
+
+    @retry_on_deadlock
+    def write(users):
+        calls.append(users)
+        if len(calls) < 10:
+            raise DEADLOCK
+        return len(calls)
+
+    assert write([1]) == 10
+
+
+LOCKED = OperationalError("database is locked")
+
+
+@pytest.mark.parametrize("error", [DEADLOCK, LOCKED])
+def test_an_iterator_that_has_not_begun_is_no_obstacle(error):
+    calls = []
+
+    @retry_on_deadlock
+    def write(*, users):
+        calls.append(users)
+        if len(calls) < 3:
+            raise error
+        return [*users]
+
+    assert write(users=iter([1, 2])) == [1, 2]
+    assert len(calls) == 3
+
+
+def test_an_answer_that_was_broken_off_makes_one_conversation_of_the_notice(user, other, send):
+    notice, broken_off = send("Can you take Thursday?", from_user=other), []
+
+    def break_off(execute, sql, params, many, context):
+        if not broken_off and sql.startswith("INSERT"):
+            broken_off.append(sql)
+            raise DEADLOCK
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(break_off):
+        answer = send_letter(user, None, "", "Yes.", notice)
+
+    mine = Message.objects.owned_by(user).filter(thread=answer.thread).order_by("thread_position")
+    assert list(mine.values_list("pk", "thread_position")) == [(notice.pk, 1), (answer.pk, 2)]
+    assert notice.thread == answer.thread

@@ -1,0 +1,51 @@
+"""The lock of a mailbox: who writes letters of a user keeps others waiting who do."""
+
+from contextlib import closing
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.db import OperationalError, connection, transaction
+
+from persistent_messages.mailbox.threads import lock_before_deletion, lock_mailboxes
+from persistent_messages.models import Message
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def is_locked(user):
+    """Tell whether another connection would have to wait."""
+    people, rows = get_user_model()._meta.db_table, Message._meta.db_table
+    sql = f"SELECT id FROM {people} WHERE id = {user.pk} FOR UPDATE NOWAIT"
+    if connection.vendor == "sqlite":  # one lock for all
+        sql = f"UPDATE {rows} SET folder = 0 WHERE id = 0"
+    with closing(connection.copy()) as other:
+        try:
+            with other.cursor() as cursor:
+                cursor.execute(sql)
+        except OperationalError:
+            return True
+    return False
+
+
+def test_who_writes_letters_of_a_user_keeps_others_waiting(user, other):
+    with transaction.atomic():
+        assert lock_mailboxes(Message.objects.all(), [user.pk, other.pk]) == {user.pk, other.pk}
+        assert is_locked(user)
+        assert is_locked(other)
+    assert not is_locked(user)
+
+
+def test_who_deletes_a_user_keeps_others_waiting(user):
+    with transaction.atomic():
+        lock_before_deletion(user, "default")
+        if connection.vendor == "sqlite":  # there the first deletion locks
+            Message.objects.filter(user=user).delete()
+        assert is_locked(user)
+    assert not is_locked(user)
+
+
+def test_an_account_that_is_gone_is_told(user):
+    key = user.pk
+    user.delete()
+    with transaction.atomic():
+        assert lock_mailboxes(Message.objects.all(), [key]) == set()

@@ -1,0 +1,120 @@
+"""Messages to many users beside whatever else is written at the same moment."""
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.db import OperationalError, transaction
+
+from persistent_messages import INFO, WARNING, send_message
+from persistent_messages.mailbox import delivery, recipients
+from persistent_messages.mailbox.deadlocks import is_deadlock
+from persistent_messages.models import Message
+from tests.parallel import at_once
+
+pytestmark = pytest.mark.django_db(transaction=True)
+User = get_user_model()
+
+
+@pytest.fixture(autouse=True)
+def _small_batches(monkeypatch):
+    monkeypatch.setattr(delivery, "RANGE_SIZE", 7)
+    monkeypatch.setattr(delivery, "BATCH_SIZE", 5)
+    monkeypatch.setattr(recipients, "PAGE_SIZE", 8)
+
+
+@pytest.fixture
+def people():
+    User.objects.bulk_create(User(username=f"person-{n:02}") for n in range(40))
+    return list(User.objects.order_by("pk"))
+
+
+def send_to_all(**options):
+    return lambda: send_message(User.objects.all(), WARNING, "Hello", **options)
+
+
+def retried(write):
+    """Do what a site does with writes of its own, in transactions that a deadlock ends."""
+
+    def attempts():
+        for _ in range(30):
+            if (code := error_of(write)) is None:
+                return
+            codes.add(code)
+        raise AssertionError(codes)
+
+    codes = set()
+    attempts.codes = codes
+    return attempts
+
+
+def error_of(write):
+    try:
+        with transaction.atomic():
+            write()
+    except OperationalError as error:
+        if not is_deadlock(error):
+            raise
+        return error.args[0]
+    return None
+
+
+def in_turns(*kinds):
+    return [task for tasks in zip(*kinds, strict=True) for task in tasks]
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+def test_each_of_many_sends_reaches_all(people, atomic):
+    assert at_once([send_to_all(atomic=atomic)] * 20) == [40] * 20
+
+    assert Message.objects.count() == 800
+    rows = Message.objects.values("user").distinct()
+    assert rows.count() == 40
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+def test_each_of_many_sends_with_a_key_is_counted(people, atomic):
+    def named(users):
+        return lambda: send_message(users, WARNING, "Hello", key="quota", atomic=atomic)
+
+    kinds = send_to_all(key="quota", atomic=atomic), named(people), named(people[5:25])
+
+    results = at_once(in_turns(*([kind] * 3 for kind in kinds)))
+
+    assert sorted(results) == [20] * 3 + [40] * 6
+    rows = list(Message.objects.order_by("user"))
+    assert [row.user for row in rows] == people
+    assert [row.times for row in rows] == [6] * 5 + [9] * 20 + [6] * 15
+
+
+@pytest.mark.parametrize("key", [None, "quota"])
+@pytest.mark.parametrize("atomic", [True, False])
+def test_accounts_that_are_deleted_meanwhile_break_nothing(people, key, atomic):
+    send_to_all(key="quota")()
+    deletions = [retried(User.objects.get(pk=person.pk).delete) for person in people[::2]]
+    sends = [send_to_all(key=key, atomic=atomic)] * 5
+
+    results = at_once(in_turns(*(deletions[n::4] for n in range(4)), sends))
+
+    sent = [result for result in results if isinstance(result, int)]
+    assert len(sent) == 5
+    assert all(20 <= count <= 40 for count in sent)
+    assert list(User.objects.order_by("pk")) == people[1::2]
+    assert {row.user for row in Message.objects.all()} == set(people[1::2])
+
+
+def test_single_messages_of_a_site_fail_no_more_than_they_do_by_themselves(people):
+    """MariaDB: an INSERT ... SELECT would break them with an error of the counter of keys."""
+
+    def one_by_one(some):
+        def write():
+            for person in some:
+                User.objects.filter(pk=person.pk).update(first_name="Changed")
+                Message.objects.create(user=person, level=INFO, message="One")
+
+        return retried(write)
+
+    singles = [one_by_one(people[number::8]) for number in range(8)]
+
+    at_once(in_turns(singles, [send_to_all()] * 8))
+
+    assert Message.objects.count() == 8 * 40 + 40
+    assert 1467 not in set().union(*(single.codes for single in singles))

@@ -1,0 +1,481 @@
+"""Taking an action back: who may, for how long, and exactly which rows."""
+
+import time
+from datetime import datetime, timedelta
+from datetime import timezone as time_zones
+
+import pytest
+from django.core import signing
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext, freeze_time
+from django.urls import reverse
+from django.utils import timezone
+
+import persistent_messages
+from persistent_messages import mailbox
+from persistent_messages.constants import Folder
+from persistent_messages.inbox.filters import Filter
+from persistent_messages.mailbox import Change, undo_tokens
+from persistent_messages.models import Message
+
+pytestmark = pytest.mark.django_db
+
+# What can be taken back: the write, where its rows lie, where they lie afterwards.
+ACTIONS = {
+    "read": (mailbox.mark_read, Folder.INBOX, Folder.INBOX),
+    "read in the archive": (mailbox.mark_read, Folder.ARCHIVE, Folder.ARCHIVE),
+    "read in the trash": (mailbox.mark_read, Folder.TRASH, Folder.TRASH),
+    "archive": (mailbox.archive, Folder.INBOX, Folder.ARCHIVE),
+    "delete": (mailbox.delete, Folder.INBOX, Folder.TRASH),
+    "delete from the archive": (mailbox.delete, Folder.ARCHIVE, Folder.TRASH),
+    "delete what was sent": (mailbox.delete, Folder.SENT, Folder.TRASH),
+}
+DAY = 24 * 60 * 60
+
+
+def rows_of(*messages):
+    return Message.objects.filter(pk__in=[message.pk for message in messages])
+
+
+def state():
+    rows = Message.objects.order_by("pk")
+    columns = ("pk", "folder", "read_at", "moved_at", "trashed_at", "user_id")
+    return {row["pk"]: row for row in rows.values(*columns)}
+
+
+def taken_back(user, change):
+    """Take `change` back as the button does, by its token; returns how many."""
+    return mailbox.undo(user, undo_tokens.read_token(user, undo_tokens.make_token(user, change)))
+
+
+@pytest.fixture
+def lying(send):
+    """Send Sally messages that lie in a folder; returns them."""
+
+    def lying(folder=Folder.INBOX, count=3, **kwargs):
+        sent = [send(f"Number {number}", **kwargs) for number in range(count)]
+        trashed_at = timezone.now() if folder == Folder.TRASH else None
+        rows_of(*sent).update(folder=folder, trashed_at=trashed_at)
+        return list(rows_of(*sent).order_by("pk"))
+
+    return lying
+
+
+@pytest.fixture
+def told():
+    """What `mailbox_changed` told, in order."""
+    heard = []
+
+    def receive(sender, user_id, action, count, **kwargs):
+        heard.append((user_id, action, count))
+
+    persistent_messages.mailbox_changed.connect(receive)
+    yield heard
+    persistent_messages.mailbox_changed.disconnect(receive)
+
+
+# The token
+
+
+CHANGES = [
+    Change("read", Folder.INBOX, datetime(2030, 1, 2, 3, 4, 5, 678901, time_zones.utc), 3),
+    Change("read", Folder.TRASH, datetime(2030, 1, 2, 3, 4, 5, 0, time_zones.utc), 3),
+    Change("move", Folder.INBOX, datetime(2030, 1, 2, tzinfo=time_zones.utc), 1, Folder.ARCHIVE),
+    Change("move", Folder.SENT, datetime(2030, 1, 2, 3, 4, 5, 1, time_zones.utc), 9, Folder.TRASH),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_token_says_what_was_done_where_and_when(user, change):
+    back = undo_tokens.read_token(user, undo_tokens.make_token(user, change))
+    assert (back.action, back.folder, back.at, back.target) == (
+        change.action,
+        change.folder,
+        change.at,
+        change.target,
+    )
+    assert type(back.folder) is Folder
+    assert back.at.tzinfo == change.at.tzinfo
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_token_fits_into_an_address(user, client, change):
+    token = undo_tokens.make_token(user, change)
+    assert client.get(reverse("message_undo", args=[token])).status_code == 200
+    assert len(token) < 300
+
+
+def test_making_and_reading_a_token_asks_nothing(user, django_assert_num_queries):
+    with django_assert_num_queries(0):
+        undo_tokens.read_token(user, undo_tokens.make_token(user, CHANGES[0]))
+
+
+def test_a_token_is_its_users_alone(user, other, lying):
+    change = mailbox.mark_read(user, Folder.INBOX, rows_of(*lying()))
+    assert undo_tokens.read_token(other, undo_tokens.make_token(user, change)) is None
+    assert undo_tokens.read_token(user, undo_tokens.make_token(other, change)) is None
+
+
+def test_a_token_that_was_changed_is_worth_nothing(user):
+    token = undo_tokens.make_token(user, CHANGES[0])
+    payload, stamp, signature = token.split(":")
+    other_payload, _, other_signature = undo_tokens.make_token(user, CHANGES[2]).split(":")
+    forged = [
+        "",
+        ":",
+        "::",
+        "x",
+        payload,
+        f"{payload}:{stamp}",
+        f"{other_payload}:{stamp}:{signature}",
+        f"{payload}:{stamp}:{other_signature}",
+        f"{payload}:zzzzzz:{signature}",
+        f"{payload}:{stamp}:{signature}x",
+        f".{token}",
+        token[:-1] + ("a" if token[-1] != "a" else "b"),
+        token.swapcase(),
+        "\x00" + token,
+        "ä" * 100,
+        "a" * 100_000,
+    ]
+    assert [text for text in forged if undo_tokens.read_token(user, text) is not None] == []
+    assert undo_tokens.read_token(user, token) is not None
+
+
+def test_each_letter_of_a_token_counts(user):
+    token = undo_tokens.make_token(user, CHANGES[0])
+    for place, letter in enumerate(token):
+        changed = token[:place] + ("A" if letter != "A" else "B") + token[place + 1 :]
+        # The last letter of a part holds bits that say nothing; it is still signed as text.
+        assert undo_tokens.read_token(user, changed) is None, place
+
+
+def test_a_token_of_another_key_is_worth_nothing(user, settings):
+    token = undo_tokens.make_token(user, CHANGES[0])
+    settings.SECRET_KEY = "another"
+    assert undo_tokens.read_token(user, token) is None
+
+
+def test_what_the_site_signs_for_something_else_is_no_token(user):
+    token = undo_tokens.make_token(user, CHANGES[0])
+    values = signing.loads(token, salt=f"{undo_tokens.SALT}.{user.pk}")
+    assert undo_tokens.read_token(user, signing.dumps(values)) is None
+    assert undo_tokens.read_token(user, signing.dumps(values, salt="another")) is None
+    assert undo_tokens.read_token(user, signing.dumps(values, salt=undo_tokens.SALT)) is None
+    assert (
+        undo_tokens.read_token(user, signing.dumps(values, salt=f"{undo_tokens.SALT}.{user.pk}"))
+        is not None
+    )
+
+
+@pytest.mark.parametrize("payload", [None, 5, "", "abc", [], [1, 2], [1] * 9, {}])
+def test_what_an_older_version_signed_is_no_token(user, payload):
+    assert (
+        undo_tokens.read_token(user, signing.dumps(payload, salt=f"{undo_tokens.SALT}.{user.pk}"))
+        is None
+    )
+
+
+@pytest.mark.parametrize(("age", "holds"), [(0, True), (DAY - 60, True), (DAY + 60, False)])
+def test_a_token_holds_for_a_day(user, age, holds):
+    with freeze_time(time.time() - age):
+        token = undo_tokens.make_token(user, CHANGES[0])
+    assert (undo_tokens.read_token(user, token) is not None) is holds
+
+
+def test_only_what_changed_something_and_left_its_time_can_be_undone(user, lying):
+    def can(change):
+        return change.can_be_undone
+
+    rows = rows_of(*lying())
+    assert can(mailbox.mark_read(user, Folder.INBOX, rows))
+    assert not can(mailbox.mark_read(user, Folder.INBOX, rows)), "nothing was unread any more"
+    assert not can(mailbox.mark_unread(user, Folder.INBOX, rows))
+    assert can(mailbox.archive(user, Folder.INBOX, rows))
+    assert not can(mailbox.archive(user, Folder.INBOX, rows))
+    assert not can(mailbox.restore(user, Folder.ARCHIVE, rows))
+    assert can(mailbox.delete(user, Folder.INBOX, rows))
+    assert not can(mailbox.delete(user, Folder.TRASH, rows))
+    assert not Message.objects.exists()
+
+
+# What it takes back
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_all_is_as_before(user, lying, action):
+    write, folder, target = ACTIONS[action]
+    touched = lying(folder)
+    lying(folder)
+    before = state()
+    change = write(user, folder, rows_of(*touched))
+    assert change.count == 3
+    assert {row["folder"] for key, row in state().items() if key <= touched[-1].pk} == {target}
+    assert taken_back(user, change) == 3
+    assert state() == before
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_it_is_one_statement_whatever_the_number(user, lying, action):
+    write, folder, _ = ACTIONS[action]
+    change = write(user, folder, rows_of(*lying(folder, 50)))
+    with CaptureQueriesContext(connection) as queries:
+        assert taken_back(user, change) == 50
+    # It looks first whether there are letters, whose conversations it would settle.
+    assert [query["sql"].split()[0] for query in queries] == ["SELECT", "UPDATE"]
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_doing_it_twice_does_nothing_more(user, lying, action):
+    write, folder, _ = ACTIONS[action]
+    change = write(user, folder, rows_of(*lying(folder)))
+    assert taken_back(user, change) == 3
+    before = state()
+    assert taken_back(user, change) == 0
+    assert state() == before
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_undoing_the_first_time_does_not_undo_the_second(user, lying, action):
+    write, folder, _ = ACTIONS[action]
+    rows = rows_of(*lying(folder))
+    first = write(user, folder, rows)
+    assert taken_back(user, first) == 3
+    second = write(user, folder, rows)
+    assert second.at != first.at
+    before = state()
+    assert taken_back(user, first) == 0
+    assert state() == before
+    assert taken_back(user, second) == 3
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_it_touches_what_the_action_touched_and_no_more(user, other, lying, action):
+    """Whatever came, or was done in the same way, before and after."""
+    write, folder, _ = ACTIONS[action]
+    earlier, touched, later = lying(folder), lying(folder), lying(folder)
+    his = lying(folder, to=other)
+    write(user, folder, rows_of(*earlier))
+    between = state()
+    change = write(user, folder, rows_of(*touched))
+    write(user, folder, rows_of(*later))
+    write(other, folder, rows_of(*his))
+    arrived = lying(folder, 1)
+    after = state()
+
+    assert taken_back(user, change) == 3
+
+    now = state()
+    mine = {row.pk for row in touched}
+    assert {key: row for key, row in now.items() if key in mine} == {
+        key: row for key, row in between.items() if key in mine
+    }
+    assert {key: row for key, row in now.items() if key not in mine} == {
+        key: row for key, row in after.items() if key not in mine
+    }
+    assert arrived[0].pk in now
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_nobody_takes_back_what_another_did(user, other, lying, action):
+    write, folder, _ = ACTIONS[action]
+    change = write(user, folder, rows_of(*lying(folder)))
+    before = state()
+    assert mailbox.undo(other, change) == 0
+    assert mailbox.undo(None, change) == 0
+    assert state() == before
+
+
+def test_what_happened_to_two_people_at_the_same_moment_is_apart(user, other, lying):
+    hers, his = lying(), lying(to=other)
+    change = mailbox.mark_read(user, Folder.INBOX, rows_of(*hers))
+    rows_of(*his).update(read_at=change.at)
+    assert taken_back(user, change) == 3
+    assert all(row.read for row in rows_of(*his))
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_what_somebody_deleted_for_good_meanwhile_stays_gone(user, lying, action):
+    write, folder, _ = ACTIONS[action]
+    gone, *kept = lying(folder)
+    change = write(user, folder, rows_of(gone, *kept))
+    gone.delete()
+    assert taken_back(user, change) == 2
+    assert set(Message.objects.all()) == set(kept)
+
+
+def test_undoing_a_mark_keeps_what_was_read_before(user, lying):
+    old, new = lying(), lying()
+    mailbox.mark_read(user, Folder.INBOX, rows_of(*old))
+    before = state()
+    everything = Filter().messages_of(user).up_to(new[-1].pk)
+    change = mailbox.mark_read(user, Folder.INBOX, everything)
+    assert change.count == 3
+    assert taken_back(user, change) == 3
+    assert state() == before
+    assert set(Message.objects.unread()) == set(new)
+
+
+def test_undoing_a_mark_leaves_what_was_moved_meanwhile(user, lying):
+    moved, kept = lying(count=2)
+    change = mailbox.mark_read(user, Folder.INBOX, rows_of(moved, kept))
+    mailbox.archive(user, Folder.INBOX, rows_of(moved))
+    assert taken_back(user, change) == 1
+    assert set(Message.objects.unread()) == {kept}
+    assert Message.objects.get(pk=moved.pk).folder == Folder.ARCHIVE
+
+
+def test_undoing_a_mark_leaves_what_was_marked_anew(user, lying):
+    again, kept = lying(count=2)
+    change = mailbox.mark_read(user, Folder.INBOX, rows_of(again, kept))
+    mailbox.mark_unread(user, Folder.INBOX, rows_of(again))
+    mailbox.mark_read(user, Folder.INBOX, rows_of(again))
+    assert taken_back(user, change) == 1
+    assert set(Message.objects.unread()) == {kept}
+
+
+def test_undoing_a_move_keeps_what_was_read_meanwhile(user, lying):
+    read, unread = lying(count=2)
+    change = mailbox.archive(user, Folder.INBOX, rows_of(read, unread))
+    mailbox.mark_read(user, Folder.ARCHIVE, rows_of(read))
+    assert taken_back(user, change) == 2
+    assert set(Message.objects.inbox_of(user)) == {read, unread}
+    assert set(Message.objects.unread()) == {unread}
+
+
+@pytest.mark.parametrize("write", [mailbox.archive, mailbox.delete])
+def test_undoing_a_move_leaves_what_was_taken_out_meanwhile(user, lying, write):
+    out, kept = lying(count=2)
+    change = write(user, Folder.INBOX, rows_of(out, kept))
+    mailbox.restore(user, change.target, rows_of(out))
+    before = state()[out.pk]
+    assert taken_back(user, change) == 1
+    assert state()[out.pk] == before
+    assert set(Message.objects.inbox_of(user)) == {out, kept}
+
+
+def test_undoing_an_archiving_leaves_what_was_deleted_since(user, lying):
+    deleted, kept = lying(count=2)
+    first = mailbox.archive(user, Folder.INBOX, rows_of(deleted, kept))
+    second = mailbox.delete(user, Folder.ARCHIVE, rows_of(deleted))
+    assert taken_back(user, first) == 1
+    assert set(Message.objects.inbox_of(user)) == {kept}
+    assert taken_back(user, second) == 1
+    assert Message.objects.get(pk=deleted.pk).folder == Folder.ARCHIVE
+
+
+def test_what_was_deleted_again_comes_back_by_the_second_undo_alone(user, lying):
+    (row,) = lying(count=1)
+    first = mailbox.delete(user, Folder.INBOX, rows_of(row))
+    mailbox.restore(user, Folder.TRASH, rows_of(row))
+    second = mailbox.delete(user, Folder.INBOX, rows_of(row))
+    assert taken_back(user, first) == 0
+    assert Message.objects.get().folder == Folder.TRASH
+    assert taken_back(user, second) == 1
+    assert Message.objects.get().folder == Folder.INBOX
+
+
+def test_two_actions_are_taken_back_in_either_order(user, lying):
+    for order in (slice(None), slice(None, None, -1)):
+        Message.objects.all().delete()
+        one, two = lying(count=2)
+        before = state()
+        changes = [mailbox.delete(user, Folder.INBOX, rows_of(row)) for row in (one, two)]
+        assert [taken_back(user, change) for change in changes[order]] == [1, 1]
+        assert state() == before
+
+
+def test_what_was_sent_goes_back_among_the_sent(user, lying):
+    rows = lying(Folder.SENT)
+    change = mailbox.delete(user, Folder.SENT, rows_of(*rows))
+    assert taken_back(user, change) == 3
+    assert {row["folder"] for row in state().values()} == {Folder.SENT}
+
+
+def test_what_expired_meanwhile_goes_back_too(user, lying):
+    change = mailbox.delete(user, Folder.INBOX, rows_of(*lying()))
+    Message.objects.update(expires=timezone.now() - timedelta(seconds=1))
+    assert taken_back(user, change) == 3
+    assert not Message.objects.in_folder(Folder.TRASH).exists()
+
+
+@pytest.mark.parametrize("action", ["unread", "restore", "delete", "undo", "", "nonsense"])
+def test_what_cannot_be_taken_back_is_left(user, lying, action, django_assert_num_queries):
+    lying()
+    before = state()
+    change = Change(action, Folder.INBOX, timezone.now(), 3, Folder.TRASH)
+    with django_assert_num_queries(0):
+        assert mailbox.undo(user, change) == 0
+    assert state() == before
+
+
+def test_what_was_not_moved_is_not_moved_back(user, lying):
+    """A move without a target, or at a time at which nothing moved."""
+    lying()
+    before = state()
+    assert mailbox.undo(user, Change("move", Folder.INBOX, timezone.now(), 3)) == 0
+    assert mailbox.undo(user, Change("move", Folder.TRASH, timezone.now(), 3, Folder.INBOX)) == 0
+    assert mailbox.undo(user, Change("read", Folder.INBOX, timezone.now(), 3)) == 0
+    assert state() == before
+
+
+# What it tells
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_it_is_told_after_commit_and_only_where_it_did_something(
+    user, lying, action, told, django_capture_on_commit_callbacks
+):
+    write, folder, _ = ACTIONS[action]
+    change = write(user, folder, rows_of(*lying(folder)))
+    with django_capture_on_commit_callbacks(execute=True):
+        taken_back(user, change)
+        taken_back(user, change)
+        assert told == []
+    assert told == [(user.pk, "undo", 3)]
+
+
+def test_an_undo_that_is_rolled_back_is_not_told(
+    user, lying, told, django_capture_on_commit_callbacks
+):
+    change = mailbox.delete(user, Folder.INBOX, rows_of(*lying()))
+    before = state()
+    with django_capture_on_commit_callbacks(execute=True), transaction.atomic():
+        taken_back(user, change)
+        transaction.set_rollback(True)
+    assert told == []
+    assert state() == before
+
+
+# The button
+
+
+@pytest.mark.parametrize("name", ["message_mark_read", "message_archive", "message_delete"])
+def test_the_message_that_says_what_was_done_leads_to_its_undo(user, client, send, name):
+    row = send("Hello")
+    before = state()
+    client.post(reverse(name, args=[row.pk]))
+    assert state() != before
+    said = Message.objects.one_shot_of(user).get()
+    token = said.url.split("/")[-2]
+    assert undo_tokens.read_token(user, token) is not None
+
+    assert client.get(said.url).status_code == 200
+    assert state()[row.pk] != before[row.pk], "asking changes nothing"
+    assert client.post(said.url).status_code == 302
+    assert state()[row.pk] == before[row.pk]
+
+
+@pytest.mark.parametrize("asks", ["get", "post"])
+def test_the_address_of_another_or_a_forged_one_is_refused(user, other, client, lying, asks):
+    rows = lying()
+    his = lying(to=other)
+    forged = undo_tokens.make_token(user, mailbox.delete(user, Folder.INBOX, rows_of(*rows)))[:-1]
+    theirs = undo_tokens.make_token(other, mailbox.delete(other, Folder.INBOX, rows_of(*his)))
+    with freeze_time(time.time() - DAY - 60):
+        late = undo_tokens.make_token(user, CHANGES[0])
+    before = state()
+    for token in (forged, theirs, late, "x"):
+        response = getattr(client, asks)(reverse("message_undo", args=[token]))
+        assert response.status_code == 400
+    assert state() == before

@@ -1,0 +1,153 @@
+"""What the system checks tell of kinds of notices, and the command that lists them."""
+
+from datetime import timedelta
+from io import StringIO
+
+import pytest
+from django.contrib.messages import INFO as ONCE
+from django.core.checks import run_checks
+from django.core.management import call_command
+from django.utils.translation import gettext_lazy, override, trans_real
+
+from persistent_messages import Notice, Topic
+from persistent_messages.notices.checks import check_notices
+from persistent_messages.notices.kinds import kinds
+from persistent_messages.topics import topics
+
+
+@pytest.fixture(autouse=True)
+def only_those_of_the_test(monkeypatch):
+    monkeypatch.setattr("persistent_messages.notices.kinds.classes", [])
+
+
+def kind(name="Told", **attributes):
+    return type(name, (Notice,), {"message": "Hello", "__module__": __name__, **attributes})
+
+
+def told():
+    return [(problem.id.partition(".")[2], problem.msg) for problem in check_notices()]
+
+
+def test_a_kind_that_is_right_is_told_nothing_of(monkeypatch):
+    monkeypatch.setitem(topics, "storage", None)
+    Topic("storage", "Storage")
+    right = kind(
+        subject="%(percent)d %%", topic="storage", key="a", url="/", action="Go", min_interval=HOUR
+    )
+
+    assert told() == []
+    assert right.kind() == "tests.Told"
+
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.mark.django_db  # from Django 6.1 on, other checks ask the database
+def test_the_checks_run_at_start():
+    wrong = kind(topic="gone")
+
+    assert wrong in [problem.obj for problem in run_checks()]
+
+
+def test_two_kinds_of_one_name_are_told():
+    first, second = kind(), kind()
+
+    assert [code for code, _ in told()] == ["E012"]
+    assert first.kind() == second.kind()
+
+
+@pytest.mark.parametrize(
+    ("attributes", "said"),
+    [
+        ({"topic": "gone"}, "topic must be registered, not 'gone'"),
+        ({"key": "k" * 101}, "key may have 100 characters at most"),
+        ({"key": "a", "level": ONCE}, "key needs a persistent level, not 20"),
+        ({"min_interval": 60, "key": "a"}, "min_interval must be a timedelta, not 60"),
+        ({"min_interval": HOUR}, "min_interval needs a key"),
+        ({"action": "Go"}, "action needs a url to lead to"),
+        (
+            {"template_name": "persistent_messages/base.html"},
+            "it has both a message and a template_name",
+        ),
+        ({"template_name": "gone.html", "message": ""}, "the template 'gone.html' does not exist"),
+    ],
+)
+def test_what_would_fail_when_it_is_sent_is_told(attributes, said):
+    wrong = kind(**attributes)
+
+    ((code, text),) = told()
+
+    assert (code, text.partition(": ")[0]) == ("E015", wrong.kind())
+    assert said in text
+
+
+def test_a_percent_sign_alone_is_told():
+    wrong = kind(subject="100 % full")
+
+    ((code, text),) = told()
+
+    assert code == "E013"
+    assert "begins no placeholder" in text
+    assert wrong.subject
+
+
+def test_an_example_of_no_parameter_is_told():
+    wrong = kind(example={"percent": 1})
+
+    assert told() == [("E013", f"{wrong.kind()}: example has 'percent', which is no parameter.")]
+
+
+@pytest.mark.parametrize(
+    ("translated", "code", "said"),
+    [
+        ("Hallo %(wer)s", "E014", "has the placeholder 'wer', which the source has not"),
+        ("Hallo", "W014", "lacks the placeholder 'name'"),
+        ("100 % für %(name)s", "E013", "begins no placeholder"),
+    ],
+)
+def test_a_translation_with_other_placeholders_is_told(monkeypatch, translated, code, said):
+    wrong = kind(message=gettext_lazy("Hello %(name)s"))
+    with override("de"):
+        texts = trans_real.catalog()._catalog._catalogs[0]
+    monkeypatch.setitem(texts, "Hello %(name)s", translated)
+
+    found = [(each, text) for each, text in told() if each == code]
+
+    assert len(found) == 1
+    assert f"{wrong.kind()}: message in 'de'" in found[0][1]
+    assert said in found[0][1]
+
+
+def test_a_class_without_a_text_is_no_kind():
+    base = type("Base", (Notice,), {"topic": "gone"})
+
+    assert told() == []
+    assert base not in kinds()
+
+
+def test_the_command_lists_them(monkeypatch):
+    monkeypatch.setitem(topics, "storage", None)
+    listed = kind(
+        subject="%(percent)d %% full",
+        topic=Topic("storage", "Storage"),
+        key=lambda self, team: team,
+    )
+    out = StringIO()
+
+    call_command("notices", stdout=out)
+
+    assert out.getvalue() == (
+        f"{listed.kind()} (120)\n"
+        "  says: %(percent)d %% full: Hello\n"
+        "  takes: percent, team\n"
+        "  topic: storage\n"
+        "  key: by a method\n"
+    )
+
+
+def test_the_command_says_that_there_are_none():
+    out = StringIO()
+
+    call_command("notices", stdout=out)
+
+    assert out.getvalue().startswith("There are none.")

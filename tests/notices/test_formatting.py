@@ -1,0 +1,48 @@
+"""Texts with placeholders."""
+
+import pytest
+from django.utils.safestring import SafeString, mark_safe
+from hypothesis import given
+
+from persistent_messages.notices.formatting import fill, placeholders
+from tests.hostile import odd_texts
+
+
+def test_each_placeholder_is_found_with_how_it_is_written():
+    text = "%(a)s %(b)d %(c).2f %% %(a)s %(d)-5s"
+
+    assert placeholders(text) == {"a": "s", "b": "d", "c": "f", "d": "s"}
+
+
+@pytest.mark.parametrize(
+    ("text", "place"), [("100 % full", 5), ("%", 1), ("%s", 1), ("a %(b) full", 3), ("%(a)", 1)]
+)
+def test_a_percent_sign_that_begins_none_is_told(text, place):
+    with pytest.raises(ValueError, match=f"character {place} that begins no placeholder"):
+        placeholders(text)
+
+
+def test_a_placeholder_without_a_value_is_told():
+    with pytest.raises(ValueError, match="without a value: 'name'"):
+        fill("Hello %(name)s", {})
+
+
+@given(odd_texts)
+def test_a_value_stays_as_it_is_in_plain_text(value):
+    filled = fill("<%(value)s>", {"value": value})
+
+    assert filled == f"<{value}>"
+    assert not isinstance(filled, SafeString)
+
+
+@given(odd_texts)
+def test_no_value_brings_markup_into_safe_text(value):
+    filled = fill(mark_safe("<b>%(value)s</b>"), {"value": mark_safe(value)})
+
+    assert isinstance(filled, SafeString)
+    inner = filled.removeprefix("<b>").removesuffix("</b>")
+    assert not {"<", ">", '"', "'"} & {*inner}
+
+
+def test_a_value_is_not_filled_in_again():
+    assert fill("%(a)s", {"a": "%(b)s %%"}) == "%(b)s %%"

@@ -1,0 +1,481 @@
+"""Notices as classes: parameters, texts, languages, sending and resolving."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AnonymousUser
+from django.contrib.messages import INFO as ONCE
+from django.contrib.messages import MessageFailure
+from django.core import mail
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connection, connections
+from django.template import TemplateDoesNotExist
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext_lazy, override
+
+import persistent_messages
+from persistent_messages import WARNING, Notice, Topic
+from persistent_messages.models import Message
+from persistent_messages.storage import PersistentMessageStorage
+
+pytestmark = pytest.mark.django_db
+
+Topic("storage", "Storage")
+
+
+class QuotaNearlyFull(Notice):
+    topic = "storage"
+    level = WARNING
+    subject = "Storage is %(percent)d %% full"
+    message = "Uploads stop at 100 %%. The largest project is “%(project)s”."
+    url = "/storage/"
+    action = "Upgrade"
+    key = "quota"
+
+
+class Invited(Notice):
+    """With methods of its parameters, and a text that the app's own catalogue translates."""
+
+    subject = gettext_lazy("Archive “%(title)s”")
+    message = "%(inviter)s invites you."
+    level = WARNING
+
+    def url(self, team):
+        return reverse("message_list") + f"?q={team}"
+
+    def key(self, team):
+        return f"invited:{team}"
+
+
+class Seldom(Notice):
+    message = "Build %(number)d failed."
+    key = "build"
+    min_interval = timedelta(hours=1)
+    email = True
+
+
+@pytest.fixture(autouse=True)
+def only_those_above(monkeypatch):
+    monkeypatch.setattr("persistent_messages.notices.kinds.classes", [])
+
+
+@pytest.fixture
+def weekly():
+    class Weekly(Notice):
+        subject = "Your week"
+        template_name = "notices/weekly.html"
+        parameters = ("builds",)
+
+    return Weekly
+
+
+@pytest.fixture(autouse=True)
+def site(settings):
+    weekly = "<ul>{% for build in builds %}<li>{{ build }}</li>{% endfor %}</ul>"
+    templates = {"notices/weekly.html": weekly, "notices/broken.html": "{{ builds|divisibleby:0 }}"}
+    loaders = [("django.template.loaders.locmem.Loader", templates)]
+    options = {**settings.TEMPLATES[0]["OPTIONS"], "loaders": loaders}
+    settings.TEMPLATES = [
+        *settings.TEMPLATES,
+        {**settings.TEMPLATES[0], "NAME": "texts", "APP_DIRS": False, "OPTIONS": options},
+    ]
+    return settings
+
+
+@pytest.fixture
+def requested(client, user):
+    request = client.get("/").wsgi_request
+    request.user = user
+    request._messages = PersistentMessageStorage(request)
+    return request
+
+
+def full(**kwargs):
+    return QuotaNearlyFull(**{"percent": 90, "project": "Archive", **kwargs})
+
+
+# Parameters
+
+
+def test_a_class_is_imported_when_it_is_asked_for():
+    assert persistent_messages.Notice is Notice
+    with pytest.raises(AttributeError, match="has no attribute 'Notise'"):
+        persistent_messages.Notise  # noqa: B018
+
+
+def test_the_parameters_are_those_of_texts_methods_and_template(weekly):
+    assert QuotaNearlyFull.parameter_names() == ("percent", "project")
+    assert Invited.parameter_names() == ("title", "inviter", "team")
+    assert weekly.parameter_names() == ("builds",)
+
+
+def test_a_missing_parameter_is_named():
+    with pytest.raises(TypeError, match=r"^QuotaNearlyFull is missing the parameter 'project'"):
+        QuotaNearlyFull(percent=90)
+
+
+def test_an_unknown_parameter_is_named(weekly):
+    with pytest.raises(TypeError, match=r"^QuotaNearlyFull has no parameter 'team'; it takes"):
+        full(team="A")
+    with pytest.raises(TypeError, match="it takes 'builds'"):
+        weekly(builds=[], team="A")
+
+
+def test_a_value_of_the_wrong_type_is_refused_at_once():
+    with pytest.raises(ValueError, match=r"^QuotaNearlyFull: .*wrong type.*(number|int|float)"):
+        full(percent="ninety")
+
+
+@pytest.mark.parametrize("text", ["100 % full", "%s full", "%(percent) full", "full %", "%(a.b)s"])
+def test_a_text_with_another_percent_sign_is_refused(text):
+    kind = type("Wrong", (Notice,), {"subject": text, "message": "Hello"})
+
+    with pytest.raises(ValueError, match="begins no placeholder"):
+        kind(percent=1)
+
+
+# Texts
+
+
+def test_the_texts_are_filled_in(user):
+    assert full().send(user) == 1
+
+    row = Message.objects.get()
+    assert row.subject == "Storage is 90 % full"
+    assert row.message == "Uploads stop at 100 %. The largest project is “Archive”."
+    assert (row.level, row.topic, row.url, row.action) == (
+        WARNING,
+        "storage",
+        "/storage/",
+        "Upgrade",
+    )
+    assert row.key == "quota"
+
+
+@pytest.mark.parametrize("value", ["<b>bold</b>", mark_safe("<b>bold</b>")])
+def test_a_value_is_text_and_never_markup(user, client, value):
+    full(project=value).send(user)
+
+    row = Message.objects.get()
+    assert not row.is_safe
+    page = client.get(f"/messages/detail/{row.pk}/").text
+    assert "“&lt;b&gt;bold&lt;/b&gt;”" in page
+    assert "<b>bold</b>" not in page
+
+
+@pytest.mark.parametrize("value", ["<b>bold</b>", mark_safe("<b>bold</b>")])
+def test_a_value_within_markup_is_text_and_never_markup(user, value):
+    class Marked(Notice):
+        message = mark_safe("<em>%(name)s</em> is %(percent)d %%")
+
+    Marked(name=value, percent=9).send(user)
+
+    row = Message.objects.get()
+    assert row.is_safe
+    assert row.message == "<em>&lt;b&gt;bold&lt;/b&gt;</em> is 9 %"
+
+
+def test_a_template_renders_the_text_and_escapes_what_it_gets(user, weekly):
+    weekly(builds=["Fine", "<b>Broken</b>"]).send(user)
+
+    row = Message.objects.get()
+    assert row.is_safe
+    assert row.message == "<ul><li>Fine</li><li>&lt;b&gt;Broken&lt;/b&gt;</li></ul>"
+    assert isinstance(row.message, SafeString)
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [("notices/missing.html", TemplateDoesNotExist), ("notices/broken.html", ZeroDivisionError)],
+)
+def test_a_template_that_fails_raises_before_anything_is_stored(user, weekly, name, error):
+    kind = type("Failing", (weekly,), {"template_name": name})
+
+    with pytest.raises(error):
+        kind(builds=7).send(user)
+
+    assert not Message.objects.exists()
+
+
+def test_a_text_without_anything_in_it_is_refused(user):
+    class Empty(Notice):
+        message = "%(text)s"
+
+    with pytest.raises(ValueError, match="Empty has no text"):
+        Empty(text="").send(user)
+
+
+def test_a_subject_that_becomes_too_long_is_refused(user):
+    class Long(Notice):
+        subject = "%(text)s"
+        message = "Hello"
+
+    with pytest.raises(ValueError, match="subject may have 255 characters"):
+        Long(text="x" * 256).send(user)
+
+
+def test_url_and_key_may_be_methods_of_parameters(user):
+    Invited(title="A", inviter="Harry", team="red").send(user)
+
+    row = Message.objects.get()
+    assert (row.url, row.key) == ("/messages/?q=red", "invited:red")
+
+
+def test_an_unknown_topic_is_refused(user):
+    kind = type("Elsewhere", (QuotaNearlyFull,), {"topic": "gone"})
+
+    with pytest.raises(ValueError, match="topic must be registered, not 'gone'"):
+        kind(percent=1, project="A").send(user)
+
+
+def test_a_preview_is_not_saved():
+    preview = full().preview()
+
+    assert (preview.pk, preview.subject) == (None, "Storage is 90 % full")
+    invited = Invited(title="X", inviter="Harry", team="red")
+    assert invited.preview("de").subject == "„X“ archivieren"
+    assert not Message.objects.exists()
+
+
+def test_a_sample_has_values_for_all_parameters():
+    assert QuotaNearlyFull.sample().preview().subject == "Storage is 1 % full"
+    kind = type("Example", (QuotaNearlyFull,), {"example": {"percent": 50}})
+    assert kind.sample().preview().subject == "Storage is 50 % full"
+
+
+# Languages
+
+
+def in_german(user):
+    return {"sally": "de", "harry": "fr"}.get(user.username)
+
+
+def test_by_default_the_active_language_is_taken(user):
+    with override("de"):
+        Invited(title="X", inviter="Harry", team="red").send(user)
+
+    assert Message.objects.get().subject == "„X“ archivieren"
+
+
+def test_each_user_gets_their_language(user, other, site):
+    site.PERSISTENT_MESSAGES = {"LANGUAGE_OF": in_german}
+    third = get_user_model().objects.create(username="third")
+
+    sent = Invited(title="X", inviter="Harry", team="red").send([user, other, third])
+
+    assert sent == 3
+    subjects = dict(Message.objects.values_list("user__username", "subject"))
+    assert subjects == {
+        "sally": "„X“ archivieren",
+        "harry": "Archiver «\N{NO-BREAK SPACE}X\N{NO-BREAK SPACE}»",
+        "third": "Archive “X”",
+    }
+
+
+def test_texts_are_rendered_once_a_language(user, other, site):
+    rendered = []
+
+    class Counted(Notice):
+        message = "Hello"
+
+        def url(self):
+            rendered.append(1)
+            return "/"
+
+    site.PERSISTENT_MESSAGES = {"LANGUAGE_OF": in_german}
+    people = [get_user_model().objects.create(username=f"u{n}") for n in range(5)]
+
+    Counted().send([user, other, *people])
+
+    assert len(rendered) == 3
+
+
+def test_the_number_of_queries_does_not_depend_on_that_of_the_users(user, other, site):
+    site.PERSISTENT_MESSAGES = {"LANGUAGE_OF": in_german}
+    people = [get_user_model().objects.create(username=f"u{n}") for n in range(20)]
+    notice, counts = Seldom(number=1), []
+
+    for users in ([user, other, people[0]], [user, other, *people]):
+        with CaptureQueriesContext(connection) as queries:
+            notice.send(users)
+        counts.append(len(queries))
+        Message.objects.all().delete()
+
+    assert counts[0] == counts[1]
+
+
+def test_a_function_of_the_site_that_fails_sends_nothing(user, other, site):
+    site.PERSISTENT_MESSAGES = {"LANGUAGE_OF": lambda user: {"sally": "de"}[user.username]}
+
+    with pytest.raises(ImproperlyConfigured, match="LANGUAGE_OF"):
+        full().send([user, other])
+
+    assert not Message.objects.exists()
+
+
+def test_a_translation_with_another_placeholder_sends_nothing(user, other, site, monkeypatch):
+    class Translated(Notice):
+        message = gettext_lazy("Hello %(name)s")
+
+    site.PERSISTENT_MESSAGES = {"LANGUAGE_OF": in_german}
+    with override("fr"):
+        monkeypatch.setitem(catalogue(), "Hello %(name)s", "Bonjour %(nom)s")
+
+    with pytest.raises(ValueError, match="placeholder without a value: 'nom'"):
+        Translated(name="Sally").send([user, other])
+
+    assert not Message.objects.exists()
+
+
+def catalogue():
+    """The texts of the active language."""
+    from django.utils.translation import trans_real
+
+    return trans_real.catalog()._catalog._catalogs[0]
+
+
+# Sending
+
+
+def test_sending_again_renews_it(user, other):
+    full(percent=90).send([user, other])
+    full(percent=95).send(user)
+
+    row = Message.objects.get(user=user)
+    assert (row.subject, row.times) == ("Storage is 95 % full", 2)
+
+
+def test_within_the_interval_nothing_is_mailed(user, django_capture_on_commit_callbacks):
+    with django_capture_on_commit_callbacks(execute=True):
+        Seldom(number=1).send(user)
+        Seldom(number=2).send(user)
+
+    assert [letter.body for letter in mail.outbox] == ["Build 1 failed."]
+    row = Message.objects.get()
+    assert (row.message, row.times) == ("Build 2 failed.", 2)
+
+
+def test_an_empty_queryset_gets_nothing(user):
+    assert full().send(get_user_model().objects.none()) == 0
+    assert full().send([]) == 0
+
+
+@pytest.mark.parametrize("users", [Message.objects.all(), "nobody", 1.5])
+def test_what_is_no_user_is_refused(db, users):
+    with pytest.raises(TypeError, match=r"^users must be"):
+        full().send(users)
+
+
+def test_an_unsaved_user_is_refused(db):
+    with pytest.raises(ValueError, match="users must be a saved user"):
+        full().send(get_user_model()(username="new"))
+
+
+def test_users_must_be_given_where_there_is_no_request(db):
+    with pytest.raises(TypeError, match="users must be given where there is no request"):
+        full().send()
+
+
+def test_with_a_request_its_user_sees_it_at_once(requested, user):
+    requested._messages.load()
+
+    assert full().send(request=requested) == 1
+
+    assert [row.subject for row in requested._messages] == ["Storage is 90 % full"]
+    assert Message.objects.get().user == user
+
+
+@pytest.mark.parametrize("in_list", [False, True])
+def test_with_a_request_others_can_be_told(requested, user, other, in_list):
+    assert full().send([other] if in_list else other, request=requested) == 1
+
+    assert Message.objects.get().user == other
+
+
+def test_within_the_interval_a_request_changes_the_text_only(requested, user):
+    Seldom(number=1).send(request=requested)
+
+    assert Seldom(number=2).send(request=requested) == 1
+
+    row = Message.objects.get()
+    assert (row.message, row.times) == ("Build 2 failed.", 2)
+
+
+def test_a_visitor_cannot_have_a_notice_that_stays(requested):
+    requested.user = AnonymousUser()
+
+    with pytest.raises(NotImplementedError):
+        full().send(request=requested)
+
+
+def test_a_notice_may_be_shown_once(requested):
+    class Saved(Notice):
+        level = ONCE
+        message = "Saved %(name)s."
+
+    Saved(name="it").send(request=requested)
+
+    assert [str(message) for message in requested._messages] == ["Saved it."]
+    assert not Message.objects.exists()
+
+
+def test_what_is_not_recorded_is_not_stored(requested, site):
+    site.MESSAGE_LEVEL = 40
+
+    assert full().send(request=requested) == 0
+    assert not Message.objects.exists()
+
+
+def test_a_request_without_the_middleware_is_refused(rf, user):
+    request = rf.get("/")
+    request.user = user
+
+    with pytest.raises(MessageFailure):
+        full().send(request=request)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_can_be_sent_from_an_async_function(user):
+    async def send():
+        try:
+            return await full().asend(user)
+        finally:
+            await sync_to_async(connections.close_all)()
+
+    assert asyncio.run(send()) == 1
+    assert Message.objects.get().subject == "Storage is 90 % full"
+
+
+# Resolving
+
+
+def test_resolving_takes_it_away(user, other):
+    full().send([user, other])
+
+    assert QuotaNearlyFull.resolve([user, other]) == 2
+    assert not Message.objects.exists()
+
+
+def test_a_key_of_parameters_is_resolved_by_these(user):
+    Invited(title="A", inviter="Harry", team="red").send(user)
+    Invited(title="A", inviter="Harry", team="blue").send(user)
+
+    assert Invited.resolve(user, team="red") == 1
+    assert [row.key for row in Message.objects.all()] == ["invited:blue"]
+
+
+def test_the_parameters_of_a_key_are_checked(user):
+    with pytest.raises(TypeError, match="resolve is missing the parameter 'team'"):
+        Invited.resolve(user)
+    with pytest.raises(TypeError, match="The key of Invited has no parameter 'title'"):
+        Invited.resolve(user, team="red", title="A")
+
+
+def test_a_kind_without_a_key_cannot_be_resolved(user, weekly):
+    with pytest.raises(TypeError, match="Weekly has no key"):
+        weekly.resolve(user)

@@ -1,0 +1,263 @@
+"""What users choose, and what it does to what is sent to them."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+import persistent_messages
+from persistent_messages import Folder, Topic, export_preferences, mail_failed, send_message, wants
+from persistent_messages.models import DueMail, Message, Preference
+from persistent_messages.preferences import choices
+from persistent_messages.preferences.choices import Choice
+from persistent_messages.topics import MAIL_CHOICES, topics
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _topics(monkeypatch):
+    for name in list(topics):
+        monkeypatch.delitem(topics, name)
+    made = {
+        "billing": {},
+        "security": {"mandatory": True, "mail": "now"},
+        "news": {"mail": "weekly"},
+    }
+    for name, options in made.items():
+        monkeypatch.setitem(topics, name, Topic(name, name.title(), **options))
+
+
+def choose(user, topic, *, in_inbox=True, mail=""):
+    choices.save(user, {topic: Choice(in_inbox, mail)})
+
+
+# Topics
+
+
+def test_a_topic_takes_no_other_mail_than_there_is():
+    with pytest.raises(ValueError, match="mail must be one of now, unread"):
+        Topic("other", "Other", mail="monthly")
+    for mail in MAIL_CHOICES:
+        assert Topic("other", "Other", mail=mail).mail == mail
+
+
+# wants
+
+
+@pytest.mark.parametrize("channel", ["inbox", "mail"])
+def test_users_want_what_they_have_not_refused(user, channel):
+    assert [wants(user, topic, channel) for topic in topics] == [True] * 3
+
+
+def test_a_user_who_refused_does_not_want_it(user, other):
+    choose(user, "billing", in_inbox=False, mail="never")
+
+    assert not wants(user, "billing", "inbox")
+    assert not wants(user, topics["billing"], "mail")
+    assert wants(user, "news", "inbox")
+    assert wants(other, "billing", "inbox")
+
+
+def test_a_mandatory_topic_stays_in_the_inbox(user):
+    choose(user, "security", in_inbox=False)
+
+    assert wants(user, "security", "inbox")
+
+
+def test_nobody_wants_mail_while_it_is_paused(user):
+    now = timezone.now()
+    for until, expected in [(now + timedelta(1), False), (now - timedelta(1), True), (None, False)]:
+        choices.pause([user.pk], until)
+        assert wants(user, "security", "mail") is expected
+        assert wants(user, "security", "inbox")
+
+
+def test_it_costs_one_query(user):
+    with CaptureQueriesContext(connection) as queries:
+        wants(user, "news", "mail")
+    assert len(queries) == 1
+
+
+def test_unknown_topics_and_channels_are_named(user):
+    with pytest.raises(ValueError, match="topic must be registered, not 'nws'"):
+        wants(user, "nws", "mail")
+    with pytest.raises(ValueError, match="channel must be one of inbox, mail, not 'sms'"):
+        wants(user, "news", "sms")
+
+
+# Rows
+
+
+def test_rows_are_sparse(user):
+    choose(user, "billing", in_inbox=False)
+    choose(user, "news", mail="never")
+    assert Preference.objects.count() == 2
+    choose(user, "billing")
+    assert [row.topic for row in Preference.objects.all()] == ["news"]
+
+
+def test_what_is_chosen_again_replaces_what_was_chosen(user):
+    choose(user, "billing", in_inbox=False)
+    choose(user, "billing", mail="daily")
+    assert Preference.objects.values_list("in_inbox", "mail").get() == (True, "daily")
+
+
+def test_choices_are_exported_as_json_holds_them(user):
+    assert export_preferences(user)["topics"] == []
+    choose(user, "billing", in_inbox=False)
+    choices.save(user, {"_letters": Choice(mail="daily")})
+    choices.pause([user.pk], timezone.now().replace(microsecond=0))
+
+    exported = export_preferences(user)
+
+    assert exported["topics"] == [
+        {"topic": "letters", "in_inbox": True, "mail": "daily"},
+        {"topic": "billing", "in_inbox": False, "mail": None},
+    ]
+    assert exported["mail_is_paused"] is True
+    assert exported["mail_is_paused_until"].startswith(f"{timezone.now():%Y-%m-%d}")
+
+
+def test_a_deleted_user_leaves_no_choice(user):
+    choose(user, "billing", mail="daily")
+    send_message(user, 120, "Hello", topic="billing")
+    user.delete()
+    assert not Preference.objects.exists()
+    assert not DueMail.objects.exists()
+
+
+@pytest.mark.parametrize("who", ["user", "SALLY@example.com"])
+def test_mail_that_came_back_pauses_all_mail(user, other, who):
+    assert mail_failed(user if who == "user" else who) == 1
+    assert not wants(user, "news", "mail")
+    assert wants(other, "news", "mail")
+
+
+@pytest.mark.parametrize("who", ["", "nobody@example.com"])
+def test_mail_of_nobody_that_came_back_pauses_nothing(user, who):
+    assert mail_failed(who) == 0
+    assert not Preference.objects.exists()
+
+
+# The inbox
+
+
+def test_what_is_not_wanted_in_the_inbox_goes_to_the_archive(user, other):
+    choose(user, "billing", in_inbox=False)
+
+    send_message([user, other], 120, "Paid", topic="billing")
+    send_message(user, 120, "Other", topic="news")
+
+    rows = Message.objects.order_by("pk").values_list("user__username", "message", "folder")
+    assert {(name, text): Folder(folder) for name, text, folder in rows} == {
+        ("sally", "Paid"): Folder.ARCHIVE,
+        ("harry", "Paid"): Folder.INBOX,
+        ("sally", "Other"): Folder.INBOX,
+    }
+    assert Message.objects.count_unread_of(user, 9) == 1
+
+
+def test_what_is_shown_once_is_shown(user):
+    choose(user, "billing", in_inbox=False)
+    send_message(user, 20, "Paid", topic="billing")
+    assert Message.objects.get().folder == Folder.ONE_SHOT
+
+
+def test_a_key_is_in_the_archive_once_too(user):
+    choose(user, "billing", in_inbox=False)
+    for count in range(3):
+        send_message(user, 120, f"{count} invoices", topic="billing", key="invoices")
+    assert [(m.message, m.folder) for m in Message.objects.all()] == [
+        ("2 invoices", Folder.ARCHIVE)
+    ]
+    choose(user, "billing")
+    send_message(user, 120, "3 invoices", topic="billing", key="invoices")
+    assert Message.objects.filter(folder=Folder.INBOX).count() == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"), [({}, 0), ({"topic": "billing"}, 1), ({"email": True}, 1)]
+)
+def test_choices_are_asked_once_a_batch_where_there_are_some(user, other, options, expected):
+    with CaptureQueriesContext(connection) as queries:
+        send_message([user, other], 120, "Hello", **options)
+    asked = [q for q in queries if '_preference"' in q["sql"] or "_preference`" in q["sql"]]
+    assert len(asked) == expected
+
+
+def test_add_message_follows_the_choices(rf, user):
+    choose(user, "billing", in_inbox=False)
+    rf_request = rf.get("/")
+    rf_request.session, rf_request.user = {}, user
+    rf_request._messages = persistent_messages.storage.PersistentMessageStorage(rf_request)
+
+    row = persistent_messages.info(rf_request, "Paid", topic="billing")
+
+    assert row.folder == Folder.ARCHIVE
+
+
+# What is due
+
+
+def due():
+    return list(DueMail.objects.order_by("pk").values_list("user__username", "choice"))
+
+
+def test_a_topic_has_its_own_mail(user):
+    send_message(user, 120, "Hello", topic="news")
+    send_message(user, 120, "Hello", topic="billing")
+    assert due() == [("sally", "weekly")]
+
+
+@pytest.mark.parametrize("mail", MAIL_CHOICES)
+def test_a_choice_beats_what_the_topic_has(user, mail):
+    choose(user, "news", mail=mail)
+    send_message(user, 120, "Hello", topic="news", email=True)
+    assert due() == ([] if mail == "never" else [("sally", mail)])
+
+
+def test_what_waits_is_due_after_the_delay(user, settings):
+    settings.PERSISTENT_MESSAGES = {"EMAIL_DELAY": timedelta(hours=3)}
+    choose(user, "news", mail="unread")
+    send_message(user, 120, "Hello", topic="news")
+    wait = DueMail.objects.get().due - timezone.now()
+    assert timedelta(hours=2.9) < wait <= timedelta(hours=3)
+
+
+@pytest.mark.parametrize(("mail", "days"), [("daily", 1), ("weekly", 7)])
+def test_digests_are_due_at_their_hour(user, settings, mail, days):
+    settings.PERSISTENT_MESSAGES = {"DIGEST_HOUR": 5}
+    settings.TIME_ZONE = "Asia/Tokyo"
+    choose(user, "news", mail=mail)
+    send_message(user, 120, "Hello", topic="news")
+
+    moment = timezone.localtime(DueMail.objects.get().due, timezone.get_default_timezone())
+
+    assert (moment.hour, moment.minute) == (5, 0)
+    assert timedelta() < moment - timezone.now() <= timedelta(days)
+    assert mail == "daily" or moment.weekday() == 0
+
+
+def test_what_comes_in_a_pause_is_a_digest_after_it(user):
+    until = timezone.now().replace(microsecond=0) + timedelta(3)
+    choices.pause([user.pk], until)
+    send_message(user, 120, "Hello", topic="security")
+    assert DueMail.objects.values_list("choice", "due").get() == ("daily", until)
+
+
+def test_nothing_is_due_where_mail_came_back(user):
+    mail_failed(user)
+    send_message(user, 120, "Hello", topic="security")
+    send_message(user, 20, "Hello", email=True)
+    assert due() == []
+
+
+def test_mail_of_a_transaction_that_fails_is_not_due(user):
+
+    with transaction.atomic():
+        send_message(user, 120, "Hello", topic="news")
+        transaction.set_rollback(True)
+    assert due() == []

@@ -1,0 +1,64 @@
+"""Forms as HTML."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from django.template import engines
+from django.test import RequestFactory
+
+from persistent_messages.letters.forms import LetterForm, ReportForm
+from persistent_messages.rendering.forms import site_template_pack
+
+
+def test_crispy_forms_is_loaded_when_a_form_is_drawn():
+    """A site that draws none does not pay for it."""
+    code = """
+import sys
+import django
+django.setup()
+from django.template import Context, engines
+from persistent_messages import urls
+from persistent_messages.letters.forms import ReportForm
+page = engines["django"].from_string("{% load persistent_messages %}{% letter_form form %}")
+loaded = [name for name in sys.modules if name.startswith("crispy")]
+assert not loaded, loaded
+assert "<form " in page.render({"form": ReportForm()})
+assert "crispy_forms.helper" in sys.modules
+"""
+    env = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, env=env)
+
+
+@pytest.mark.parametrize("pack", [None, "", "bootstrap5"])
+def test_the_pack_of_the_site_is_looked_up_at_each_use(settings, pack):
+    settings.CRISPY_TEMPLATE_PACK = pack
+    assert (site_template_pack() or None) == (pack or None)
+
+
+def draw(form):
+    template = engines["django"].from_string("{% load persistent_messages %}{% letter_form form %}")
+    return template.render({"form": form}, RequestFactory().get("/"))
+
+
+@pytest.mark.django_db
+def test_a_form_posts_to_its_address_with_a_token(user):
+    page = draw(LetterForm(user, url="/messages/write/"))
+
+    assert page.count("<form ") == 1
+    for text in (
+        'action="/messages/write/"',
+        'hx-post="/messages/write/"',
+        'method="post"',
+        'class="pm-form"',
+        'name="csrfmiddlewaretoken"',
+    ):
+        assert text in page
+
+
+def test_a_form_without_an_address_posts_to_its_own_page():
+    page = draw(ReportForm())
+
+    assert " action=" not in page
+    assert 'name="reason"' in page

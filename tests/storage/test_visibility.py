@@ -1,0 +1,512 @@
+"""One-shot messages are handed out to responses that a person sees, in the browser that asked."""
+
+import copy
+import pickle
+from datetime import timedelta
+
+import pytest
+from django.contrib import auth, messages
+from django.contrib.auth import get_user_model
+from django.db import connection
+from django.http import (
+    HttpResponse,
+    HttpResponseRedirect,
+    JsonResponse,
+    StreamingHttpResponse,
+)
+from django.test import Client, RequestFactory, override_settings
+from django.test.utils import CaptureQueriesContext
+from django.urls import include, path
+from django.utils import timezone
+
+import persistent_messages
+from persistent_messages.http.visibility import is_shown_to_person
+from persistent_messages.models import Message
+from persistent_messages.storage import PersistentMessageStorage
+from tests.databases import send_out
+
+
+def add(request):
+    messages.info(request, request.GET.get("text", "Once"))
+    return HttpResponseRedirect("/show/")
+
+
+def show(request):
+    return JsonResponse({"shown": [str(message) for message in request._messages]})
+
+
+def missing(request):
+    """Show messages on the page that says that there is none, as sites do."""
+    return JsonResponse({"shown": [str(m) for m in request._messages]}, status=404)
+
+
+def getter(request):
+    return JsonResponse({"shown": [str(m) for m in request._messages.get_nonpersistent()]})
+
+
+def count(request):
+    return JsonResponse({"count": request._messages.count_nonpersistent()})
+
+
+def swapped(request):
+    """Answer htmx with messages, and with what the test asks for."""
+    response = show(request)
+    response.status_code = int(request.GET.get("status", 200))
+    for name in request.GET.getlist("header"):
+        response[name] = "/show/"
+    return response
+
+
+def add_for_oneself(request):
+    request._messages.add(messages.INFO, "Mine", user=request.user)
+    return HttpResponse()
+
+
+def add_and_show(request):
+    messages.info(request, "Added")
+    return show(request)
+
+
+def stream(request):
+    shown = [str(message) for message in request._messages]
+    return StreamingHttpResponse(iter(shown))
+
+
+def impersonate(request, name):
+    """Sign staff in as a customer, as django-loginas does."""
+    messages.warning(request, f"Your login is now switched to {name}")
+    assert request.user.is_authenticated
+    if "log_out" in request.GET:
+        auth.logout(request)
+    auth.login(request, get_user_model().objects.get(username=name))
+    return HttpResponseRedirect("/show/")
+
+
+def leave(request):
+    auth.logout(request)
+    return HttpResponse("out")
+
+
+VIEWS = [show, swapped, add_for_oneself, add, missing, getter, count, add_and_show, stream, leave]
+urlpatterns = [
+    *(path(f"{view.__name__}/", view) for view in VIEWS),
+    path("impersonate/<name>/", impersonate),
+    path("messages/", include("persistent_messages.urls")),
+]
+pytestmark = [pytest.mark.urls(__name__), pytest.mark.django_db]
+
+# What a browser, or htmx, says of a request whose answer nobody sees.
+UNSEEN = {
+    "prefetch": {"Sec-Purpose": "prefetch"},
+    "prerender": {"Sec-Purpose": "prefetch;prerender"},
+    "private prefetch": {"Sec-Purpose": "prefetch;anonymous-client-ip"},
+    "Safari": {"Purpose": "prefetch"},
+    "capitals": {"Purpose": "Prefetch"},
+    "Firefox of old": {"X-Moz": "prefetch"},
+    "preview": {"X-Purpose": "preview"},
+    "preloaded": {"HX-Request": "true", "HX-Preloaded": "true"},
+    "image": {"Sec-Fetch-Dest": "image", "Sec-Fetch-Mode": "no-cors"},
+    "script": {"Sec-Fetch-Dest": "script"},
+    "style": {"Sec-Fetch-Dest": "style"},
+    "font": {"Sec-Fetch-Dest": "font"},
+    "video": {"Sec-Fetch-Dest": "video"},
+    "worker": {"Sec-Fetch-Dest": "serviceworker"},
+    "manifest": {"Sec-Fetch-Dest": "manifest"},
+    "beacon": {"Sec-Fetch-Dest": "empty", "Sec-Fetch-Mode": "no-cors"},
+    "image, browser of old": {"Sec-Fetch-Mode": "no-cors"},
+    "image, plain HTTP": {"Accept": "image/avif,image/webp,image/apng,image/*,*/*;q=0.8"},
+    "style, plain HTTP": {"Accept": "text/css,*/*;q=0.1"},
+    "forged": {"Sec-Fetch-Dest": "\x7f;document"},
+}
+SEEN = {
+    "no header": {},
+    "page": {"Sec-Fetch-Dest": "document", "Sec-Fetch-Mode": "navigate"},
+    "page, plain HTTP": {"Accept": "text/html,application/xhtml+xml,image/avif,*/*;q=0.8"},
+    "image as a page": {"Accept": "image/avif,*/*;q=0.8", "Sec-Fetch-Dest": "document"},
+    "any client": {"Accept": "*/*"},
+    "frame": {"Sec-Fetch-Dest": "iframe"},
+    "swap": {
+        "Sec-Fetch-Dest": "empty",
+        "Sec-Fetch-Mode": "cors",
+        "HX-Request": "true",
+        "HX-Request-Type": "partial",
+    },
+    "script that asks": {"Sec-Fetch-Dest": "empty", "Sec-Fetch-Mode": "same-origin"},
+    "capitals": {"Sec-Fetch-Dest": "Document"},
+    "empty header": {"Sec-Fetch-Dest": "", "Sec-Purpose": ""},
+    "other purpose": {"Purpose": "navigation"},
+    "not preloaded": {"HX-Preloaded": "false"},
+}
+UNSEEN_ONES = pytest.mark.parametrize("headers", UNSEEN.values(), ids=UNSEEN)
+
+
+@pytest.fixture(params=["visitor", "client"])
+def web(request):
+    """The test client, once with nobody and once with Sally logged in."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def elsewhere(user):
+    """Another browser in which Sally is logged in."""
+    browser = Client()
+    browser.force_login(user)
+    return browser
+
+
+def shown_to(browser, url="/show/", **kwargs):
+    return browser.get(url, **kwargs).json()["shown"]
+
+
+def later(minutes):
+    """Have so much time pass for what waits."""
+    Message.objects.update(created=timezone.now() - timedelta(minutes=minutes))
+
+
+# Who sees a response
+
+
+@pytest.mark.parametrize("headers", SEEN.values(), ids=SEEN)
+@pytest.mark.parametrize("url", ["/show/", "/getter/", "/missing/"])
+def test_what_a_person_sees_shows_messages(web, headers, url):
+    web.get("/add/")
+    assert shown_to(web, url, headers=headers) == ["Once"]
+    assert shown_to(web) == []
+
+
+@UNSEEN_ONES
+@pytest.mark.parametrize("url", ["/show/", "/getter/", "/missing/"])
+def test_what_nobody_sees_shows_no_message_and_takes_none(web, headers, url):
+    web.get("/add/")
+    assert shown_to(web, url, headers=headers) == []
+    assert shown_to(web) == ["Once"]
+    assert shown_to(web) == []
+
+
+@pytest.mark.parametrize("url", ["/show/", "/getter/", "/add_and_show/"])
+def test_the_head_of_a_page_takes_no_message(web, url):
+    web.get("/add/")
+    assert web.head(url).status_code == 200
+    added = ["Added"] if "add" in url else []
+    assert shown_to(web) == ["Once", *added]
+    assert shown_to(web) == []
+
+
+@UNSEEN_ONES
+def test_what_is_added_where_nobody_sees_it_waits(web, headers):
+    assert shown_to(web, "/add_and_show/", headers=headers) == []
+    assert shown_to(web) == ["Added"]
+    assert shown_to(web) == []
+
+
+@UNSEEN_ONES
+def test_what_nobody_sees_has_the_persistent_messages(client, send, headers):
+    send("Kept")
+    assert shown_to(client, headers=headers) == ["Kept"]
+
+
+@UNSEEN_ONES
+def test_counts_are_the_same_where_nobody_sees_them(web, headers):
+    web.get("/add/")
+    assert web.get("/count/", headers=headers).json() == {"count": 1}
+
+
+@UNSEEN_ONES
+def test_opening_a_message_where_nobody_sees_it_leaves_it_unread(client, send, headers, settings):
+    settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": []}]
+    message = send("Kept")
+    client.get(f"/messages/detail/{message.pk}/", headers=headers)
+    message.refresh_from_db()
+    assert message.read_at is None
+
+
+def test_a_message_can_be_asserted_after_a_response_that_nobody_saw(web):
+    response = web.head("/add/")
+    assert [str(message) for message in response.wsgi_request._messages] == ["Once"]
+    assert shown_to(web) == ["Once"]
+
+
+@pytest.mark.parametrize("header", ["HX-Redirect", "HX-Refresh", "HX-Location"])
+def test_an_answer_that_sends_htmx_elsewhere_takes_no_message(web, header):
+    """Its body is thrown away; the page that htmx goes to shows them."""
+    web.get("/add/")
+    answer = web.get("/swapped/", {"header": header}, headers={"HX-Request": "true"})
+    assert answer.json() == {"shown": ["Once"]}
+    assert shown_to(web) == ["Once"]
+    assert shown_to(web) == []
+    web.get("/add/")
+    shown_to(web, "/swapped/", data={"header": header})  # no htmx: a header like any other
+    assert shown_to(web) == []
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 409, 500])
+def test_an_error_that_htmx_2_throws_away_takes_no_message(web, status):
+    web.get("/add/")
+    web.get("/swapped/", {"status": status}, headers={"HX-Request": "true"})
+    assert shown_to(web) == ["Once"]
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [
+        (200, {"HX-Request": "true"}),
+        (422, {"HX-Request": "true"}),
+        (404, {"HX-Request": "true", "HX-Request-Type": "partial"}),
+        (404, {}),
+    ],
+)
+def test_an_error_that_is_swapped_in_takes_its_messages(web, status, headers):
+    web.get("/add/")
+    web.get("/swapped/", {"status": status}, headers=headers)
+    assert shown_to(web) == []
+
+
+@pytest.mark.parametrize("headers", UNSEEN.values(), ids=UNSEEN)
+def test_the_rule_is_in_one_place(headers):
+    assert not is_shown_to_person(RequestFactory().get("/", headers=headers))
+    assert is_shown_to_person(RequestFactory().post("/"))
+
+
+# Which browser
+
+
+def test_a_message_is_shown_in_the_browser_that_made_the_request(client, elsewhere):
+    client.get("/add/")
+    assert shown_to(elsewhere) == []
+    assert shown_to(elsewhere, "/getter/") == []
+    assert elsewhere.get("/count/").json() == {"count": 0}
+    assert shown_to(client) == ["Once"]
+
+
+def test_two_browsers_have_each_their_own(client, elsewhere):
+    for _ in range(2):
+        client.get("/add/?text=Here")
+        elsewhere.get("/add/?text=There")
+    assert client.get("/count/").json() == {"count": 2}
+    assert shown_to(client) == ["Here", "Here"]
+    assert shown_to(elsewhere, "/getter/") == ["There", "There"]
+    assert not Message.objects.exists()
+
+
+def test_a_message_for_oneself_by_name_is_shown_in_the_same_browser(client, elsewhere):
+    client.get("/add_for_oneself/")
+    assert shown_to(elsewhere) == []
+    assert shown_to(client) == ["Mine"]
+
+
+@pytest.mark.parametrize("url", ["/show/", "/getter/"])
+def test_another_browser_gets_it_when_that_one_does_not_come_back(client, elsewhere, url):
+    client.get("/add/")
+    later(minutes=9)
+    assert shown_to(elsewhere, url) == []
+    later(minutes=11)
+    assert shown_to(elsewhere, url) == ["Once"]
+    assert shown_to(client) == []
+
+
+def test_what_code_without_a_request_sends_is_shown_in_any(client, elsewhere, other, user):
+    persistent_messages.send_message(user, messages.INFO, "Sent")
+    assert shown_to(elsewhere) == ["Sent"]
+    his = Client()
+    his.force_login(other)
+    request = his.get("/show/").wsgi_request
+    request._messages.add(messages.INFO, "From Harry", user=user)
+    assert shown_to(elsewhere) == ["From Harry"]
+
+
+def test_it_is_the_same_browser_after_log_in_and_log_out(client, user):
+    client.get("/add/")
+    client.get("/leave/")
+    assert shown_to(client) == []
+    client.force_login(user)
+    assert shown_to(client) == ["Once"]
+
+
+@pytest.mark.parametrize("engine", ["db", "cache", "cached_db", "file", "signed_cookies"])
+def test_the_kind_of_session_does_not_matter(user, settings, engine, tmp_path):
+    settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{engine}"
+    settings.SESSION_FILE_PATH = str(tmp_path)
+    here, there = Client(), Client()
+    here.force_login(user)
+    there.force_login(user)
+    here.get("/add/")
+    assert shown_to(there) == []
+    assert shown_to(here) == ["Once"]
+
+
+def test_a_session_that_is_gone_loses_no_message(client, user):
+    client.get("/add/")
+    client.session.delete()
+    assert shown_to(client) == []
+    client.force_login(user)
+    assert shown_to(client) == ["Once"]
+
+
+@pytest.mark.parametrize("forged", ["", "x", "-1", "²", "9" * 19, "1.5", "NaN", "'; --"])
+def test_a_forged_name_of_a_browser_does_no_harm(client, elsewhere, forged):
+    client.get("/add/")
+    elsewhere.cookies["pm_browser"] = forged
+    assert shown_to(elsewhere) == []
+    elsewhere.get("/add/?text=There")
+    assert shown_to(elsewhere) == ["There"]
+    assert shown_to(client) == ["Once"]
+
+
+def test_a_browser_has_a_name_only_where_a_message_waits_for_it(visitor, client, send):
+    visitor.get("/add/")
+    send("Kept")
+    client.get("/show/")
+    client.get("/add_and_show/")
+    assert "pm_browser" not in {**visitor.cookies, **client.cookies}
+    response = client.get("/add/")
+    assert response.cookies["pm_browser"]["httponly"]
+    assert "pm_browser" not in client.get("/add/").cookies
+
+
+def test_who_impersonates_sees_what_was_said_and_the_customer_does_not(user, other):
+    staff, customer = Client(), Client()
+    staff.force_login(other)
+    customer.force_login(user)
+    staff.get("/impersonate/sally/")
+    staff.get("/add/?text=Noted")
+    assert shown_to(customer) == []
+    assert shown_to(staff) == ["Your login is now switched to sally", "Noted"]
+
+
+@pytest.mark.parametrize("address", ["/impersonate/{}/", "/impersonate/{}/?log_out"])
+def test_what_staff_did_not_see_while_impersonating_never_reaches_the_customer(
+    user, other, address, client
+):
+    staff = Client()
+    staff.force_login(other)
+    staff.get(address.format("sally"))
+    staff.get("/add/?text=Noted")
+    staff.get("/add_for_oneself/")
+    assert not Message.objects.exists()
+    assert staff.get("/count/").json()["count"] == 3
+    assert shown_to(staff) == ["Your login is now switched to sally", "Noted", "Mine"]
+    staff.get("/add/?text=Late")
+    assert shown_to(staff, "/getter/") == ["Late"]
+    staff.get("/add/?text=Later")
+    staff.get(address.format(other.username))
+    # The sessions that follow are marked, too: staff read it all in their browser.
+    assert shown_to(staff) == ["Later", f"Your login is now switched to {other.username}"]
+    assert shown_to(client) == []
+
+
+def test_who_logs_out_and_in_again_has_a_mailbox_as_before(user, client):
+    client.get("/leave/")
+    client.force_login(user)
+    client.get("/add/?text=Once")
+    assert Message.objects.count() == 1
+
+
+def test_no_session_key_is_stored(client):
+    client.get("/add/")
+    key = client.cookies["sessionid"].value
+    assert key not in {str(value) for value in Message.objects.values_list()[0]}
+
+
+def test_the_choice_costs_no_query(client, django_assert_num_queries):
+    client.get("/add/")
+    client.get("/show/")
+    client.get("/add/")
+    with django_assert_num_queries(4):  # session, user, what waits, removal
+        assert shown_to(client) == ["Once"]
+
+
+# When they are removed
+
+
+def test_rows_are_removed_when_the_response_has_gone_out(client, user, send):
+    send("Once", messages.INFO)
+    request = RequestFactory().get("/")
+    request.session, request.user = {}, user
+    storage, response = PersistentMessageStorage(request), HttpResponse()
+    list(storage)
+    storage.update(response)
+    assert Message.objects.count() == 1  # a server that dies here shows it again
+    with CaptureQueriesContext(connection) as queries:
+        send_out(response)
+    assert [row["sql"].split()[0] for row in queries] == ["DELETE"]
+    assert not Message.objects.exists()
+
+
+def test_a_response_that_another_one_replaces_has_shown_nothing(client, user, send, settings):
+    send("Once", messages.INFO)
+    browser = Client()
+    browser.force_login(user)
+    with override_settings(MIDDLEWARE=[f"{__name__}.Replaces", *settings.MIDDLEWARE]):
+        assert browser.get("/show/").text == "Down for maintenance"
+    assert shown_to(client) == ["Once"]
+
+
+class Replaces:
+    """A middleware that sends something else."""
+
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request):
+        self.get_response(request)
+        return HttpResponse("Down for maintenance")
+
+
+def test_a_response_that_fails_later_has_shown_nothing(client, user, send, settings):
+    send("Once", messages.INFO)
+    browser = Client()
+    browser.force_login(user)
+    with override_settings(MIDDLEWARE=[f"{__name__}.Fails", *settings.MIDDLEWARE]):
+        assert browser.get("/show/").status_code == 503
+    assert shown_to(client) == ["Once"]
+
+
+class Fails(Replaces):
+    """A middleware that finds out that the server failed."""
+
+    def __call__(self, request):
+        response = self.get_response(request)
+        response.status_code = 503
+        return response
+
+
+@pytest.mark.parametrize(
+    "twin", [copy.copy, copy.deepcopy, lambda r: pickle.loads(pickle.dumps(r))]
+)
+def test_a_copy_of_a_response_removes_nothing(client, user, send, twin):
+    """As caches make them, which pickle a response with all that it has."""
+    send("Once", messages.INFO)
+    request = RequestFactory().get("/")
+    request.session, request.user = {}, user
+    storage, response = PersistentMessageStorage(request), HttpResponse("Once")
+    list(storage)
+    storage.update(response)
+    kept = twin(response)
+    if twin is not copy.copy:
+        send_out(kept)
+        assert Message.objects.count() == 1
+    send_out(response)
+    assert not Message.objects.exists()
+
+
+def test_a_stream_removes_what_it_has_shown_at_its_end(client, send):
+    send("Once", messages.INFO)
+    response = client.get("/stream/")
+    assert Message.objects.count() == 1
+    assert b"".join(response) == b"Once"
+    assert not Message.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_cannot_be_removed_is_logged_and_shown_again(client, send, caplog, monkeypatch):
+    send("Once", messages.INFO)
+    with connection.execute_wrapper(refuse_to_delete):
+        assert shown_to(client) == ["Once"]
+    assert "could not be removed" in caplog.text
+    assert shown_to(client) == ["Once"]
+
+
+def refuse_to_delete(execute, sql, params, many, context):
+    if sql.startswith("DELETE"):
+        raise RuntimeError("no")
+    return execute(sql, params, many, context)

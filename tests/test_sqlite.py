@@ -1,0 +1,22 @@
+"""SQLite as `startproject` sets it up, whatever database the other tests run on."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from .sqlite_writers import HANDS, TIMES
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_eight_threads_that_write_at_once_all_succeed(tmp_path):
+    """None reads before it writes in one transaction, which SQLite would refuse at once."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.sqlite_writers", str(tmp_path / "db.sqlite3")],
+        capture_output=True,
+        check=False,
+        cwd=ROOT,
+        text=True,
+    )
+
+    assert (done.stdout.split(maxsplit=1), done.stderr) == ([f"{HANDS * TIMES * 7}", "[]\n"], "")

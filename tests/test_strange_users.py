@@ -1,0 +1,41 @@
+"""Who is signed in without being a user of the site: a customer of another table, say."""
+
+import uuid
+
+import pytest
+from django.contrib import messages as contrib_messages
+from django.contrib.auth.models import Group
+from django.contrib.messages.storage import default_storage
+from django.http import HttpResponse
+from django.test import RequestFactory
+
+import persistent_messages
+
+
+@pytest.fixture
+def request_of():
+    def request_of(key):
+        request = RequestFactory().get("/")
+        request.session = {}
+        request.user = Group(pk=key)
+        request.user.is_authenticated = True
+        request._messages = default_storage(request)
+        return request
+
+    return request_of
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_who_is_no_user_of_the_site_is_a_visitor(request_of, user, send, same):
+    send("For Sally", contrib_messages.INFO)
+    send("For Sally, too")
+    # A key that a user has, and one that no column of keys holds.
+    request = request_of(user.pk if same else uuid.uuid4().int)
+
+    contrib_messages.info(request, "Hello")
+
+    assert [str(message) for message in request._messages] == ["Hello"]
+    assert request._messages.update(HttpResponse()) == []
+    assert user.persistent_messages.count() == 2
+    with pytest.raises(NotImplementedError):
+        persistent_messages.info(request, "Kept")

@@ -1,0 +1,683 @@
+"""Folders and filters: each an address; what is put away, brought back, and taken back."""
+
+import re
+from datetime import timedelta
+from types import SimpleNamespace
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import pytest
+from bs4 import Tag
+from django.core import signing
+from django.urls import reverse
+from django.utils import timezone
+
+from persistent_messages import Folder
+from persistent_messages.mailbox import Change, undo_tokens
+from persistent_messages.models import Message
+from tests.pages import (
+    HTMX,
+    PAGES,
+    act,
+    address,
+    ask,
+    browser_of,
+    canonical,
+    fields_of,
+    fill,
+    fill_every_folder,
+    form_to,
+    is_page,
+    mailbox,
+    messages_on,
+    outermost,
+    rows,
+    soup,
+    swaps,
+    text_of,
+    texts,
+    values_of,
+)
+
+INBOX = "/messages/"
+BOXES = {
+    "Inbox": ("", Folder.INBOX),
+    "Unread": ("?box=unread", Folder.INBOX),
+    "Archive": ("?box=archive", Folder.ARCHIVE),
+    "Sent": ("?box=sent", Folder.SENT),
+    "Trash": ("?box=trash", Folder.TRASH),
+}
+LEVELS = {"Problems": 140, "Warnings": 130, "Done": 125, "Information": 120, "Debug": 110}
+ADDRESSES = [
+    INBOX,
+    f"{INBOX}?box=unread",
+    f"{INBOX}?box=archive",
+    f"{INBOX}?level=error",
+    f"{INBOX}?box=trash&level=error",
+    f"{INBOX}?q=quota",
+    f"{INBOX}?box=archive&q=quota+disk",
+]
+
+
+@pytest.fixture
+def full(user):
+    fill_every_folder(user, LEVELS.values())
+
+
+def links(page):
+    """The filters of a page, by name; a number beside it is not part of it."""
+    nav = next(iter(soup(page).select(".pm-bar")))
+    return {re.sub(r" \d+\+?$", "", text_of(e)): e.attrs for e in soup(nav).select("a")}
+
+
+def undo_address(page):
+    """Where the one button to undo posts to; None where nothing is offered."""
+    found = [e["action"] for e in soup(page).select("form")]
+    found = [action for action in found if action.startswith("/messages/undo/")]
+    assert len(found) <= 1
+    return found[0] if found else None
+
+
+# Each an address
+
+
+@pytest.mark.parametrize("headers", [{}, HTMX])
+def test_each_folder_is_a_link_with_an_address_of_its_own(client, user, full, headers):
+    for name, (query, folder) in BOXES.items():
+        link = links(client.get(INBOX, headers=headers))[name]
+        assert canonical(link["href"]) == canonical(INBOX + query)
+
+        page = client.get(link["href"], headers=headers)
+
+        kept = Message.objects.owned_by(user).in_folder(folder)
+        expected = kept.unread() if name == "Unread" else kept
+        assert set(messages_on(page)) == set(expected)
+        assert rows(page) == sorted(rows(page), reverse=True)
+        current = [n for n, link in links(page).items() if link.get("aria-current") == "page"]
+        assert current == texts(page, ".pm-title") == [name]
+
+
+def test_each_level_is_a_link_that_leads_back_when_followed_again(client, full, settings):
+    settings.DEBUG = True
+    for query, folder in (BOXES[name] for name in ("Inbox", "Archive", "Trash")):
+        before = client.get(INBOX + query)
+        for name, level in LEVELS.items():
+            page = client.get(links(before)[name]["href"])
+            found = messages_on(page)
+            assert {(m.level, m.folder) for m in found} == {(level, folder)}
+            assert len(found) == 2
+            current = [n for n, a in links(page).items() if a.get("aria-current") == "true"]
+            assert current == [name]
+            for back in (name, "All messages"):
+                assert canonical(links(page)[back]["href"]) == canonical(INBOX + query)
+
+
+def offered(client, query=""):
+    return [name for name in links(client.get(INBOX + query)) if name in LEVELS]
+
+
+def test_the_menu_offers_the_levels_that_the_folder_has(client, user, settings):
+    assert offered(client) == []
+    fill(user, 1, level=130)
+    fill(user, 1, level=110, folder=Folder.INBOX)
+    fill(user, 1, level=140, folder=Folder.ARCHIVE)
+    fill(user, 1, level=120, folder=Folder.SENT)
+
+    assert offered(client) == offered(client, "?box=unread") == ["Warnings"]
+    assert offered(client, "?box=archive") == ["Problems"]
+    assert offered(client, "?box=archive&level=success") == ["Problems", "Done"]
+    assert offered(client, "?box=sent") == offered(client, "?box=trash") == []
+    settings.DEBUG = True  # developers see what is for them
+    assert offered(client) == ["Warnings", "Debug"]
+
+
+def test_a_filter_does_not_follow_into_what_one_sent(client, full):
+    sent = links(client.get(f"{INBOX}?level=error"))["Sent"]["href"]
+    assert canonical(sent) == canonical(f"{INBOX}?box=sent")
+
+
+def test_a_filter_on_the_page_of_the_inbox_changes_its_address(client, full):
+    for link in links(client.get(INBOX)).values():
+        assert link["hx-get"] == link["href"]
+        assert link["hx-push-url"] == "true"
+
+
+def test_a_filter_inside_of_another_page_leads_to_the_page_of_the_inbox(client, full):
+    for link in links(client.get("/project/")).values():
+        assert not [name for name in link if name.startswith("hx-")]
+        assert urlsplit(link["href"]).path == INBOX
+
+
+def test_another_folder_keeps_the_level_and_drops_the_words_another_level_keeps_both(client, full):
+    found = links(client.get(f"{INBOX}?box=archive&level=error&q=quota&before=7"))
+
+    assert canonical(found["Trash"]["href"]) == canonical(f"{INBOX}?box=trash&level=error")
+    assert canonical(found["Inbox"]["href"]) == canonical(f"{INBOX}?level=error")
+    assert canonical(found["Information"]["href"]) == canonical(
+        f"{INBOX}?box=archive&level=info&q=quota"
+    )
+
+
+@pytest.mark.parametrize("query", ["box=nowhere", "box=", "level=loud", "box=INBOX&level=120"])
+def test_what_an_address_says_wrong_is_as_good_as_not_said(client, full, query):
+    assert rows(client.get(f"{INBOX}?{query}")) == rows(client.get(INBOX))
+
+
+@pytest.mark.parametrize("mode", PAGES)
+def test_a_filter_gone_back_to_in_history_is_a_whole_page(client, full, mode):
+    page = client.get(f"{INBOX}?box=archive&level=error", headers=PAGES[mode])
+
+    assert is_page(page)
+    assert {(m.folder, m.level) for m in messages_on(page)} == {(Folder.ARCHIVE, 140)}
+
+
+def test_an_empty_folder_says_which_it_is(client):
+    words = {
+        "Inbox": "No messages",
+        "Unread": "All read",
+        "Archive": "Nothing archived",
+        "Sent": "Nothing sent",
+        "Trash": "The trash is empty",
+    }
+
+    for name, (query, _) in BOXES.items():
+        (empty,) = texts(client.get(INBOX + query), ".pm-empty")
+        assert empty.startswith(words[name])
+
+
+def test_the_trash_says_how_long_it_is_kept(client, settings):
+    settings.PERSISTENT_MESSAGES = {"TRASH_DAYS": 7}
+
+    (empty,) = texts(client.get(f"{INBOX}?box=trash"), ".pm-empty")
+
+    assert "for 7 days" in empty
+
+
+# Kept by what is done there
+
+
+@pytest.mark.parametrize("url", ADDRESSES)
+def test_an_action_by_a_plain_form_leads_back_to_its_filter(client, full, url):
+    page = client.get(url)
+    (pane,) = soup(page).select(".pm-pane")
+    fields, (key, *_) = fields_of(pane), rows(page)
+    assert set(values_of(page, "next")) == {url}
+    assert canonical(fields["pm-filter"][0]) == canonical(urlsplit(url)._replace(path="").geturl())
+
+    for name in ("message_mark_unread", "message_mark_read"):
+        answer = ask(client, "post", name, Message(pk=key), data=fields)
+        assert answer["Location"] == url
+    answer = client.post(address("message_bulk"), {**fields, "ids": key, "do": "read"})
+    assert answer["Location"] == url
+
+
+@pytest.mark.parametrize("url", ADDRESSES)
+def test_an_action_by_htmx_renews_the_list_of_its_filter(client, full, url):
+    page = client.get(url)
+    (pane,) = soup(page).select(".pm-pane")
+    data = {**fields_of(pane), "do": "unread", "ids": rows(page), "pm-part": ["list", "strip"]}
+    headers = {**HTMX, "HX-Current-URL": f"http://testserver{url}"}
+
+    answer = client.post(address("message_bulk"), data, headers=headers)
+
+    (renewed,) = [e for e in outermost(answer) if "pm-pane" in e.get("class", "").split()]
+    assert rows(renewed) == rows(client.get(url))
+    assert values_of(renewed, "pm-filter") == fields_of(pane)["pm-filter"]
+    assert values_of(renewed, "pm-page") == ["1"]
+    assert set(values_of(answer, "next")) == {url}
+    before, after = links(page), links(renewed)
+    assert after == before, "the same links, the same one in force"
+
+
+def test_an_action_on_a_further_page_by_htmx_shows_the_first_one(client, user, settings):
+    settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 3}
+    keys = fill(user, 9, folder=Folder.ARCHIVE)
+    url = f"{INBOX}?box=archive&before={keys[2]}"
+    (pane,) = soup(client.get(url)).select(".pm-pane")
+
+    data = {**fields_of(pane), "do": "read", "ids": keys[4], "pm-part": "list"}
+    answer = client.post(address("message_bulk"), data, headers=HTMX)
+
+    assert rows(answer) == keys[:3]
+
+
+@pytest.mark.parametrize(
+    "absurd",
+    ["", "?", "x", "?box=nowhere", "?before=x", "?box=archive;", "\x00", "?q=\x00", "?&&="],
+)
+def test_an_absurd_filter_of_the_acting_page_is_the_inbox(client, full, absurd):
+    (message, *_) = messages_on(client.get(INBOX))
+    data = {"pm-filter": absurd, "do": "delete", "ids": message.pk}
+
+    answer = client.post(address("message_bulk"), data, headers=HTMX)
+
+    assert answer.status_code == 200
+    message.refresh_from_db()
+    assert message.folder == Folder.TRASH
+
+
+# Put away and brought back
+
+
+def folder_of(message):
+    message.refresh_from_db()
+    return message.folder
+
+
+@pytest.mark.parametrize("headers", [{}, HTMX])
+def test_what_is_archived_leaves_the_inbox_and_comes_back(client, send, headers):
+    message = send("Hello")
+
+    ask(client, "post", "message_archive", message, headers)
+    assert folder_of(message) == Folder.ARCHIVE
+    assert message.moved_at is not None
+    assert not message.read, "archiving is not reading"
+    assert rows(client.get(INBOX)) == []
+    assert rows(client.get(f"{INBOX}?box=archive")) == [message.pk]
+
+    ask(client, "post", "message_restore", message, headers)
+    assert folder_of(message) == Folder.INBOX
+    assert message.moved_at is None
+    assert rows(client.get(INBOX)) == [message.pk]
+
+
+@pytest.mark.parametrize("away", [Folder.ARCHIVE, Folder.TRASH])
+@pytest.mark.parametrize("by", ["message_restore", "message_bulk"])
+def test_a_sent_copy_comes_back_to_what_was_sent(client, user, away, by):
+    fill(user, 1, folder=away, moved_at=timezone.now(), from_user=user, letter=uuid4())
+    message = Message.objects.get()
+    data = {"ids": message.pk, "do": "restore", "pm-filter": f"?box={away.name.lower()}"}
+
+    answer = ask(client, "post", by, message, data=data)
+
+    assert answer.status_code == 302
+    assert folder_of(message) == Folder.SENT
+    (said,) = texts(client.get("/"), ".pm-passing")
+    assert "1" in said or "Number 0" in said
+    assert "inbox" not in said, "it is not there"
+
+
+@pytest.mark.parametrize("folder", [Folder.SENT, Folder.TRASH, Folder.ARCHIVE])
+def test_only_what_lies_in_the_inbox_is_archived(client, user, folder):
+    sent = {"from_user": user, "letter": uuid4()} if folder == Folder.SENT else {}
+    fill(user, 1, folder=folder, **sent)
+    message = Message.objects.get()
+    before = mailbox(user)
+
+    answer = act(client, "message_archive", message, "strip", **{"pm-from": "row"})
+
+    assert answer.status_code == 200
+    assert mailbox(user) == before
+    assert undo_address(answer) is None
+
+
+@pytest.mark.parametrize("folder", [Folder.INBOX, Folder.SENT])
+def test_what_is_not_put_away_is_not_brought_back(client, user, folder):
+    fill(user, 1, folder=folder)
+    before = mailbox(user)
+
+    answer = act(client, "message_restore", Message.objects.get(), "list")
+
+    assert answer.status_code == 200
+    assert mailbox(user) == before
+
+
+def test_each_folder_offers_what_can_be_done_there(client, full):
+    offered = {}
+    for name, (query, _) in BOXES.items():
+        page = client.get(INBOX + query)
+        row = soup(page).select(".pm-row")[0]
+        key = rows(page)[0]
+        posts = [e.get("formaction") or "" for e in soup(row).select("button")]
+        for action in ("archive", "restore", "delete/message"):
+            if f"/messages/{action}/{key}/" in posts:
+                offered.setdefault(name, set()).add(action)
+        bulk = {e["value"] for e in soup(page).select("button") if is_bulk(e)}
+        offered[name] = (offered.get(name, set()), bulk - {"read", "unread"})
+
+    assert offered == {
+        "Inbox": ({"archive", "delete/message"}, {"archive", "delete"}),
+        "Unread": ({"archive", "delete/message"}, {"archive", "delete"}),
+        "Archive": ({"restore", "delete/message"}, {"restore", "delete"}),
+        "Sent": ({"delete/message"}, {"delete"}),
+        "Trash": ({"restore"}, {"restore", "delete"}),
+    }
+
+
+def is_bulk(button):
+    return button.get("name") == "do"
+
+
+# Deleted
+
+
+@pytest.mark.parametrize("headers", [{}, HTMX])
+def test_a_double_click_on_delete_deletes_nothing_for_good(client, send, headers):
+    message = send("Hello")
+
+    for _ in range(4):
+        answer = ask(client, "post", "message_delete", message, headers, {"final": "0"})
+        assert answer.status_code == (200 if headers else 302)
+
+    assert folder_of(message) == Folder.TRASH
+
+
+def test_a_double_click_still_offers_to_undo_the_first(client, send):
+    message = send("Hello")
+
+    first = undo_address(act(client, "message_delete", message, "strip", **{"pm-from": "row"}))
+    act(client, "message_delete", message, "strip", **{"pm-from": "row"})
+    client.post(first)
+
+    assert folder_of(message) == Folder.INBOX
+
+
+@pytest.mark.parametrize("final", ["", "0", "yes", "11", " 1", "true"])
+@pytest.mark.parametrize("headers", [{}, HTMX])
+def test_the_trash_lets_nothing_go_without_a_confirmation(client, send, headers, final):
+    message = send("Hello")
+    ask(client, "post", "message_delete", message)
+
+    ask(client, "post", "message_delete", message, headers, {"final": final})
+
+    assert folder_of(message) == Folder.TRASH
+
+
+@pytest.mark.parametrize("headers", [{}, HTMX])
+def test_the_confirmation_of_the_trash_deletes_for_good(client, send, headers):
+    message, other = send("Lunch at noon"), send("Stays")
+    for one in (message, other):
+        ask(client, "post", "message_delete", one)
+    page = client.get(f"{INBOX}?box=trash")
+    (link,) = [
+        e["href"]
+        for e in soup(page).select("a")
+        if e["href"].startswith(address("message_delete", message))
+    ]
+
+    confirm = client.get(link, headers=headers)
+    (form,) = soup(confirm).select(".pm-form")
+    assert texts(form, ".pm-thread-title") == ["Permanently delete “Lunch at noon”?"]
+    answer = client.post(form["action"], fields_of(form))
+
+    assert answer["Location"] == f"{INBOX}?box=trash"
+    assert list(Message.objects.in_folder(Folder.TRASH)) == [other]
+    shown = client.get("/")
+    assert "“Lunch at noon” permanently deleted." in texts(shown, ".pm-passing")[0]
+    assert undo_address(shown) is None
+
+
+def test_a_confirmation_that_was_meant_for_the_trash_is_none_elsewhere(client, send):
+    # Brought back in another tab meanwhile: it is deleted, but not for good.
+    message = send("Hello")
+
+    ask(client, "post", "message_delete", message, data={"final": "1"})
+
+    assert folder_of(message) == Folder.TRASH
+
+
+def test_the_page_of_a_message_in_the_trash_deletes_it_for_good_or_brings_it_back(client, send):
+    message = send("Hello")
+    ask(client, "post", "message_delete", message)
+
+    page = ask(client, "get", "message_detail", message)
+
+    assert form_to(page, address("message_restore", message))
+    (link,) = [e for e in soup(page).select(".pm-btn--danger") if e.name == "a"]
+    assert text_of(link) == "Delete permanently"
+    ask(client, "get", "message_detail", message)
+    assert soup(client.get(link["href"])).select(".pm-form")
+    assert folder_of(message) == Folder.TRASH
+
+
+def test_emptying_the_trash_asks_says_how_many_and_leaves_the_rest(client, user, other, full):
+    fill(other, 3, folder=Folder.TRASH)
+    kept = Message.objects.exclude(user=user, folder=Folder.TRASH)
+    before = list(kept.order_by("pk").values())
+    page = client.get(f"{INBOX}?box=trash")
+    (link,) = [e for e in soup(page).select("a") if text_of(e) == "Empty trash"]
+
+    confirm = client.get(link["href"])
+    (form,) = soup(confirm).select(".pm-form")
+    assert texts(form, ".pm-thread-title") == ["Permanently delete 10 messages?"]
+    fill(user, 1, folder=Folder.TRASH, message="Deleted meanwhile")
+    answer = client.post(form["action"], fields_of(form))
+
+    assert answer["Location"] == f"{INBOX}?box=trash"
+    (left,) = Message.objects.owned_by(user).in_folder(Folder.TRASH)
+    assert left.message == "Deleted meanwhile"
+    shown = client.get("/")
+    assert "10 messages permanently deleted." in texts(shown, ".pm-passing")[0]
+    assert undo_address(shown) is None
+    fill(user, 1, folder=Folder.TRASH)
+    assert list(kept.order_by("pk").values()) == before
+
+
+# Taken back
+
+
+UNDOABLE = {
+    "read": ("message_mark_read", {}),
+    "archived": ("message_archive", {}),
+    "deleted": ("message_delete", {}),
+    "all read": ("message_mark_all_read", {}),
+    "all deleted": ("message_delete_all", {}),
+    "ticked read": ("message_bulk", {"do": "read"}),
+    "ticked archived": ("message_bulk", {"do": "archive"}),
+    "ticked deleted": ("message_bulk", {"do": "delete"}),
+}
+
+
+@pytest.mark.parametrize("what", UNDOABLE)
+def test_a_swap_offers_to_undo_and_that_restores_all(user, send, what):
+    name, data = UNDOABLE[what]
+    message = send("Lunch at noon")
+    before = mailbox(user)
+    browser = browser_of(user, enforce_csrf_checks=True)
+    browser.get(INBOX)
+    token = browser.cookies["csrftoken"].value
+    headers = {**HTMX, "X-CSRFToken": token, "HX-Current-URL": "http://testserver/project/?a=1"}
+    data = {**data, "ids": message.pk, "pm-part": ["list", "strip"], "pm-from": "row"}
+
+    answer = browser.post(address(name, message), data, headers=headers)
+    assert mailbox(user) != before
+    (said,) = [e for e in outermost(answer) if "pm-said" in str(e.attrs)]
+    form = form_to(said, undo_address(answer))
+    assert form["hx-post"] == form["action"]
+    plain = browser.post(form["action"], fields_of(form))
+
+    assert plain["Location"] == "/project/?a=1"
+    assert mailbox(user)[: len(before)] == before
+
+
+@pytest.mark.parametrize("what", UNDOABLE)
+def test_a_plain_form_offers_to_undo_on_the_next_page_once(user, send, what):
+    name, data = UNDOABLE[what]
+    message = send("Lunch at noon")
+    before = mailbox(user)
+    browser = browser_of(user, enforce_csrf_checks=True)
+    (pane,) = soup(browser.get(INBOX)).select(".pm-pane")
+
+    browser.post(address(name, message), {**fields_of(pane), **data, "ids": message.pk})
+    page = browser.get("/project/?tab=2")
+    form = form_to(page, undo_address(page))
+    assert values_of(form, "csrfmiddlewaretoken")
+    assert undo_address(browser.get("/project/")) is None, "offered once"
+    answer = browser.post(form["action"], fields_of(form))
+
+    assert answer["Location"] == "/project/?tab=2"
+    assert [m for m in mailbox(user) if m["id"] == message.pk] == before
+    assert "Undone." in texts(browser.get("/"), ".pm-passing")[0]
+
+
+def test_what_cannot_be_taken_back_offers_nothing(client, user, send):
+    message = send("Hello")
+
+    def offered(name, **data):
+        answer = act(client, name, message, "list", "strip", **{"pm-from": "row", **data})
+        assert answer.status_code == 200
+        return undo_address(answer)
+
+    assert offered("message_mark_read")
+    assert offered("message_mark_read") is None, "it was so already"
+    assert offered("message_mark_unread") is None
+    assert offered("message_archive")
+    assert offered("message_restore") is None
+    assert offered("message_bulk", do="archive") is None, "nothing was ticked"
+    assert offered("message_delete")
+    assert offered("message_delete") is None
+    assert offered("message_delete", final=1) is None
+    assert not Message.objects.exists()
+
+
+def test_undoing_twice_does_nothing_more(client, user, send):
+    message = send("Hello")
+    url = undo_address(act(client, "message_delete", message, "strip", **{"pm-from": "row"}))
+    client.post(url)
+    Message.objects.in_folder(Folder.ONE_SHOT).delete()
+    before = mailbox(user)
+
+    answer = client.post(url, {"pm-part": ["list", "strip"], "pm-from": "list"}, headers=HTMX)
+
+    assert answer.status_code == 200
+    assert "There is nothing left to undo." in answer.text
+    assert mailbox(user) == before
+
+
+def test_undoing_touches_exactly_what_the_action_touched(client, send):
+    first = send("Archived before")
+    act(client, "message_archive", first)
+    read = send("Read before")
+    act(client, "message_mark_read", read)
+    message = send("Hello")
+
+    all_read = act(client, "message_mark_all_read", None, "strip", **{"pm-from": "list"})
+    client.post(undo_address(all_read))
+    archived = act(client, "message_archive", message, "strip", **{"pm-from": "row"})
+    client.post(undo_address(archived))
+
+    assert folder_of(first) == Folder.ARCHIVE
+    read.refresh_from_db()
+    assert read.read
+    message.refresh_from_db()
+    assert (message.folder, message.read) == (Folder.INBOX, False)
+
+
+def test_undoing_leaves_what_was_moved_on_since(client, send):
+    message = send("Hello")
+    url = undo_address(act(client, "message_archive", message, "strip", **{"pm-from": "row"}))
+    ask(client, "post", "message_delete", message)
+
+    client.post(url)
+
+    assert folder_of(message) == Folder.TRASH
+
+
+def test_an_undo_renews_the_list_the_counter_and_says_so(client, send):
+    message = send("Hello")
+    answer = act(client, "message_delete", message, "strip", "list", **{"pm-from": "row"})
+
+    url = undo_address(answer)
+    data = {"pm-part": ["list", "strip", "counter"], "pm-from": "list", "pm-filter": "?"}
+    undone = client.post(url, data, headers=HTMX)
+
+    assert rows(undone) == [message.pk]
+    assert texts(undone, ".pm-badge") == ["1"]
+    assert "Undone." in undone.text
+    assert "beforeend:.pm-said" in swaps(undone)
+
+
+def test_asking_before_an_undo_undoes_nothing(client, send):
+    message = send("Hello")
+    url = undo_address(act(client, "message_delete", message, "strip", **{"pm-from": "row"}))
+
+    page = client.get(url)
+
+    assert texts(page, ".pm-thread-title") == ["Undo the last change?"]
+    assert folder_of(message) == Folder.TRASH
+
+
+FORGED = ["x", "x:y", "a:b:c", "é", "W10", "::", "." * 3000, "null", "%00", "..%2f"]
+
+
+@pytest.mark.parametrize("headers", [{}, HTMX])
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_a_forged_undo_is_refused_in_words(client, user, send, method, headers):
+    ask(client, "post", "message_delete", send("Hello"), HTMX)
+    before = mailbox(user)
+    real = undo_tokens.make_token(
+        user, Change("move", Folder.INBOX, timezone.now(), 1, Folder.TRASH)
+    )
+    content, stamp, signature = real.split(":")
+    forged = [
+        *FORGED,
+        real[:-1],
+        real + "x",
+        real.upper(),
+        f"{content}x:{stamp}:{signature}",
+        f"{content}:{stamp}x:{signature}",
+        signing.dumps(["1", "move"], salt="of another"),
+    ]
+
+    for token in forged:
+        url = reverse("message_undo", args=[token])
+        answer = getattr(client, method)(url, headers=headers)
+        assert answer.status_code == (200 if headers == HTMX else 400), token
+        assert "This can no longer be undone." in answer.text
+        assert is_page(answer) is not bool(headers)
+
+    assert mailbox(user) == before
+
+
+@pytest.mark.parametrize("content", [[], ["1"], {}, None, "text", 7, [1, 2, 3, 4, 5, 6]])
+def test_an_undo_that_says_something_else_is_refused(client, content):
+    token = signing.dumps(content, salt=undo_tokens.SALT)
+
+    assert client.post(reverse("message_undo", args=[token])).status_code == 400
+
+
+@pytest.mark.parametrize("headers", [{}, HTMX])
+def test_the_undo_of_another_is_refused_in_words(client, user, other, send, headers):
+    message = send("Hello")
+    url = undo_address(act(client, "message_delete", message, "strip", **{"pm-from": "row"}))
+    before = mailbox(user)
+
+    for method in ("get", "post"):
+        answer = getattr(browser_of(other), method)(url, headers=headers)
+        assert answer.status_code == (200 if headers == HTMX else 400)
+        assert "This can no longer be undone." in answer.text
+
+    assert mailbox(user) == before
+
+
+@pytest.mark.parametrize(("hours", "status", "folder"), [(23, 302, 1), (25, 400, 4)])
+def test_an_action_can_be_undone_for_a_day(client, send, monkeypatch, hours, status, folder):
+    message = send("Hello")
+    url = undo_address(act(client, "message_delete", message, "strip", **{"pm-from": "row"}))
+    later = (timezone.now() + timedelta(hours=hours)).timestamp()
+    monkeypatch.setattr(signing, "time", SimpleNamespace(time=lambda: later))
+
+    assert client.post(url).status_code == status
+
+    assert folder_of(message) == folder
+
+
+# What all of them are
+
+
+def test_no_form_stands_inside_of_another(client, full):
+    # A browser would drop it.
+    def nested(element, inside=False):
+        found = []
+        for child in element.children:
+            if isinstance(child, Tag):
+                is_form = child.name == "form"
+                found += [child] if is_form and inside else []
+                found += nested(child, inside or is_form)
+        return found
+
+    for url in [*ADDRESSES, f"{INBOX}?box=sent", "/project/", "/"]:
+        page = client.get(url)
+        assert nested(soup(page)) == [], url
+    latest = ask(client, "get", "message_latest", headers=HTMX)
+    assert nested(soup(latest)) == []
