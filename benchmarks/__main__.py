@@ -7,6 +7,8 @@ import sys
 import django
 
 SIZES = (10, 1_000, 100_000, 1_000_000)
+USERS = 1_000_000
+SENT = 100_000
 
 
 def main(arguments=None):
@@ -15,7 +17,11 @@ def main(arguments=None):
     parser.add_argument(
         "--sizes", type=lambda text: [int(part) for part in text.split(",")], default=SIZES
     )
+    parser.add_argument("--users", type=int, default=USERS, help="beside whom names are completed")
     parser.add_argument("--print", action="store_true", help="leave RESULTS.md as it is")
+    parser.add_argument(
+        "--sends", action="store_true", help="only messages to many users; renews their rows"
+    )
     options = parser.parse_args(arguments)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "benchmarks.settings")
     django.setup()
@@ -24,15 +30,33 @@ def main(arguments=None):
     name = connection.settings_dict["NAME"]
     connection.creation.create_test_db(verbosity=0, autoclobber=True)
     try:
-        return run(options)
+        return run_sends(options) if options.sends else run(options)
     finally:
         connection.creation.destroy_test_db(name, verbosity=0)
 
 
+def run_sends(options):
+    """Measure messages to many users only."""
+    from . import cases, report, sends
+    from .fill import fill, fill_users
+
+    fill([size for size in options.sizes if size <= SENT])
+    storage = report.storage_of_a_message()
+    results = [cases.measure_fan_out()]
+    say(line(results[-1]))
+    fill_users(min(options.users, SENT))
+    for result in sends.measure_all(min(options.users, SENT)):
+        say(line(result))
+        results.append(result)
+    if not options.print:
+        report.renew(results, storage)
+    return 0 if all(result.met for result in results) else 1
+
+
 def run(options):
     """Measure in the database at hand."""
-    from . import cases, report
-    from .fill import fill
+    from . import broadcasts, cases, people, report, sends
+    from .fill import fill, fill_users
 
     say(f"Filling mailboxes of {', '.join(f'{size:,}' for size in options.sizes)} messages …")
     owners = fill(options.sizes)
@@ -46,6 +70,20 @@ def run(options):
             results.append(result)
         if not options.print:
             report.write(results, storage)  # after each size: the largest takes minutes
+    # At the end: they are beside the point of all others.
+    say(f"Adding {options.users:,} users …")
+    fill_users(options.users)
+    measured = (
+        people.measure_all(options.users),
+        sends.measure_all(min(options.users, SENT)),
+        broadcasts.measure_all(options.users),
+    )
+    for measure in measured:
+        for result in measure:
+            say(line(result))
+            results.append(result)
+    if not options.print:
+        report.write(results, storage)
     return 0 if all(result.met for result in results) else 1
 
 

@@ -43,6 +43,35 @@ def row(owner, number=0):
     )
 
 
+def fill_users(count):
+    """Add `count` users, by one INSERT for as many as there are."""
+    people = get_user_model()
+    people.objects.bulk_create(
+        people(username=f"user{number}") for number in range(min(count, SEED))
+    )
+    table = connection.ops.quote_name(people._meta.db_table)
+    fields = [field for field in people._meta.concrete_fields if not field.primary_key]
+    names = ", ".join(connection.ops.quote_name(field.column) for field in fields)
+    while (there := people.objects.filter(username__startswith="user").count()) < count:
+        # A username of its own for each: that of another, with what is not in it yet behind.
+        new = (
+            f"CONCAT(username, '-{there}')"
+            if connection.vendor == "mysql"
+            else f"username || '-{there}'"
+        )
+        values = ", ".join(
+            new if field.column == "username" else connection.ops.quote_name(field.column)
+            for field in fields
+        )
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"INSERT INTO {table} ({names}) SELECT {values} FROM {table} "
+                "WHERE username LIKE %s LIMIT %s",
+                ["user%", count - there],
+            )
+    _look_around()
+
+
 def _multiply(owner, size):
     Message.objects.bulk_create(row(owner, number) for number in range(min(size, SEED)))
     names = [

@@ -149,7 +149,7 @@ def fill(people: int, unread: int) -> None:
 
 def letters() -> int:
     """Return how many letters lie in the mailboxes of those who sent them."""
-    return apps.get_model("persistent_messages", "Message").objects.exclude(to_name="").count()
+    return apps.get_model("persistent_messages", "Message").objects.sent().count()
 
 
 @contextmanager

@@ -86,22 +86,22 @@ def peak_memory(run: Callable) -> int:
     return peak
 
 
-def work_of(run: Callable) -> Work:
-    """Return how many queries of `run` touch our table, and what their plans say."""
+def work_of(run: Callable, table: str = TABLE) -> Work:
+    """Return how many queries of `run` touch `table`, "" for any, and what their plans say."""
     with CaptureQueriesContext(connection) as captured:
         run()
-    statements = [query["sql"] for query in captured if TABLE in query["sql"]]
+    statements = [query["sql"] for query in captured if table in query["sql"]]
     work = Work(len(statements))
     for sql in statements:
         if sql.startswith("SELECT"):
-            visited, indexes = _PLANS[connection.vendor](sql)
+            visited, indexes = _PLANS[connection.vendor](sql, table)
             work.indexes |= indexes
             if visited is not None:
                 work.visited = (work.visited or 0) + visited
     return work
 
 
-def _postgresql(sql: str) -> tuple[int, set[str]]:
+def _postgresql(sql: str, table: str) -> tuple[int, set[str]]:
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}")
         plan = cursor.fetchone()[0]
@@ -110,7 +110,7 @@ def _postgresql(sql: str) -> tuple[int, set[str]]:
     while waiting:
         node = waiting.pop()
         waiting += node.get("Plans", [])
-        if node.get("Relation Name") == TABLE:
+        if "Relation Name" in node and table in ("", node["Relation Name"]):
             rows = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
             visited += round(rows * node["Actual Loops"])
         if "Index Name" in node:
@@ -118,15 +118,15 @@ def _postgresql(sql: str) -> tuple[int, set[str]]:
     return visited, indexes
 
 
-def _sqlite(sql: str) -> tuple[None, set[str]]:
+def _sqlite(sql: str, table: str) -> tuple[None, set[str]]:
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN QUERY PLAN {sql}")
         steps = [row[3] for row in cursor.fetchall()]
-    scans = {step for step in steps if step.startswith("SCAN") and TABLE in step}
+    scans = {step for step in steps if step.startswith("SCAN ") and table in step}
     return None, scans | {name for step in steps for name in re.findall(r"INDEX (\w+)", step)}
 
 
-def _mysql(sql: str) -> tuple[int, set[str]]:
+def _mysql(sql: str, _table: str) -> tuple[int, set[str]]:
     with connection.cursor() as cursor:
         cursor.execute("FLUSH STATUS")
         cursor.execute(sql)

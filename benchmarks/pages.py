@@ -36,6 +36,11 @@ def plain_inbox(request: HttpRequest, before: int = 0) -> HttpResponse:
     return _list(request, "benchmarks/plain_inbox.html", before)
 
 
+def inbox(request: HttpRequest, using: str | None = None) -> HttpResponse:
+    """Show the inbox in a page of the site, by the engine `using`."""
+    return render(request, "benchmarks/inbox.html", using=using)
+
+
 def _list(request: HttpRequest, template: str, before: int) -> HttpResponse:
     rows = Message.objects.filter(user=request.user, folder=Folder.INBOX).order_by("-pk")
     if before:
@@ -51,6 +56,8 @@ urlpatterns = [
     path("list/<int:before>/", bare_list),
     path("plain/", plain_inbox),
     path("plain/<int:before>/", plain_inbox),
+    path("inbox/", inbox),
+    path("inbox/overridden/", inbox, {"using": "overridden"}),
     path("messages/", include("persistent_messages.urls")),
     path("log-in/", bare, name="login"),
 ]

@@ -32,6 +32,23 @@ def write(results, storage, settled=RESULTS):
     settled.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
+def renew(results, storage, settled=RESULTS):
+    """Put `results` in the place of earlier ones of their cases, else above all; and `storage`."""
+    before = settled.read_text(encoding="utf-8")
+    title = f"## {connection.display_name} "
+    head, begin, rest = before.partition(title)
+    section, following, others = rest.partition("\n\n## ")
+    lines = section.split("\n| storage |")[0].rstrip().splitlines()
+    for line in results:
+        kept = [each for each in lines if not each.startswith(f"| {line.case} | {line.size:,} |")]
+        lines = kept
+    top = next(number for number, each in enumerate(lines) if each.startswith("|---")) + 1
+    lines[top:top] = list(_lines(results))[2:]
+    own = "\n".join([*lines, "", *_storage(storage)])
+    end = "" if following else "\n"
+    settled.write_text(head + begin + own + end + following + others, encoding="utf-8")
+
+
 def _version():
     numbers = connection.get_database_version()
     return (

@@ -11,6 +11,25 @@ DEBUG = False
 ALLOWED_HOSTS = ["testserver"]
 ROOT_URLCONF = "benchmarks.pages"
 TEMPLATES = [{**TEMPLATES[0], "DIRS": [BASE_DIR / "benchmarks" / "templates"]}]
+# The same with an override of the row of a list, equal to the built-in template.
+ROW = "persistent_messages/message/includes/row.html"
+_built_in = BASE_DIR / "persistent_messages" / "templates" / ROW
+_loaders = [
+    ("django.template.loaders.locmem.Loader", {ROW: _built_in.read_text(encoding="utf-8")}),
+    "django.template.loaders.filesystem.Loader",
+    "django.template.loaders.app_directories.Loader",
+]
+TEMPLATES.append(
+    {
+        **TEMPLATES[0],
+        "NAME": "overridden",
+        "APP_DIRS": False,
+        "OPTIONS": {
+            **TEMPLATES[0]["OPTIONS"],
+            "loaders": [("django.template.loaders.cached.Loader", _loaders)],
+        },
+    }
+)
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # A file, as on a site: in memory there would be no commit to measure.
