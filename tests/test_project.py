@@ -166,6 +166,11 @@ def test_each_hook_is_run_by_dev_py_or_the_workflow():
     assert any(f"npx --yes {package} lint" in command for command in commands("lint"))
 
 
+def test_the_mails_are_checked_by_the_workflow_as_by_ci_run():
+    assert ".ci/lint-mails" in commands("lint")
+    assert ".ci/lint-mails" in read(".ci/run").splitlines()
+
+
 # Read the Docs
 
 
