@@ -21,28 +21,28 @@ TABLES = ("models", "querysets")
 # From the bottom to the top: the room, the sentence that decides what belongs in it, and the rooms
 # that it imports from beside the ground.
 ROOMS = [
-    ("text", "Texts as such: as plain text, folded for a search, cut to a length.", []),
-    ("http", "What a request says of its reader, and a response to caches and cookies.", []),
-    ("users", "The site's users: whether they exist, their names, how they are found.", []),
+    ("text", "Operations on text: converting to plain text, folding for search, truncating.", []),
+    ("http", "Facts about a request, and the cache headers and cookies of a response.", []),
+    ("users", "The site's users: whether they exist, their names, how to look them up.", []),
     (
         "db",
-        "The database: compiled reads, copied rows, times as columns hold them, cascades, outages.",
+        "Database helpers: compiled reads, copied rows, stored times, cascades, outages.",
         ["users"],
     ),
     ("tables", "", ["text", "users", "db"]),
     (
         "preferences",
-        "What users choose for each topic: whether its notices are in their inbox, and are mailed.",
+        "What users choose for each topic: whether to get it in the inbox and by mail.",
         ["db", "tables"],
     ),
     (
         "mailbox",
-        "Every write to a mailbox. Each is set-based, and sends its signal after commit.",
+        "Every write to a mailbox. Each write is set-based and sends its signal after commit.",
         ["users", "db", "tables", "preferences"],
     ),
     (
         "storage",
-        "The storage backend of `django.contrib.messages`: in the database, in the browser.",
+        "The storage backend for `django.contrib.messages`: its database and browser halves.",
         ["http", "users", "db", "tables", "mailbox"],
     ),
     (
@@ -52,17 +52,17 @@ ROOMS = [
     ),
     (
         "notices",
-        "What a site tells its users: notices as classes, declared once, and broadcasts to all.",
+        "What a site tells its users: notices declared as classes, and broadcasts.",
         ["http", "users", "db", "tables", "mailbox"],
     ),
     (
         "inbox",
-        "What a page of the inbox shows, actions on all of it, and what users take away.",
+        "What a page of the inbox shows, bulk actions, and the export of a mailbox.",
         ["text", "http", "users", "db", "tables", "preferences", "mailbox"],
     ),
     (
         "delivery",
-        "What leaves the site with a message: mail.",
+        "Delivery of messages outside the site: mail.",
         ["users", "db", "tables", "preferences", "mailbox"],
     ),
     (
@@ -85,7 +85,7 @@ ROOMS = [
     ),
     (
         "views",
-        "The views, a module for each kind of page.",
+        "The views, one module for each kind of page.",
         [
             *("http", "users", "db", "tables", "preferences", "mailbox", "letters", "inbox"),
             *("rendering", "web"),
@@ -93,7 +93,7 @@ ROOMS = [
     ),
     (
         "admin",
-        "The admin pages: messages, broadcasts, and what staff do about letters.",
+        "The admin pages: messages, broadcasts, and the moderation of letters.",
         ["users", "db", "tables", "mailbox", "letters", "notices", "inbox", "rendering"],
     ),
 ]

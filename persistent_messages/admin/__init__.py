@@ -1,4 +1,4 @@
-"""The admin pages: messages, broadcasts, and what staff do about letters."""
+"""The admin pages: messages, broadcasts, and the moderation of letters."""
 
 from .broadcasts import BroadcastAdmin
 from .letters import BlockAdmin, ReportAdmin

@@ -1,1 +1,1 @@
-"""The database: compiled reads, copied rows, times as columns hold them, cascades, outages."""
+"""Database helpers: compiled reads, copied rows, stored times, cascades, outages."""

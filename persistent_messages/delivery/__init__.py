@@ -1,1 +1,1 @@
-"""What leaves the site with a message: mail."""
+"""Delivery of messages outside the site: mail."""

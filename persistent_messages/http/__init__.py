@@ -1,1 +1,1 @@
-"""What a request says of its reader, and a response to caches and cookies."""
+"""Facts about a request, and the cache headers and cookies of a response."""

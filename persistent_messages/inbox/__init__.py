@@ -1,1 +1,1 @@
-"""What a page of the inbox shows, actions on all of it, and what users take away."""
+"""What a page of the inbox shows, bulk actions, and the export of a mailbox."""

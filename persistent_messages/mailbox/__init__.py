@@ -1,4 +1,4 @@
-"""Every write to a mailbox. Each is set-based, and sends its signal after commit."""
+"""Every write to a mailbox. Each write is set-based and sends its signal after commit."""
 
 from .changes import (
     Change,

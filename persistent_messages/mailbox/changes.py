@@ -1,7 +1,7 @@
-"""Changes of the rows of one mailbox: mark, move, delete, undo.
+"""Changes to the rows of one mailbox: mark, move, delete, undo.
 
-Whoever calls these starts from the owner of the mailbox; ids of other people's rows match nothing.
-Where letters move, their thread heads are updated in the same transaction.
+Every function starts from the owner of the mailbox, so ids of other users' rows match nothing.
+When letters move, their thread heads are updated in the same transaction.
 """
 
 from __future__ import annotations
@@ -34,32 +34,32 @@ REMOVAL_BATCH_SIZE = 500
 
 @dataclass(frozen=True)
 class Change:
-    """What one action did in one folder of one mailbox: enough to take back exactly that.
+    """What one action did in one folder of one mailbox: enough to undo exactly that.
 
-    Its rows have `at` as their time of reading or moving, to the microsecond.
+    The rows it changed have `at` as their `read_at` or `moved_at`, to the microsecond.
     """
 
     action: str
     """One of "read", "unread", "move", "restore", "delete", "undo"."""
     folder: Folder
-    """Where the rows lay."""
+    """The folder the rows were in."""
     at: datetime
     count: int = 0
     target: Folder | None = None
-    """Where a move put them."""
+    """The folder that a move put them in."""
 
     @property
     def can_be_undone(self) -> bool:
-        """Whether `undo` takes it back."""
+        """Whether `undo` can revert it."""
         return self.count > 0 and self.action in ("read", "move")
 
 
 ChangeFunction: TypeAlias = Callable[..., Change]
-"""A change of some rows: whose mailbox, which folder of it, which rows; and `at`, by default now.
+"""A function that changes some rows. It takes the owner, the folder, the rows and `at`.
 
-Each acts on all the rows that it is given in one transaction. What a page asks for may be any
-number of rows: `inbox.bulk_actions` gives them to these functions a bounded number at a time, with
-the same `at` each time, so that all of them are one `Change` to undo.
+`at` defaults to now. The function changes all the rows it is given in one transaction. A page may
+ask for any number of rows: `inbox.bulk_actions` passes them on in bounded batches, with the same
+`at` each time, so that one `Change` undoes them all.
 """
 
 
@@ -67,19 +67,20 @@ the same `at` each time, so that all of them are one `Change` to undo.
 def mark_read(
     user: Any, folder: Folder, messages: MessageQuerySet, at: datetime | None = None
 ) -> Change:
-    """Mark those of `messages` that lie unread in `folder` of `user` as read. One statement."""
+    """Mark the `messages` that are unread in `folder` of `user` as read. One statement."""
     now = at or timezone.now()
-    # Only the unread: the first time of reading stays, whoever comes second.
+    # Only the unread ones, so that a second request does not overwrite the time of the first.
     count = _rows_in(user, folder, messages).unread().update(read_at=now)
     return _signal_change(user, Change("read", folder, now, count))
 
 
 @retry_on_deadlock
 def mark_thread_read(user: Any, message: Message) -> None:
-    """Mark `message` of `user` as read, with its conversation. One statement.
+    """Mark `message` of `user` as read, together with its conversation. One statement.
 
-    Of the conversation what its page shows: the letters in the trash, or those that are not. If
-    another request moved the conversation meanwhile, `message` alone, with a second statement.
+    Marks what the page of the conversation shows: either the letters in the trash, or the letters
+    outside it. If another request has moved the conversation in the meantime, a second statement
+    marks `message` alone.
     """
     now, unread = timezone.now(), primary_rows().visible_to(user).unread()
     itself = unread.filter(pk=message.pk)
@@ -94,9 +95,9 @@ def mark_thread_read(user: Any, message: Message) -> None:
 def mark_unread(
     user: Any, folder: Folder, messages: MessageQuerySet, at: datetime | None = None
 ) -> Change:
-    """Mark those of `messages` that lie read in `folder` of `user` as unread. One statement.
+    """Mark the `messages` that are read in `folder` of `user` as unread. One statement.
 
-    Of a conversation only the letter that stands for it.
+    In a conversation, only the thread head is marked.
     """
     read = _rows_in(user, folder, messages).exclude(read_at=None)
     count = read.filter(superseded_by=None).update(read_at=None)
@@ -107,7 +108,7 @@ def mark_unread(
 def archive(
     user: Any, folder: Folder, messages: MessageQuerySet, at: datetime | None = None
 ) -> Change:
-    """Move those of `messages` that lie in the inbox of `user` to the archive."""
+    """Move the `messages` that are in the inbox of `user` to the archive."""
     arrived = messages if folder == Folder.INBOX else messages.none()
     return _move(user, folder, arrived, Folder.ARCHIVE, at)
 
@@ -116,7 +117,7 @@ def archive(
 def restore(
     user: Any, folder: Folder, messages: MessageQuerySet, at: datetime | None = None
 ) -> Change:
-    """Move those of `messages` out of archive or trash, back to inbox or sent."""
+    """Move `messages` out of the archive or the trash, back to the inbox or to sent messages."""
     put_away = messages if folder in (Folder.ARCHIVE, Folder.TRASH) else messages.none()
     rows = _rows_in(user, folder, put_away)
     with _keeping_thread_heads(user, rows) as rows_to_move:
@@ -132,33 +133,33 @@ def restore(
 def delete(
     user: Any, folder: Folder, messages: MessageQuerySet, at: datetime | None = None
 ) -> Change:
-    """Move to the trash; what lies there, or was to be shown once, goes for good.
+    """Move `messages` to the trash; delete trashed and one-shot messages permanently.
 
-    Of a letter that was sent lately an empty row stays for a while: it goes on counting.
+    A letter that the user sent recently leaves a tombstone: an empty row that still counts towards
+    the sending limit.
     """
     if folder not in (Folder.TRASH, Folder.ONE_SHOT):
         return _move(user, folder, messages, Folder.TRASH, at)
     rows = _rows_in(user, folder, messages)
     with _keeping_thread_heads(user, rows) as rows_to_move:
-        tombstones = (
-            _leave_tombstones(rows) if rows_to_move is rows else 0
-        )  # only where there are letters
+        has_letters = rows_to_move is rows
+        tombstones = _leave_tombstones(rows) if has_letters else 0
         count = rows_to_move.delete()[0] + tombstones
     return _signal_change(user, Change("delete", folder, at or timezone.now(), count))
 
 
 @retry_on_deadlock
 def undo(user: Any, change: Change, limit: int | None = None) -> int:
-    """Take `change` back for the rows that are still as it left them; returns how many.
+    """Undo `change` for the rows that are still as it left them; return how many.
 
-    A row knows when it last moved, no more: of several moves the last can be taken back. With
-    `limit` for so many at most, in one transaction: call it again for the rest.
+    A row remembers only its last move, so only the last of several moves can be undone. With
+    `limit`, at most that many rows are changed, in one transaction: call it again for the rest.
     """
     rows = undoable_rows(user, change)
     if limit is not None:
         if change.action == "read":
-            # Thread heads first: one that is still read above an unread letter would be marked as
-            # unread by `update_thread_heads`.
+            # Thread heads first: `update_thread_heads` would mark a head as unread if it is still
+            # read while an older letter is unread.
             first = connections[rows.db].features.order_by_nulls_first
             rows = rows.order_by("superseded_by" if first else "-superseded_by")
         rows = _undoable_rows_with_keys(
@@ -174,7 +175,7 @@ def undo(user: Any, change: Change, limit: int | None = None) -> int:
 
 
 def undoable_rows(user: Any, change: Change) -> MessageQuerySet:
-    """Return the rows that are still as `change` left them, in no order; none if it has no undo."""
+    """Return the rows that are still as `change` left them, unordered; none if it has no undo."""
     if change.action == "read":
         return _rows_in(user, change.folder, primary_rows()).filter(read_at=change.at)
     if change.action == "move" and change.target is not None:
@@ -183,8 +184,8 @@ def undoable_rows(user: Any, change: Change) -> MessageQuerySet:
 
 
 def _undoable_rows_with_keys(user: Any, change: Change, keys: list[int]) -> MessageQuerySet:
-    # Those that are still so, but not found by their time: as it is the same in all rows of a large
-    # change, PostgreSQL would go through the rest of them each time.
+    # The `Coalesce` keeps the time out of the index scan. All rows of a large change have the same
+    # time, so PostgreSQL would walk through the remaining ones for every batch.
     column, folder = ("read_at", change.folder)
     if change.target is not None:
         column, folder = ("moved_at", change.target)
@@ -207,18 +208,19 @@ def _move(
 
 
 def _rows_in(user: Any, folder: Folder, messages: MessageQuerySet) -> MessageQuerySet:
-    # Without an order: MariaDB would sort the rows before it updates them.
+    # Clear the order: MariaDB would sort the rows before it updates them.
     return messages.on_primary().owned_by(user).in_folder(folder).order_by()
 
 
 @contextmanager
 def _keeping_thread_heads(user: Any, rows: MessageQuerySet) -> Iterator[MessageQuerySet]:
-    """Give the rows to move, and update the thread heads of their conversations afterwards.
+    """Yield the rows to move, and update the thread heads of their conversations afterwards.
 
-    One query if there are no letters among `rows`, else five in a transaction.
+    One query if there are no letters among `rows`; otherwise five, in a transaction.
     """
     if not rows.thread_ids(1):
-        # What letters come there now stay there. No index has this column: the plan stays too.
+        # Letters that arrive from now on are left alone. No index has this column, so the
+        # condition does not change the query plan.
         yield rows.filter(thread_position=None)
         return
     owner = [getattr(user, "pk", user)]
@@ -230,9 +232,9 @@ def _keeping_thread_heads(user: Any, rows: MessageQuerySet) -> Iterator[MessageQ
 
 
 def _leave_tombstones(rows: MessageQuerySet) -> int:
-    # It expires, and so is pruned, once it counts no more.
-    lately = rows.sent().filter(created__gt=ago(MAX_RATE_PERIOD))
-    return lately.update(
+    # A tombstone expires, and is then pruned, when it no longer counts.
+    recent = rows.sent().filter(created__gt=ago(MAX_RATE_PERIOD))
+    return recent.update(
         folder=Folder.TOMBSTONE,
         trashed_at=None,
         expires=after(timezone.now(), MAX_RATE_PERIOD),
@@ -250,9 +252,9 @@ def _leave_tombstones(rows: MessageQuerySet) -> int:
 
 
 def remove_one_shots(user: Any, ids: Iterable[int]) -> None:
-    """Delete the one-shot messages that were handed out, and only those.
+    """Delete the one-shot messages with these ids, and no others.
 
-    One statement for each `REMOVAL_BATCH_SIZE`: SQLite counts the parameters.
+    One statement for each `REMOVAL_BATCH_SIZE` ids, because SQLite limits the parameters.
     """
     keys = iter(ids)
     while batch := list(islice(keys, REMOVAL_BATCH_SIZE)):

@@ -1,4 +1,4 @@
-"""The copies of one message in many mailboxes: what a broadcast left there."""
+"""Edit or remove the copies of one message in many mailboxes, such as those of a broadcast."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from .writes import primary_rows, send_after_commit
 COPIED = (
     *("level", "subject", "message", "is_safe", "search_text", "url", "action", "topic", "expires"),
 )
-"""The columns that a copy has from the message."""
+"""The columns that a copy takes from the message."""
 
 
 @retry_on_deadlock
 def remove_copies(copies: Collection[tuple[Any, int]]) -> int:
-    """Remove `copies`, keys of owners and of rows, from inboxes and archives; returns how many.
+    """Remove `copies`, pairs of owner key and row key, from inboxes and archives; return how many.
 
-    Those in the trash stay there, and no undo moves them back. Three statements in a transaction.
+    Copies in the trash stay there, and no undo moves them back. Three statements in a transaction.
     """
     rows = _rows(copies)
     with transaction.atomic(using=rows.db):
@@ -35,7 +35,7 @@ def remove_copies(copies: Collection[tuple[Any, int]]) -> int:
         removed = [(owner, pk) for pk, owner, folder in found if folder != Folder.TRASH]
         trashed = [pk for pk, _, folder in found if folder == Folder.TRASH]
         if trashed:
-            # An undo finds rows by their time of moving.
+            # Undo finds rows by `moved_at`.
             rows.filter(pk__in=trashed).update(moved_at=None)
         if removed:
             _rows(removed).delete()
@@ -45,9 +45,9 @@ def remove_copies(copies: Collection[tuple[Any, int]]) -> int:
 
 @retry_on_deadlock
 def edit_copies(copies: Collection[tuple[Any, int]], message: Message) -> int:
-    """Give `copies` what `message` says, but for those in the trash; returns how many.
+    """Update `copies` with the content of `message`, except in the trash; return how many.
 
-    They stay where they are, read or unread. Two statements in a transaction.
+    They stay in their folder, and stay read or unread. Two statements in a transaction.
     """
     message.prepare_text()
     rows = _rows(copies)
@@ -61,13 +61,13 @@ def edit_copies(copies: Collection[tuple[Any, int]], message: Message) -> int:
 
 
 def _rows(copies: Collection[tuple[Any, int]]) -> MessageQuerySet:
-    # The owners, too: else each partition is asked.
+    # Name the owners, too, or the database looks into every partition.
     owners, keys = {owner for owner, _ in copies}, [pk for _, pk in copies]
     return primary_rows().filter(user__in=owners, pk__in=keys)
 
 
 def _lock(rows: MessageQuerySet) -> list[tuple[int, Any, int]]:
-    # In an order, so that two who lock the same rows never wait for each other.
+    # A fixed order, so that two transactions that lock the same rows do not deadlock.
     found = rows.select_for_update().order_by("user", "pk")
     return list(found.values_list("pk", "user_id", "folder"))
 

@@ -1,4 +1,4 @@
-"""Retry writes that the database aborted because of another one: a deadlock, a locked file."""
+"""Retry writes that the database aborted because of a deadlock or a locked file."""
 
 from __future__ import annotations
 
@@ -17,19 +17,23 @@ T = TypeVar("T")
 
 ATTEMPTS = 10
 DEADLOCK_CODES = {"40P01", 1213, 1467, "database is locked", "database table is locked"}
-"""What PostgreSQL, MariaDB (beside a site's own INSERT ... SELECT 1467) and SQLite call it."""
+"""How PostgreSQL, MariaDB and SQLite report a deadlock.
+
+MariaDB raises 1467 for an insert beside another transaction's `INSERT ... SELECT`.
+"""
 MAX_SECONDS = 20
-"""Seconds after which a write is not retried: SQLite has waited for its timeout each time."""
+"""Seconds after which a write is not retried: SQLite waits for its timeout in each attempt."""
 
 
 def retry_on_deadlock(write: Callable[P, T]) -> Callable[P, T]:
-    """Retry `write` when the database aborts it because of a deadlock, which leaves nothing of it.
+    """Retry `write` when the database aborts it because of a deadlock, which rolls it back.
 
-    Two tabs may lock the same rows in another order, by whatever plans the database made; MariaDB
-    also locks the user to whom a new row belongs; and SQLite lets one transaction write at a time.
+    Two tabs may lock the same rows in a different order, depending on the query plans. MariaDB also
+    locks the user that a new row refers to. SQLite lets only one transaction write at a time.
+
     Makes up to `ATTEMPTS` attempts within `MAX_SECONDS`, with a random pause in between. Raises the
-    error at once inside the caller's transaction, which is already rolled back, and if an argument
-    is an iterator that has begun, which cannot begin again.
+    error at once inside the caller's transaction, because the database has rolled that back, and
+    when an argument is an iterator that has been started, because it cannot be restarted.
     """
 
     @wraps(write)
@@ -42,27 +46,27 @@ def retry_on_deadlock(write: Callable[P, T]) -> Callable[P, T]:
             try:
                 return write(*given, **named)
             except OperationalError as error:
-                once = any(iterator.has_begun for iterator in iterators)
+                is_consumed = any(iterator.has_started for iterator in iterators)
                 connection = connections[router.db_for_write(Message)]
-                if once or connection.in_atomic_block or not is_deadlock(error):
+                if is_consumed or connection.in_atomic_block or not is_deadlock(error):
                     raise
                 if time.monotonic() - begin > MAX_SECONDS:
                     raise
-            time.sleep(random.uniform(0, 0.02 * attempt))  # noqa: S311 (only to get out of step)
+            time.sleep(random.uniform(0, 0.02 * attempt))  # noqa: S311 (not for security)
         return write(*given, **named)
 
     return wrapped
 
 
 class _TrackedIterator(Iterator[Any]):
-    """An iterator that knows whether it has begun."""
+    """An iterator that knows whether it has been started."""
 
     def __init__(self, items: Iterator[Any]) -> None:
         self.items = items
-        self.has_begun = False
+        self.has_started = False
 
     def __next__(self) -> Any:
-        self.has_begun = True
+        self.has_started = True
         return next(self.items)
 
 
@@ -71,7 +75,7 @@ def _tracked(argument: Any) -> Any:
 
 
 def is_deadlock(error: OperationalError) -> bool:
-    """Tell whether the database aborted a write in favour of another one."""
+    """Return whether the database aborted a write in favor of another one."""
     cause = error.__cause__
     codes = {getattr(cause, "sqlstate", None), getattr(cause, "pgcode", None), *error.args[:1]}
     return bool(codes & DEADLOCK_CODES)

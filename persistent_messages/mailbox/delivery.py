@@ -21,9 +21,9 @@ from .recipients import BATCH_SIZE, Batch, check_all_there, recipient_batches
 from .writes import primary_database, primary_rows, send_after_commit
 
 MAX_BATCH_SIZE = 1000
-"""Rows that are in memory at a time."""
+"""Rows held in memory at a time."""
 RANGE_SIZE = 10_000
-"""Users of one statement that the database reads itself."""
+"""Users covered by one `INSERT ... SELECT`."""
 
 Write: TypeAlias = Callable[[Batch], int]
 Batches: TypeAlias = Callable[[Any], Iterator[Batch]]
@@ -34,12 +34,14 @@ Progress: TypeAlias = Callable[[int], object]
 def deliver(
     messages: list[Message], *, email: bool = False, min_interval: timedelta | None = None
 ) -> None:
-    """Insert new messages that have their owner; sends `messages_delivered`, and `mail_due`.
+    """Insert new messages whose owner is set; send `messages_delivered` and `mail_due`.
 
-    One statement for all, and some for each that has a key: that replaces the one in the inbox,
-    and after less than `min_interval` changes its text only. One more for the choices of the
-    owners where the topic has some, and one for what is to be mailed. Those who want none of the
-    topic in the inbox have it in the archive.
+    A message with a key replaces the one in the inbox. If that one is younger than `min_interval`,
+    only its text changes. Messages of a topic that their owner does not want in the inbox go to
+    the archive.
+
+    One statement for all messages without a key, and a few for each with a key. One more query
+    reads the owners' preferences if the topic has any, and one statement stores the due mail.
     """
     if not messages:
         return
@@ -57,7 +59,7 @@ def _insert(messages: list[Message], min_interval: timedelta | None) -> list[Mes
     if any(message.key is not None for message in messages):
         return _insert_some_with_keys(messages, min_interval)
     if len(messages) == 1:
-        # Unlike `bulk_create` it opens no transaction, and it sends Django's own signals.
+        # Unlike `bulk_create()`, `save()` opens no transaction, and it sends Django's own signals.
         messages[0].save(force_insert=True, using=primary_database())
     else:
         primary_rows().bulk_create(messages)
@@ -68,16 +70,16 @@ def _insert_some_with_keys(
     messages: list[Message], min_interval: timedelta | None
 ) -> list[Message]:
     plain = [message for message in messages if message.key is None]
-    told = list(plain)
+    inserted = list(plain)
     for message in messages:
-        message.pk = None  # the key of an attempt that was rolled back
+        message.pk = None  # may be set by an attempt that was rolled back
     with transaction.atomic(using=primary_database()):
         if plain:
             primary_rows().bulk_create(plain)
         for message in messages:
-            if message.key is not None:  # a mailbox may get several of one key
-                told += keyed.send_keyed([message], min_interval)
-    return told
+            if message.key is not None:  # one by one: a mailbox may get several with one key
+                inserted += keyed.send_keyed([message], min_interval)
+    return inserted
 
 
 def deliver_to(
@@ -89,16 +91,16 @@ def deliver_to(
     progress: Progress | None = None,
     atomic: bool = True,
 ) -> int:
-    """Insert a copy of `message` for each of `users`; returns how many.
+    """Insert a copy of `message` for each of `users`; return how many.
 
-    Users are streamed, batch by batch. Where a receiver of `messages_delivered` wants the rows, or
-    users choose how they get them, one insert and one signal a batch; else the database copies the
-    message itself. A message with a key replaces the one in the inbox, and after less than
-    `min_interval` changes its text only.
+    Users are streamed in batches. If a receiver of `messages_delivered` wants the rows, or users
+    have preferences for the topic, each batch takes one insert and sends one signal. Otherwise the
+    database copies the message itself. A message with a key replaces the one in the inbox. If that
+    one is younger than `min_interval`, only its text changes.
 
-    With `atomic` all or none, in one transaction. Otherwise each batch is a transaction, and an
-    error leaves those before; raises `RuntimeError` within a transaction. After each batch
-    `progress` is called with the number delivered so far.
+    With `atomic`, all copies are inserted in one transaction, or none. Otherwise each batch has its
+    own transaction, and an error keeps the earlier batches; this raises `RuntimeError` inside a
+    transaction. `progress` is called after each batch with the number delivered so far.
     """
     message.prepare_text()
     _address(message)
@@ -150,7 +152,7 @@ def _deliver_step(batch: Batch, write: Write) -> int:
 def _write_rows(
     batch: Batch, message: Message, *, email: bool, min_interval: timedelta | None
 ) -> int:
-    """Insert rows that are read into memory, for those who listen."""
+    """Insert a batch of rows made in Python, as receivers and preferences need them."""
     values = {
         field.attname: getattr(message, field.attname)
         for field in message._meta.concrete_fields
@@ -171,9 +173,9 @@ def _deliver_keyed(messages: list[Message], *, email: bool, min_interval: timede
     posting = Posting(messages, email=email)
     for message in messages:
         message.folder = posting.folder_of(message)
-    if told := keyed.send_keyed(messages, min_interval):
-        posting.add_due_mail(told)
-        send_after_commit(signals.messages_delivered, messages=told, email=email)
+    if inserted := keyed.send_keyed(messages, min_interval):
+        posting.add_due_mail(inserted)
+        send_after_commit(signals.messages_delivered, messages=inserted, email=email)
 
 
 def _copy(batch: Batch, message: Message) -> int:
@@ -198,7 +200,7 @@ def _address(message: Message) -> None:
 
 
 def _insert_size(message: Message) -> int:
-    # What the database takes in one statement: SQLite counts the parameters.
+    # SQLite limits the parameters of a statement.
     fields = [field for field in message._meta.concrete_fields if not field.primary_key]
     ops = connections[primary_database()].ops
     return min(MAX_BATCH_SIZE, ops.bulk_batch_size(fields, [message] * MAX_BATCH_SIZE))

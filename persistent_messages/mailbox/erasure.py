@@ -1,4 +1,4 @@
-"""The erasure of a whole mailbox, for a user who asks for it."""
+"""Erase a whole mailbox when its user asks for it."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ BATCH_SIZE = 1000
 
 
 def erase(user: Any) -> Iterator[int]:
-    """Delete all messages of `user`, whatever folder they are in; yields the size of each batch.
+    """Delete all messages of `user` in every folder; yield the size of each batch.
 
-    Then the list of those whom `user` has blocked, and the mail that is due. What `user` chose
-    stays, or whoever has unsubscribed would be mailed again. What `user` wrote to others is theirs
-    and stays; so do receipts of broadcasts, or these would come again. Batches of 1,000, each in a
-    transaction of its own: it can be stopped, and started again. Sends `mailbox_changed` for each.
-    Raises `TypeError` or `ValueError` for something that is no saved user.
+    Then deletes the list of blocked users and the due mail. Preferences stay, because a user who
+    has unsubscribed must not be mailed again. Receipts stay, because broadcasts would arrive again.
+    Letters that `user` sent to others belong to their recipients and stay.
+
+    Each batch of 1,000 has its own transaction, so the work can be stopped and started again. Sends
+    `mailbox_changed` for each batch. Raises `TypeError` or `ValueError` if `user` is not a saved
+    user.
     """
     key = clean_user_key("user", user)
-    # Oldest first: a conversation is in the list until its last letter goes.
+    # Oldest first, so that a conversation stays in the list until its last letter is deleted.
     keys = primary_rows().owned_by(key).order_by("folder", "pk").values_list("pk", flat=True)
     while batch := list(keys[:BATCH_SIZE]):
         if removed := _erase_batch(key, batch):

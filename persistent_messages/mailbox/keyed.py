@@ -1,4 +1,4 @@
-"""Notices with a key: of each there is one in an inbox, which is renewed when it is sent again."""
+"""Notices with a key. An inbox has at most one for each key; sending it again replaces it."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from .validation import clean_key
 from .writes import primary_rows, send_after_commit
 
 BATCH_SIZE = 500
-"""Mailboxes that one statement of `resolve` looks into."""
+"""Mailboxes that one statement of `resolve` covers."""
 
 UNIQUE_VIOLATION = "23505"
-"""What PostgreSQL calls it."""
+"""PostgreSQL's error code."""
 
 RENEWED = (
     *("level", "subject", "message", "is_safe", "search_text", "extra_tags", "url", "action"),
@@ -42,64 +42,64 @@ RENEWED = (
 
 
 class _Found(NamedTuple):
-    """A row of the key in one mailbox."""
+    """An existing row with the key in one mailbox."""
 
     pk: int
     user_id: Any
     folder: int
-    told: int
-    """How often it was sent, 0 if it has expired. No times are read: they take SQLite long."""
+    sent: int
+    """How often it was sent; 0 if it has expired."""
     is_young: bool = False
-    """Whether it is younger than the interval."""
+    """Whether it is younger than the interval. The database compares, as parsing times is slow."""
 
 
 class Plan(NamedTuple):
-    """What sending a notice again does to the mailboxes that have it."""
+    """What sending a notice again does to the mailboxes that have it already."""
 
     times: dict[Any, int]
-    """How often each user was told, with this time, by the keys of those who had one already."""
+    """How often the notice has been sent, including this time, by user key."""
     quiet: set[Any]
-    """The keys of the users whose notice is too young to be renewed: its text changes, no more."""
+    """The keys of users whose notice is younger than the interval: only its text changes."""
 
 
 def send_keyed(messages: list[Message], min_interval: timedelta | None = None) -> list[Message]:
-    """Insert `messages`, of one key and each for another user, in the place of earlier ones.
+    """Insert `messages`, which share one key and have different owners, replacing earlier ones.
 
-    Returns those that were inserted; the others are younger than `min_interval`, and only their
-    text and number changed. All in one transaction.
+    Returns those that were inserted. Earlier notices younger than `min_interval` stay, and only
+    their text and their number of times change. All in one transaction.
     """
     first = messages[0]
     owners = {message.user_id: message for message in messages}
 
     def insert(plan: Plan) -> list[Message]:
-        told = [message for message in messages if message.user_id not in plan.quiet]
-        for message in told:
+        new = [message for message in messages if message.user_id not in plan.quiet]
+        for message in new:
             message.times = plan.times.get(message.user_id, 1)
             message.is_live = True if message.folder == Folder.INBOX else None
-        primary_rows().bulk_create(told)
-        return told
+        primary_rows().bulk_create(new)
+        return new
 
     rows = primary_rows().filter(user__in=owners)
-    if past := [key for key, message in owners.items() if message.folder != Folder.INBOX]:
-        # Who wants none of the topic in the inbox has it in the archive, once too.
-        arrived = rows.filter(user__in=past, key=first.key, folder=Folder.ARCHIVE)
-        arrived.filter(moved_at=None).delete()
-    told: list[Message] = replace(rows, list(owners), first, min_interval, insert)
-    return told
+    if archiving := [key for key, message in owners.items() if message.folder != Folder.INBOX]:
+        # Users who do not want the topic in the inbox have it once in the archive, too.
+        delivered = rows.filter(user__in=archiving, key=first.key, folder=Folder.ARCHIVE)
+        delivered.filter(moved_at=None).delete()
+    inserted: list[Message] = replace(rows, list(owners), first, min_interval, insert)
+    return inserted
 
 
 def copy_keyed(message: Message, users: list[Any], min_interval: timedelta | None = None) -> int:
-    """Have the database copy `message`, which has a key, for `users` in the place of earlier ones.
+    """Have the database copy `message`, which has a key, to `users`, replacing earlier notices.
 
-    Returns how many were told, those included of whose notice only text and number changed. Some
-    statements, whatever the number of users.
+    Returns the number of users who have it now, including those whose notice only changed its text.
+    The number of statements does not depend on the number of users.
     """
     rows = primary_rows().filter(user__in=key_list(users))
     people = get_user_model()._base_manager.using(rows.db).order_by("pk")
 
     def insert(plan: Plan) -> int:
-        told = [user for user in users if user not in plan.quiet]
-        owners = people.filter(pk__in=key_list(told)).annotate(pm_times=_times(told, plan.times))
+        new = [user for user in users if user not in plan.quiet]
+        owners = people.filter(pk__in=key_list(new)).annotate(pm_times=_times(new, plan.times))
         columns = owners.values_list("pk", "pm_times")
         return len(plan.quiet) + insert_copies(message, ["user", "times"], columns, rows.db)
 
@@ -109,14 +109,14 @@ def copy_keyed(message: Message, users: list[Any], min_interval: timedelta | Non
 
 
 def _times(users: list[Any], times: dict[Any, int]) -> Case:
-    """Return how often each of `users` was told by then, as SQL."""
+    """Return an expression for the number of times that each of `users` was sent the notice."""
     by_times: dict[int, list[Any]] = {}
     for user in users:
         by_times.setdefault(times.get(user, 1), []).append(user)
-    usual = max(by_times, key=lambda number: len(by_times[number]), default=1)
-    others = sorted(by_times.keys() - {usual})
+    most_common = max(by_times, key=lambda number: len(by_times[number]), default=1)
+    others = sorted(by_times.keys() - {most_common})
     cases = [When(pk__in=key_list(by_times[n]), then=Value(n)) for n in others]
-    return Case(*cases, default=Value(usual), output_field=PositiveIntegerField())
+    return Case(*cases, default=Value(most_common), output_field=PositiveIntegerField())
 
 
 def replace(
@@ -126,23 +126,23 @@ def replace(
     min_interval: timedelta | None,
     insert: Any,
 ) -> Any:
-    """Remove what `mailboxes` have of the key of `message`, and return what `insert` does.
+    """Remove notices with the key of `message` from `mailboxes`; return the result of `insert`.
 
-    `insert` takes the `Plan`, and inserts the notice for all `users` but the quiet ones. If other
-    senders were quicker, the database refuses a second notice of the key: then theirs are renewed.
-    Each time one of them is done, so it ends.
+    `insert` takes the `Plan`, and inserts the notice for all `users` except the quiet ones. If
+    another sender was quicker, the database refuses a second notice with the key. The loop then
+    replaces theirs. It ends, because in each round one sender finishes.
     """
     rows, begin = mailboxes.filter(key=message.key), time.monotonic()
     with transaction.atomic(using=rows.db):
         _lock(rows, users)
         while True:
-            with _letting_others_first(begin), transaction.atomic(using=rows.db):
+            with _retrying_after_others(begin), transaction.atomic(using=rows.db):
                 return insert(_make_room(rows, message, min_interval))
 
 
 @contextmanager
-def _letting_others_first(begin: float) -> Iterator[None]:
-    # Only PostgreSQL: elsewhere the locks leave no one to be quicker.
+def _retrying_after_others(begin: float) -> Iterator[None]:
+    # Only PostgreSQL needs this: elsewhere the locks exclude other senders.
     try:
         yield
     except IntegrityError as error:
@@ -154,11 +154,12 @@ def _letting_others_first(begin: float) -> Iterator[None]:
 
 def _lock(rows: MessageQuerySet, users: list[Any]) -> None:
     if connections[rows.db].vendor == "mysql":
-        # It locks the gap where a row is not found: two who look for the same, and then insert it,
-        # would each wait for the other. The insert locks these users in any case.
+        # MariaDB locks the gap where it finds no row, so two transactions that look for the same
+        # row and then insert it would deadlock. The insert locks these users in any case.
         threads.lock_mailboxes(primary_rows(), users)
     elif connections[rows.db].vendor == "postgresql":
-        # Before their notices, as who deletes a user does: else each might wait for the other.
+        # Lock users before their notices, in the same order as the deletion of a user does, or the
+        # two might deadlock.
         people = get_user_model()._base_manager.using(rows.db).filter(pk__in=key_list(users))
         lock_keys(people.order_by("pk").values_list("pk"), rows.db)
     else:
@@ -166,16 +167,16 @@ def _lock(rows: MessageQuerySet, users: list[Any]) -> None:
 
 
 def _make_room(rows: MessageQuerySet, message: Message, min_interval: timedelta | None) -> Plan:
-    """Delete the earlier notices of the key, but renew the text of those that are too young."""
+    """Delete the earlier notices with the key; only update the text of those that are too young."""
     newest: dict[Any, _Found] = {}
     stale: list[int] = []
     moved: list[int] = []
     for row in _find_and_lock(rows, min_interval):
         if row.folder != Folder.INBOX:
-            moved.append(row.pk)  # by a site itself: what the mailbox moves is no longer live
+            moved.append(row.pk)  # by the site's own code: `mailbox` clears `is_live` when it moves
             continue
         stale.append(row.pk)
-        if row.told:
+        if row.sent:
             newest[row.user_id] = row
     young = [row for row in newest.values() if row.is_young]
     quiet = {row.user_id for row in young}
@@ -187,20 +188,20 @@ def _make_room(rows: MessageQuerySet, message: Message, min_interval: timedelta 
         rows.filter(pk__in=kept).update(**texts, times=F("times") + 1)
     if gone := set(stale) - {*kept}:
         rows.filter(pk__in=KeyList(gone, Message._meta.pk)).delete()
-    times = {row.user_id: row.told + 1 for row in newest.values()}
+    times = {row.user_id: row.sent + 1 for row in newest.values()}
     return Plan(times, quiet)
 
 
 def _find_and_lock(rows: MessageQuerySet, min_interval: timedelta | None) -> Iterator[_Found]:
-    """Yield what there is of the key, oldest first, but what lies in other folders; one query."""
+    """Yield the inbox's and the live rows of each mailbox, oldest first; one query."""
     found = rows.filter(Q(folder=Folder.INBOX) | Q(is_live=True)).order_by("user", "pk")
     has_expired = When(expires__lte=timezone.now(), then=Value(0))
-    told = Case(has_expired, default=F("times"), output_field=PositiveIntegerField())
-    found = found.annotate(told=told)
+    sent = Case(has_expired, default=F("times"), output_field=PositiveIntegerField())
+    found = found.annotate(sent=sent)
     if min_interval is not None:
         found = found.annotate(is_young=_is_true(Q(created__gt=ago(min_interval))))
     columns = _Found._fields if min_interval is not None else _Found._fields[:-1]
-    # What waits here for an archiving or another sender sees what that has left.
+    # A row lock waits for concurrent moves and senders, and then sees their result.
     return (_Found(*row) for row in found.select_for_update().values_list(*columns))
 
 
@@ -209,11 +210,11 @@ def _is_true(condition: Q) -> Case:
 
 
 def resolve(users: Any, key: str) -> int:
-    """Remove the notices of `key` from the inboxes of `users`; returns how many.
+    """Remove the notices with `key` from the inboxes of `users`; return how many.
 
-    An undo does not bring them back. What a user has archived or trashed stays there, and no undo
-    moves it back to the inbox. `users` as `deliver_to` takes them, streamed. Three statements a
-    batch, all in one transaction; sends `mailbox_changed` for each mailbox.
+    Undo does not bring them back. Notices that a user has archived or trashed stay there, and undo
+    does not move them back to the inbox. Takes the same `users` as `deliver_to`, streamed. Three
+    statements for each batch, all in one transaction. Sends `mailbox_changed` for each mailbox.
     """
     name = clean_key(key)
     if name is None:
@@ -242,7 +243,7 @@ def _resolve_batch(rows: MessageQuerySet) -> int:
         else:
             kept.append(pk)
     if kept:
-        # An undo finds rows by their time of moving.
+        # Undo finds rows by `moved_at`.
         rows.filter(pk__in=kept).update(key=None, is_live=None, moved_at=None)
     if removed:
         rows.filter(pk__in=_flat(removed.values())).delete()

@@ -1,4 +1,4 @@
-"""Which messages are to be mailed: rows that are written with them, in the same transaction."""
+"""Decide which messages are mailed, and store that in the same transaction as the messages."""
 
 from __future__ import annotations
 
@@ -23,14 +23,16 @@ from persistent_messages.topics import DAILY, NEVER, NOW, OTHERS, UNREAD, WEEKLY
 from .writes import primary_database, send_after_commit
 
 LEASE = timedelta(minutes=5)
-"""How long a claim of due mail holds, unless it is renewed: whoever was killed loses it then."""
+"""How long a process may keep due mail claimed without renewing the claim.
+
+After that, another process sends the mail of one that was killed."""
 
 
 class Posting:
-    """How the new messages of a batch reach their owners: in the inbox or past it, and by mail.
+    """How the new messages of a batch reach their owners: in the inbox or archive, and by mail.
 
-    To make one asks for the choices of the owners: one query, none where no topic has choices and
-    nothing is to be mailed.
+    Creating a posting reads the preferences of the owners with one query, or none if no topic has
+    preferences and nothing is mailed.
     """
 
     def __init__(self, messages: Iterable[Message], *, email: bool) -> None:
@@ -38,7 +40,7 @@ class Posting:
         self.choices = _ask(messages, email=email)
 
     def folder_of(self, message: Message) -> Folder:
-        """Return where `message` goes: past the inbox, if its owner wants none of its topic."""
+        """Return the folder for `message`: the archive if its owner has turned its topic off."""
         if not is_persistent(message.level):
             return Folder.ONE_SHOT
         if self.choices is None or self.choices.is_in_inbox(message.user_id, topic_of(message)):
@@ -46,13 +48,13 @@ class Posting:
         return Folder.ARCHIVE
 
     def transaction(self) -> AbstractContextManager[Any]:
-        """Return what holds the messages and their mail together, where there may be some."""
+        """Return a transaction for the messages and their due mail, if there can be any."""
         return nullcontext() if self.choices is None else transaction.atomic(primary_database())
 
     def add_due_mail(self, messages: Iterable[Message]) -> None:
-        """Note which of `messages`, as they were stored, are to be mailed, and when.
+        """Store which of the inserted `messages` are to be mailed, and when.
 
-        One statement at most. Sends `mail_due` after commit for those to be mailed at once.
+        At most one statement. Sends `mail_due` after commit for messages to be mailed at once.
         """
         if self.choices is None:
             return
@@ -64,7 +66,7 @@ class Posting:
             if row is None:
                 continue
             if row.choice == NOW:
-                # Claimed already, by this process: others take it where this one is killed.
+                # This process claims it. Another one takes over if this one is killed.
                 row.claim, row.due = claim, after(now, LEASE)
                 at_once.append((row, message))
             if message.folder != Folder.ONE_SHOT:
@@ -80,10 +82,10 @@ class Posting:
         if choice == NEVER or (pause and pause.until is None):
             return None
         due = due_at(choice, now)
-        if message.folder == Folder.ONE_SHOT:  # it may be gone at any other time
+        if message.folder == Folder.ONE_SHOT:  # the row may be gone later
             choice, due = NOW, now
         if pause and pause.until is not None and pause.until > due:
-            choice, due = DAILY, pause.until  # in one mail, with all that came in the pause
+            choice, due = DAILY, pause.until  # one mail with everything that came in the pause
         return DueMail(
             user_id=message.user_id,
             message_id=message.pk,
@@ -94,7 +96,7 @@ class Posting:
 
 
 def has_choices(message: Message, *, email: bool) -> bool:
-    """Tell whether users choose how they get `message`, in the inbox or by mail."""
+    """Return whether preferences or `email` decide how users get `message`."""
     return email or (topic_of(message) != OTHERS and is_persistent(message.level))
 
 
@@ -109,7 +111,7 @@ def _ask(messages: Iterable[Message], *, email: bool) -> Choices | None:
 
 
 def due_at(choice: str, now: datetime) -> datetime:
-    """Return when a message that comes `now` is mailed by `choice`: a stored time."""
+    """Return when a message that arrives `now` is mailed under `choice`, as a column stores it."""
     if choice == UNREAD:
         return after(now, get_config().EMAIL_DELAY)
     if choice == DAILY:
@@ -120,7 +122,7 @@ def due_at(choice: str, now: datetime) -> datetime:
 
 
 def _next_digest(now: datetime, days: int) -> datetime:
-    """Return the next time of digests; of weekly ones that on a Monday."""
+    """Return the time of the next digest; weekly digests are sent on Mondays."""
     local = timezone.localtime(now, timezone.get_default_timezone()) if settings.USE_TZ else now
     digest = local.replace(hour=get_config().DIGEST_HOUR, minute=0, second=0, microsecond=0)
     while digest <= local or (days == 7 and digest.weekday() != 0):

@@ -1,4 +1,4 @@
-"""The removal of what nobody can see any more, from all mailboxes, in batches."""
+"""Remove messages that no user can see any more from all mailboxes, in batches."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from .deadlocks import retry_on_deadlock
 
 BATCH_SIZE = 1000
 UNSEEN_DAYS = 90
-"""Days after which a one-shot message that nobody came for is removed."""
+"""Days after which a one-shot message is removed even if it was never shown."""
 MAILBOX_BATCH_SIZE = 500
-"""Mailboxes that one query looks through for such messages."""
+"""Mailboxes that one query covers."""
 
 
 def prunable(trash_days: int) -> dict[str, MessageQuerySet]:
-    """Return what pruning removes, by reason; nothing counts twice.
+    """Return the rows to prune by reason; no row has two reasons.
 
-    Each in the order of an index: however much it is, the table is not read to find some of it.
+    Each queryset is in the order of an index, so a batch is found without reading the table.
     """
     rows, long_ago = Message.objects.on_primary(), timezone.now() - timedelta(trash_days)
     expired = rows.expired().order_by("expires")
-    # The folder as well: a site that moves rows by itself may leave the time as it was.
+    # Check the folder as well: a site that moves rows itself may not clear `trashed_at`.
     trash = rows.in_folder(Folder.TRASH).current()
     return {
         "expired": expired.exclude(folder=Folder.TOMBSTONE),
@@ -43,10 +43,10 @@ def prunable(trash_days: int) -> dict[str, MessageQuerySet]:
 
 
 def unseen_one_shots() -> Iterator[MessageQuerySet]:
-    """Yield the one-shot messages older than `UNSEEN_DAYS`, of a batch of users at a time.
+    """Yield the one-shot messages older than `UNSEEN_DAYS`, for one batch of users at a time.
 
-    By their owners, each an index range that is empty for nearly all: no index has the one-shot
-    messages of everybody, which would be written for each of them and read once a night.
+    For each user this reads an index range that is nearly always empty. An index of all users'
+    one-shot messages would cost a write for each message, and would be read once a night.
     """
     long_ago = timezone.now() - timedelta(UNSEEN_DAYS)
     waiting = Message.objects.on_primary().in_folder(Folder.ONE_SHOT).filter(created__lt=long_ago)
@@ -55,14 +55,14 @@ def unseen_one_shots() -> Iterator[MessageQuerySet]:
 
 
 def long_read(days: int) -> Iterator[MessageQuerySet]:
-    """Yield what was read in the inbox more than `days` ago, of a batch of users at a time.
+    """Yield inbox messages read more than `days` ago, for one batch of users at a time.
 
-    What a user archived was put away to be kept.
+    Archived messages are not among them: a user archives what is to be kept.
     """
     long_ago = timezone.now() - timedelta(days)
     read = Message.objects.on_primary().in_folder(Folder.INBOX).filter(read_at__lt=long_ago)
     for owners in _owners(read.db):
-        # In the order of the index, which the user begins.
+        # The index begins with the user.
         yield read.filter(user__in=owners).order_by("user")
 
 
@@ -76,10 +76,7 @@ def _owners(using: str) -> Iterator[list[Any]]:
 
 
 def prune_all(trash_days: int, read_days: int | None = None) -> Iterator[tuple[str, int]]:
-    """Remove what `prunable` has, and with `read_days` what `long_read` has, in batches.
-
-    Yields the reason and the size of each batch.
-    """
+    """Delete the messages of `all_sources` in batches; yield the reason and size of each batch."""
     for reason, sources in all_sources(trash_days, read_days).items():
         for source in sources:
             for removed in prune(source):
@@ -89,9 +86,9 @@ def prune_all(trash_days: int, read_days: int | None = None) -> Iterator[tuple[s
 def all_sources(
     trash_days: int, read_days: int | None = None
 ) -> dict[str, Iterable[MessageQuerySet]]:
-    """Return what is to be removed by reason, as `prune` takes it, one after the other.
+    """Return the querysets to prune by reason: read messages only if `read_days` is given.
 
-    Raises `ValueError` for a number of days below 0.
+    Raises `ValueError` if `read_days` is negative.
     """
     if read_days is not None and read_days < 0:
         raise ValueError(f"read_older_than must be a number of days, 0 or more, not {read_days}.")
@@ -105,19 +102,19 @@ def all_sources(
 
 
 def prune(messages: MessageQuerySet) -> Iterator[int]:
-    """Delete `messages` in batches, each in a transaction of its own; yields the size of each.
+    """Delete `messages`, ordered by one column, in batches; yield the size of each batch.
 
-    They have an order by one column.
+    Each batch has its own transaction.
     """
     (by,) = messages.query.order_by
     rest = keys = messages.values_list("pk", "user_id", "thread", by)
     while batch := list(rest[:BATCH_SIZE]):
-        # By their range as well: else each partition is asked for a thousand keys.
+        # Filter by the range as well, or the database looks for the keys in every partition.
         place = {f"{by}__gte": batch[0][3], f"{by}__lte": batch[-1][3]}
         rows = messages.order_by().filter(pk__in=[pk for pk, *_ in batch], **place)
         letters = [(owner, thread) for _, owner, thread, _ in batch if thread is not None]
         yield _prune_batch(rows, letters)
-        # Where this batch ended: what is gone lies in the index until the database clears it.
+        # Continue where this batch ended: deleted rows stay in the index until a vacuum.
         rest = keys.filter(**{f"{by}__gte": batch[-1][3]})
 
 

@@ -1,4 +1,4 @@
-"""Recipients of a message: their keys, streamed, or batches of them that the database reads."""
+"""The recipients of a message: a stream of keys, or batches that only the database reads."""
 
 from __future__ import annotations
 
@@ -15,31 +15,32 @@ from .validation import clean_user_key
 
 BATCH_SIZE = 500
 PAGE_SIZE = 2000
-"""Keys of a queryset that one query reads."""
+"""Keys that one query reads from a queryset."""
 
 
 class Batch(NamedTuple):
-    """Some of the recipients, each in one batch only."""
+    """Some of the recipients. Each recipient is in exactly one batch."""
 
     people: QuerySet[Any]
-    """These users, in the order of their keys."""
+    """The users, ordered by key."""
     keys: list[Any] | None
-    """Their keys; None where only the database knows them."""
+    """Their keys; None if they have not been read."""
     is_named: bool
-    """Whether each of them was named, so that there is an error if one is missing."""
+    """Whether the caller named each user, so that a missing one is an error."""
 
 
 def key_list(keys: Collection[Any]) -> KeyList:
-    """Return the keys of users as what `__in` takes."""
+    """Return user keys as a value for `__in` lookups."""
     return KeyList(keys, get_user_model()._meta.pk)
 
 
 def recipient_batches(users: Any, using: str, size: int, range_size: int = 0) -> Iterator[Batch]:
-    """Yield `users` in batches of at most `size`, or of as many as `range_size` says.
+    """Yield `users` in batches of at most `size`, or ranges of `range_size` keys.
 
-    With a `range_size`, the batches of a queryset are ranges of keys, and none of these is read
-    but the last of each range. Otherwise keys are read in pages, one query each: nothing is open
-    between two batches, so each may be a transaction. Takes and raises what `recipient_keys` does.
+    With `range_size`, a queryset is divided into ranges of keys, and only the last key of each
+    range is read. Otherwise keys are read in pages with one query each. No cursor stays open
+    between two batches, so each batch may have its own transaction. Takes and raises the same as
+    `recipient_keys`.
     """
     everybody = get_user_model()._base_manager.using(using).order_by("pk")
     users = _members_of_group(users)
@@ -78,8 +79,8 @@ def _ranges(users: QuerySet[Any], everybody: QuerySet[Any], size: int) -> Iterat
         last = list(_ordered_keys(users.filter(**bounds))[size - 1 : size])
         if last:
             bounds["pk__lte"] = last[0]
-        # The bounds outside, too, lest the database looks at all people; and a subquery inside, so
-        # that whatever it joins or groups, each is there once.
+        # The bounds apply outside, too, or the database would look at all users. The subquery
+        # keeps users unique, whatever the queryset joins or groups.
         chosen = users.filter(**bounds).order_by().values("pk")
         yield Batch(everybody.filter(**bounds, pk__in=chosen), None, is_named=False)
         if not last:
@@ -88,14 +89,14 @@ def _ranges(users: QuerySet[Any], everybody: QuerySet[Any], size: int) -> Iterat
 
 
 def _ordered_keys(users: QuerySet[Any]) -> QuerySet[Any, Any]:
-    # What a join repeats stands side by side.
+    # The order puts the duplicates of a join next to each other, so `distinct()` costs little.
     return users.order_by("pk").values_list("pk", flat=True).distinct()
 
 
 def _may_be_narrowed(users: QuerySet[Any]) -> bool:
-    """Tell whether a condition on the key leaves all else that the queryset says as it is.
+    """Return whether a condition on the key can be added without changing what else it selects.
 
-    If not, its rows are chosen among all of them: by a slice, say, or by a rank.
+    It cannot if a row depends on the other rows, as in a slice or with a window function.
     """
     query = users.query
     expressions = (*query.annotations.values(), query.where)
@@ -110,9 +111,9 @@ def _may_be_narrowed(users: QuerySet[Any]) -> bool:
 def recipient_keys(users: Any, using: str) -> Iterator[Any]:
     """Yield the keys of `users`, each once.
 
-    `users` is a user, a key, an iterable of both, a group or a queryset. The last two are streamed;
-    keys that came without their user are looked up in batches. Raises `TypeError` or `ValueError`
-    when it meets a wrong one.
+    `users` is a user, a key, an iterable of users and keys, a group or a queryset. Iterables and
+    querysets are streamed. Keys without a user instance are looked up in batches. Raises
+    `TypeError` or `ValueError` on reaching an invalid one.
     """
     users = _members_of_group(users)
     if isinstance(users, QuerySet):
@@ -124,7 +125,7 @@ def recipient_keys(users: Any, using: str) -> Iterator[Any]:
 
 
 def _members_of_group(group: Any) -> Any:
-    """Return the users in `group`; the object itself where it is no group of the user model."""
+    """Return the users in `group`; return the object itself if it is not a group."""
     model = get_user_model()
     if not isinstance(group, Model) or isinstance(group, model):
         return group
@@ -172,6 +173,6 @@ def _check_none_missing(keys: Iterable[Any]) -> None:
 
 
 def check_all_there(batch: Batch) -> None:
-    """Raise `ValueError` if somebody who was named is missing; one query."""
+    """Raise `ValueError` if a named user is missing; one query."""
     if batch.is_named:
         _check_none_missing({*(batch.keys or ())} - {*batch.people.values_list("pk", flat=True)})

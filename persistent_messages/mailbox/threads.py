@@ -1,6 +1,7 @@
-"""Thread heads: which letter stands for its conversation in the list of a folder.
+"""Thread heads: the letter that represents its conversation in the list of a folder.
 
-Updated whenever letters are written, moved or deleted, so that no list is grouped when it is read.
+They are updated whenever letters are written, moved or deleted, so that no list needs grouping when
+it is read.
 """
 
 from __future__ import annotations
@@ -34,32 +35,32 @@ from persistent_messages.models import Message
 from persistent_messages.querysets import MessageQuerySet
 
 BATCH_SIZE = 500
-"""Conversations that one statement updates."""
+"""Conversations updated by one statement."""
 SNIPPET_SOURCE_LENGTH = 1600
-"""Characters of a letter that are read for its snippet."""
+"""Characters of a letter read for its snippet."""
 
 
 def take_sqlite_lock(rows: MessageQuerySet) -> None:
-    """Take the lock of SQLite, for any write, at the beginning of a transaction.
+    """Take SQLite's write lock at the beginning of a transaction; do nothing on other databases.
 
-    There a transaction that has read, and writes after another one has written, fails at once,
-    however long its timeout; one that begins by writing waits. Elsewhere no statement.
+    In SQLite, a transaction that has read fails at once if it writes after another one has written,
+    whatever its timeout. A transaction that begins with a write waits.
     """
     if connections[rows.db].vendor == "sqlite":
         rows.filter(pk=0).update(folder=0)
 
 
 def lock_mailboxes(rows: MessageQuerySet, users: Collection[Any]) -> set[Any]:
-    """Have whoever else writes letters of `users` wait until this transaction ends.
+    """Lock `users`, so that other transactions that write their letters wait for this one.
 
-    Returns the keys of those who are still there; until then none of them can be deleted. In the
-    order of their keys, so that two who lock the same people never wait for each other. One
-    statement, on SQLite two.
+    Returns the keys of the users that exist; none of them can be deleted in the meantime. The locks
+    are taken in the order of the keys, so that two transactions do not deadlock. One statement, or
+    two on SQLite.
     """
     features = connections[rows.db].features
     people = get_user_model()._base_manager.using(rows.db).filter(pk__in=users).order_by("pk")
     if features.has_select_for_update:
-        # New rows may refer to these people meanwhile.
+        # `no_key` still lets other transactions insert rows that refer to these users.
         people = people.select_for_update(no_key=features.has_select_for_no_key_update)
     else:
         take_sqlite_lock(rows.filter(user__in=users))  # SQLite has one lock for all
@@ -67,10 +68,10 @@ def lock_mailboxes(rows: MessageQuerySet, users: Collection[Any]) -> set[Any]:
 
 
 def lock_before_deletion(instance: Any, using: str, **_kwargs: Any) -> None:
-    """Have whoever writes messages of a user wait until that user is deleted. One statement.
+    """Make writers of a user's messages wait until the user is deleted. One statement.
 
-    A receiver of `pre_delete`: what arrives between the deletion of the user's messages and that
-    of the user would break the constraint of the database. On SQLite the first deletion locks.
+    A receiver of `pre_delete`. A message that arrives after the user's messages have been deleted,
+    but before the user is, would violate the foreign key. On SQLite the first deletion locks.
     """
     if connections[using].features.has_select_for_update:
         people = get_user_model()._base_manager.using(using).filter(pk=instance.pk)
@@ -78,7 +79,7 @@ def lock_before_deletion(instance: Any, using: str, **_kwargs: Any) -> None:
 
 
 def connect_deletion_lock() -> None:
-    """Lock users before they are deleted, also by a proxy of their model."""
+    """Lock users before they are deleted, also through a proxy of the user model."""
     for model in apps.get_models():
         if model._meta.concrete_model is get_user_model()._meta.concrete_model:
             pre_delete.connect(
@@ -92,14 +93,15 @@ def update_thread_heads(
     threads: Collection[UUID],
     written: Collection[Message] = (),
 ) -> None:
-    """Make the newest letter of each folder, and no other, the head of its conversation there.
+    """Make the newest letter of a conversation in each folder its only head in that folder.
 
-    In the inbox the head is unread as long as any letter of its conversation there is: so what is
-    unread is listed and counted by heads alone. A head knows how many letters its page shows, and
-    how the owner's own letter begins where that is the latest of them.
-    For these conversations in the mailboxes of `users`. One statement for each `BATCH_SIZE` of
-    them, which visits their letters once, and up to five more where something is to be changed:
-    four if `written`, letters at hand, has those that are the latest.
+    In the inbox, a head is unread as long as any letter of its conversation in the inbox is, so
+    unread messages are listed and counted by heads alone. A head stores how many letters its page
+    shows, and a snippet of the owner's reply if that is the latest letter.
+
+    Updates the conversations `threads` in the mailboxes of `users`. One query for each `BATCH_SIZE`
+    conversations reads their letters once. Up to five more statements follow if anything changes,
+    or four if the latest letters are in `written`.
     """
     snippets = {message.pk: message.snippet for message in written}
     keys, mailboxes = list(threads), rows.filter(user__in=users)
@@ -110,7 +112,7 @@ def update_thread_heads(
 
 
 class _FolderThread(NamedTuple):
-    """What one folder of one mailbox has of a conversation."""
+    """The part of a conversation that is in one folder of one mailbox."""
 
     user: Any
     thread: UUID
@@ -128,12 +130,12 @@ class _FolderThread(NamedTuple):
 
     @property
     def known_heads(self) -> set[int]:
-        """At most two of its heads."""
+        """At most two of the heads: the first and the last."""
         return {head for head in (self.first_head, self.last_head) if head is not None}
 
 
 class _Summary(NamedTuple):
-    """What a head tells of its conversation."""
+    """What a head stores about its conversation."""
 
     length: int
     snippet: str = ""
@@ -142,7 +144,7 @@ class _Summary(NamedTuple):
 def _update_thread_heads_once(
     mailboxes: MessageQuerySet, letters: MessageQuerySet, snippets: dict[int, str]
 ) -> bool:
-    # Returns whether there is more to do: one look tells two heads of a folder, no more.
+    # Returns whether more is to be done, as one query finds at most two heads for each folder.
     heads: set[int] = set()
     unread: set[int] = set()
     superseded: dict[int, int] = {}
@@ -163,7 +165,7 @@ def _update_thread_heads_once(
 
 
 def _folder_threads(letters: MessageQuerySet) -> list[_FolderThread]:
-    """Return what each folder has of each conversation, a conversation at a time; one query."""
+    """Return the parts of each conversation in each folder, sorted by conversation; one query."""
     is_head = Q(superseded_by=None)
     is_unread = Q(read_at=None) & (Q(expires=None) | Q(expires__gt=timezone.now()))
     found = letters.order_by().values("user", "thread", "folder")
@@ -177,7 +179,7 @@ def _folder_threads(letters: MessageQuerySet) -> list[_FolderThread]:
         current_length=Max("thread_length", filter=is_head),
         current_snippet=Max("reply_snippet", filter=is_head),
     ).values_list(*_FolderThread._fields)
-    # Sorted here: they come in the order of an index, which the database need not keep.
+    # Sorted in Python: the database mostly returns this order, but does not guarantee it.
     return sorted(map(_FolderThread._make, rows), key=_mailbox_and_thread)
 
 
@@ -189,7 +191,7 @@ def _summarize(
     mailboxes: MessageQuerySet, parts: list[_FolderThread], snippets: dict[int, str]
 ) -> None:
     lengths: dict[int, int] = {}
-    replies: dict[int, int] = {}  # the key of the owner's letter, by that of the head
+    replies: dict[int, int] = {}  # the key of the owner's reply, by the key of the head
     for _, group in groupby(parts, _mailbox_and_thread):
         together = list(group)
         kept = [part for part in together if part.folder != Folder.TRASH]
@@ -237,7 +239,7 @@ def _update(mailboxes: MessageQuerySet, keys: Collection[int], **values: Any) ->
 
 
 def _batches(keys: Collection[int]) -> Iterator[list[int]]:
-    # In one order: of two who write the same rows, none waits for the other's second.
+    # A fixed order, so that two transactions that write the same rows do not deadlock.
     ordered = sorted(keys)
     for start in range(0, len(ordered), BATCH_SIZE):
         yield ordered[start : start + BATCH_SIZE]

@@ -1,4 +1,4 @@
-"""Taking an action back: its `Change` travels in the address of the undo button, signed."""
+"""Undo tokens: the URL of an undo button has the signed `Change` in it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from persistent_messages.constants import Folder
 from .changes import Change
 
 UNDO_TAG = "pm-undo"
-"""The tag of a message that says what was done, and whose `url` takes it back."""
+"""The tag of a toast that says what was done. Its `url` undoes it."""
 RESTORE_TAG = "pm-restore"
-"""The tag of one that says where a message lies, and whose `url` moves that to the inbox."""
+"""The tag of a toast that says which folder a message is in. Its `url` moves it to the inbox."""
 SALT = "persistent_messages.undo"
 MAX_AGE = timedelta(days=1)
-# Times travel as microseconds since then: short, and exact. Naive ones as if they were of UTC, so
-# that they come back as they were stored, whatever the zone, and also where its clocks go back.
+# A token has times as microseconds since the epoch: short and exact. Naive times are taken as UTC,
+# so that they come back as they were stored in any time zone, even when its clocks go back.
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 def make_token(user: Any, change: Change) -> str:
-    """Return `change` as a text that only `user` can use, for a day."""
+    """Return a token for `change` that only `user` can use, for one day."""
     return signing.dumps(
         [
             change.action,
@@ -37,7 +37,7 @@ def make_token(user: Any, change: Change) -> str:
 
 
 def read_token(user: Any, token: str) -> Change | None:
-    """Return the change that `token` stands for; None if it is forged, too old, or another's."""
+    """Return the change in `token`; None if it is forged, too old or made for another user."""
     try:
         values = signing.loads(token, salt=f"{SALT}.{user.pk}", max_age=MAX_AGE)
         action, folder, at, target = values
@@ -52,12 +52,12 @@ def read_token(user: Any, token: str) -> Change | None:
 
 
 def to_microseconds(moment: datetime) -> int:
-    """Return `moment` as a token has it: microseconds since 1970."""
+    """Return `moment` as the number of microseconds since 1970."""
     utc = moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment
     return (utc - EPOCH) // timedelta(microseconds=1)
 
 
 def from_microseconds(number: int) -> datetime:
-    """Return what `to_microseconds` was given, as the columns hold it."""
+    """Return the inverse of `to_microseconds`, naive if the columns are."""
     moment = EPOCH + timedelta(microseconds=number)
     return moment if settings.USE_TZ else moment.replace(tzinfo=None)

@@ -1,7 +1,7 @@
 """Check the arguments of a new message before anything is written.
 
-SQLite enforces neither lengths nor ranges, so the bounds of the columns are enforced here, on every
-database alike.
+SQLite enforces neither lengths nor ranges, so this module enforces the limits of the columns for
+all databases.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from persistent_messages.users.names import name_of
 
 LEVEL_RANGE = range(-(2**15), 2**15)
 TIMEOUT_RANGE = range(2**31)
-# Wherever somebody reads it, a time zone away from UTC, it is a date.
+# One day of margin, so that the time can be converted to any time zone.
 EARLIEST = datetime.min.replace(tzinfo=time_zones.utc) + timedelta(days=1)
 LATEST = datetime.max.replace(tzinfo=time_zones.utc) - timedelta(days=1)
 EXTRA_TAGS_LENGTH = 128
@@ -47,16 +47,16 @@ def new_message(
 ) -> Message:
     """Return an unsaved message without an owner; its text may still be lazy. No query.
 
-    A naive `expires` is taken in the current time zone, without USE_TZ in TIME_ZONE, as all times
-    are then. Raises `TypeError` or `ValueError`, naming the argument and its bound.
+    A naive `expires` is taken in the current time zone, or in `TIME_ZONE` if `USE_TZ` is False.
+    Raises `TypeError` or `ValueError`, which name the argument and its limits.
     """
-    new = Message()  # with keyword arguments it takes Django twice as long
+    new = Message()  # keyword arguments would take Django twice as long
     new.level = clean_level(level)
-    # What one user writes to another is never safe, whatever the caller marked.
+    # Text from a user is never safe, even if the caller marked it. The sum drops the mark.
     new.message = message if from_user is None else "" + str(message)
     new.subject = _clean_text("subject", subject)
     new.extra_tags = str(extra_tags or "")
-    if is_persistent(new.level):  # those shown once take what Django's storages take
+    if is_persistent(new.level):  # one-shot messages take tags of any length, as in Django
         _check_length("extra_tags", new.extra_tags, EXTRA_TAGS_LENGTH)
     if from_user is not None:
         new.from_user_id = _clean_sender(from_user)
@@ -73,7 +73,7 @@ def new_message(
 
 
 def clean_level(level: Any) -> int:
-    """Return `level` as a number the column holds."""
+    """Return `level` as an integer that fits the column."""
     try:
         number = int(level)
     except (TypeError, ValueError, OverflowError):
@@ -86,7 +86,7 @@ def clean_level(level: Any) -> int:
 
 
 def clean_user_key(argument: str, user: Any) -> Any:
-    """Return the key of `user`, a saved user or such a key."""
+    """Return the key of `user`, which is a saved user or a key."""
     if isinstance(user, Model) and not isinstance(user, get_user_model()):
         raise TypeError(f"{argument} must be a user, not {user!r}.")
     key = getattr(user, "pk", None) if hasattr(user, "is_authenticated") else user
@@ -126,7 +126,7 @@ def _check_length(argument: str, value: str, limit: int) -> None:
 
 
 def clean_url(url: str) -> str:
-    """Return `url` if a browser may be sent there: a path, or an http(s) address."""
+    """Return `url` if it is a path or an http(s) address."""
     value = _clean_text("url", url)
     try:
         scheme = urlsplit(value).scheme
@@ -140,12 +140,12 @@ def clean_url(url: str) -> str:
 
 
 def clean_expires(expires: datetime | None) -> datetime | None:
-    """Return `expires` as the column holds it, if it is a time in every time zone."""
+    """Return `expires` as the column stores it, if it is valid in every time zone."""
     return clean_time("expires", expires)
 
 
 def clean_time(argument: str, moment: datetime | None) -> datetime | None:
-    """Return `moment` as a column holds it, if it is a time in every time zone."""
+    """Return `moment` as a column stores it, if it is valid in every time zone."""
     if moment is None:
         return None
     if not isinstance(moment, datetime):
@@ -156,7 +156,7 @@ def clean_time(argument: str, moment: datetime | None) -> datetime | None:
         aware = None
     if aware is None or not EARLIEST <= aware <= LATEST:
         raise ValueError(f"{argument} must lie in the years 1 to 9999 everywhere, not {moment!r}.")
-    # A naive time is not converted there and back: the clocks may show it twice, or never.
+    # Do not convert a naive time there and back: when clocks change, it may be ambiguous.
     return moment if timezone.is_naive(moment) and not settings.USE_TZ else as_stored(aware)
 
 
@@ -167,12 +167,12 @@ def _aware(moment: datetime) -> datetime:
 
 
 def clean_key(key: str | None) -> str | None:
-    """Return `key` without white space around it, if the column holds it; None for no key."""
+    """Return `key` stripped of whitespace, if it fits the column; None if it is empty."""
     if key is None:
         return None
     if not isinstance(key, str):
         raise TypeError(f"key must be a str, not {key!r}.")
-    # MariaDB leaves out spaces at the end when it compares.
+    # MariaDB ignores trailing spaces in comparisons.
     value = key.strip()
     _check_length("key", value, KEY_LENGTH)
     if storable(value) != value:
@@ -181,7 +181,7 @@ def clean_key(key: str | None) -> str | None:
 
 
 def clean_topic(topic: Any) -> str:
-    """Return the name of `topic`, a registered topic or the name of one; "" for none."""
+    """Return the name of `topic`, which is a registered topic or its name; "" for no topic."""
     name = getattr(topic, "name", topic)
     if not isinstance(name, str):
         raise TypeError(f"topic must be a Topic or the name of one, not {topic!r}.")
@@ -199,7 +199,7 @@ def _clean_action(action: Any, url: str) -> str:
 
 
 def clean_close_timeout(close_timeout: int | None) -> int | None:
-    """Return `close_timeout` if it is a number of milliseconds that the column holds."""
+    """Return `close_timeout` if it is a number of milliseconds that fits the column."""
     if close_timeout is None:
         return None
     if not isinstance(close_timeout, int):

@@ -1,4 +1,4 @@
-"""What all writes share: the rows of the primary database, and signals after commit."""
+"""Shared by all writes: rows of the primary database, and signals after commit."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from persistent_messages.querysets import MessageQuerySet
 
 
 def primary_rows() -> MessageQuerySet:
-    """Return all rows, read where writes go: a replica may lag."""
+    """Return all rows of the primary database, because a replica may lag."""
     return Message.objects.on_primary()
 
 
 def primary_database() -> str:
-    """Return the alias of the database that takes the writes."""
+    """Return the alias of the database that messages are written to."""
     return router.db_for_write(Message)
 
 
 def send_after_commit(signal: Any, **arguments: Any) -> None:
-    """Send `signal` once the transaction has committed; a receiver that fails is logged."""
+    """Send `signal` after the transaction commits; log receivers that fail."""
     send = partial(signal.send_robust, sender=Message, **arguments)
     transaction.on_commit(send, using=primary_database(), robust=True)

@@ -1,4 +1,4 @@
-"""What a site tells its users: notices as classes, declared once, and broadcasts to all."""
+"""What a site tells its users: notices declared as classes, and broadcasts."""
 
 from .audiences import audience
 from .kinds import Notice

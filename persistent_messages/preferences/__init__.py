@@ -1,1 +1,1 @@
-"""What users choose for each topic: whether its notices are in their inbox, and are mailed."""
+"""What users choose for each topic: whether to get it in the inbox and by mail."""

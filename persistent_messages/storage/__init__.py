@@ -1,4 +1,4 @@
-"""The storage backend of `django.contrib.messages`: in the database, in the browser."""
+"""The storage backend for `django.contrib.messages`: its database and browser halves."""
 
 from .database import PersistentMessageStorage
 

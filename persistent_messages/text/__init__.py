@@ -1,1 +1,1 @@
-"""Texts as such: as plain text, folded for a search, cut to a length."""
+"""Operations on text: converting to plain text, folding for search, truncating."""

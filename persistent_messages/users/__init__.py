@@ -1,1 +1,1 @@
-"""The site's users: whether they exist, their names, how they are found."""
+"""The site's users: whether they exist, their names, how to look them up."""

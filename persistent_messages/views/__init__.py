@@ -1,1 +1,1 @@
-"""The views, a module for each kind of page."""
+"""The views, one module for each kind of page."""
