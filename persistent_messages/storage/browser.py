@@ -1,4 +1,4 @@
-"""Browser-side storage: visitors' messages, and users' that the database could not take."""
+"""Browser-side storage: visitors' messages, and users' messages the database could not take."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from persistent_messages.db import outage
 from persistent_messages.models import Message
 from persistent_messages.users import switches
 
-# The attributes that a visitor's message gets, so that templates can treat both alike.
+# Attributes that are added to a visitor's message, so that templates can treat both kinds alike.
 MESSAGE_ATTRIBUTES = (
     {name for field in Message._meta.concrete_fields for name in (field.name, field.attname)}
     | {name for name, value in vars(Message).items() if isinstance(value, property)}
@@ -26,22 +26,22 @@ MESSAGE_ATTRIBUTES = (
 ) - {"user", "level", "level_tag", "message", "extra_tags", "tags"}
 
 OWNER_TAG = " pm-of-"
-"""Stands in the tags of a user's message before the user's key.
+"""Precedes the user's key in the tags of a user's message.
 
-The next user of this browser does not see it."""
+The next user of this browser does not see the message."""
 
 
 class BrowserStorage(BaseStorage):
-    """The half of `PersistentMessageStorage` that lies in a cookie, or else in the session."""
+    """The half of `PersistentMessageStorage` that uses a cookie, or else the session."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Which of the messages in the browser were shown, by identity: equal ones are two.
+        # The ids of the browser's messages that were shown: equal messages are counted apart.
         self._shown_in_browser: set[int] = set()
 
     @cached_property
     def fallback(self) -> Any:
-        """Django's own storage: that of visitors, and what they bring along when they log in."""
+        """Django's own storage, for visitors and for what they still have when they log in."""
         return FallbackStorage(self.request)
 
     @property
@@ -50,20 +50,20 @@ class BrowserStorage(BaseStorage):
 
     @property
     def _is_switched(self) -> bool:
-        """Whether somebody else sits at this browser than its user: then it keeps what passes.
+        """Whether somebody impersonates the user. One-shot messages then stay in the browser.
 
-        In the user's mailbox, the user would read what was meant for whoever impersonates them.
+        In the user's mailbox, the user would read messages meant for the impersonator.
         """
         return self._user is not None and switches.is_switched(self.request)
 
     @property
     def _browser_messages(self) -> list[Any]:
-        """All messages that the browser keeps, read once; in an event loop what needs no query."""
+        """All messages in the browser, read once; in an event loop only those in the cookie."""
         try:
             messages: list[Any] = self.fallback._loaded_messages
         except SynchronousOnlyOperation:
             return self._cookie_messages
-        if "_cookie_messages" in vars(self):  # which were handed out is known of these
+        if "_cookie_messages" in vars(self):  # keep the instances that may have been shown
             messages[: len(self._cookie_messages)] = self._cookie_messages
         return messages
 
@@ -75,7 +75,7 @@ class BrowserStorage(BaseStorage):
         return [_with_message_attributes(m) for m in self._browser_messages if self._is_for_user(m)]
 
     def _from_browser(self) -> list[Any]:
-        """Return what the browser keeps for its user, or for visitors."""
+        """Return the messages in the browser for the user of the request, or for visitors."""
         return [_without_owner(message) for message in self._browser_messages_of_user()]
 
     def _mark_browser_shown(self, messages: Iterable[Any]) -> None:
@@ -84,9 +84,9 @@ class BrowserStorage(BaseStorage):
     def _store_in_browser(
         self, messages: list[Any], response: HttpResponseBase, *, seen: bool
     ) -> list[Any]:
-        """Store `messages` in the browser, beside what it keeps; what was shown goes if `seen`.
+        """Add `messages` to those in the browser, and remove the shown ones if `seen`.
 
-        Returns what found no room.
+        Returns the messages that did not fit.
         """
         kept = self._browser_messages
         stay = [m for m in kept if not (seen and id(m) in self._shown_in_browser)]
@@ -108,7 +108,7 @@ class BrowserStorage(BaseStorage):
             return "" if self._is_switched else str(user.pk)
         if not outage.had_outage(self.request):
             return ""
-        # A session outside the database says it even now.
+        # A session that is not in the database still knows the key.
         session = self.request.session
         return str(
             outage.fallback_if_unreachable(
@@ -140,9 +140,9 @@ def _without_owner(message: ContribMessage) -> ContribMessage:
 
 
 def _with_message_attributes(message: ContribMessage) -> ContribMessage:
-    """Give contrib's message all that a user's message has, and return it.
+    """Add the attributes of a user's message to contrib's `message`, and return it.
 
-    As attributes of its own: code that looks at its class, or compares, finds contrib's.
+    They are set on the instance, so that its class and comparisons stay contrib's.
     """
     if "is_persistent" not in vars(message):
         row = Message(level=message.level, message=message.message, folder=Folder.ONE_SHOT)
@@ -152,7 +152,7 @@ def _with_message_attributes(message: ContribMessage) -> ContribMessage:
 
 
 def to_contrib(messages: Iterable[Any]) -> list[ContribMessage]:
-    """Return `messages` as a cookie keeps them: level, text with the subject in it, and tags."""
+    """Return `messages` as contrib's: level, tags, and the text with the subject included."""
     return [
         _to_contrib_message(message) if isinstance(message, Message) else message
         for message in messages

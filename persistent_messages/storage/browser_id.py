@@ -1,4 +1,4 @@
-"""Which browser a request comes from: a number that only the browser's cookie has."""
+"""The browser that a request comes from, identified by a number in a cookie of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 COOKIE = "pm_browser"
-DIGITS = 18  # what the column holds
+DIGITS = 18  # fits the column
 
 
 class BrowserId:
@@ -30,7 +30,7 @@ class BrowserId:
         return None
 
     def get_or_create(self) -> int | None:
-        """Return the number, a new one if there was none; None for a request without a session."""
+        """Return the number, creating it if needed; None if the request has no session."""
         if self.number is None and self._has_session():
             self.number, self.is_new = randbelow(10**DIGITS), True
         return self.number
@@ -39,11 +39,11 @@ class BrowserId:
         session: Any = getattr(self.request, "session", None)
         if not hasattr(session, "session_key"):
             return False
-        # A log-in in place of somebody else leaves no key until the session is saved.
+        # Logging in over another user's session flushes it, and leaves no key until it is saved.
         return session.session_key is not None or SESSION_KEY in session
 
     def set_cookie(self, response: HttpResponseBase) -> None:
-        """Give the browser its number, if that is new."""
+        """Set the cookie on `response` if the number is new."""
         if self.is_new:
             response.set_cookie(
                 COOKIE,

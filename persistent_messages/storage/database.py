@@ -1,4 +1,4 @@
-"""`PersistentMessageStorage`: what a request sees of its user's messages."""
+"""`PersistentMessageStorage`: the messages of the user of a request."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ VISITOR_ERROR = "Persistent message levels cannot be used for anonymous users."
 class PersistentMessageStorage(BrowserStorage):
     """A storage backend for `django.contrib.messages`.
 
-    Visitors have exactly Django's `FallbackStorage`. The one-shot messages of a signed-in user wait
+    Visitors get exactly Django's `FallbackStorage`. The one-shot messages of a signed-in user wait
     in the database until a page has shown them, and persistent messages stay until they are
-    deleted. Iterating gives the one-shot messages and the newest unread persistent ones, with one
+    deleted. Iterating yields the one-shot messages and the newest unread persistent ones, with one
     query. A page that does not use the storage makes no query. The user is looked up at each use,
     so messages that were queued before a log-in are shown after it. While the database cannot be
     reached, the storage has only the messages in the browser, and adds one-shot messages to them.
@@ -52,14 +52,14 @@ class PersistentMessageStorage(BrowserStorage):
         super().__init__(request, *args, **kwargs)
         accounts.watch_deletions(request)
         self._queued_messages: list[Message] = []
-        self._loaded_data: list[Any]  # set when first read
+        self._loaded_data: list[Any]  # set on first use
         self._loaded_for: Any = None
         self._loaded_in_loop = False
         self._iterated = False
-        # What this response shows: rows to remove after it, and messages that were never saved.
+        # Shown by this response: rows to remove after it, and messages that were never saved.
         self._shown: dict[int, Message] = {}
         self._shown_unsaved: list[Message] = []
-        # Written during the request, for its user.
+        # Rows written during the request.
         self._written: list[Message] = []
         # Added in an event loop, where no query may run: written at the end of the response.
         self._deferred: list[tuple[Message, bool, timedelta | None]] = []
@@ -85,18 +85,18 @@ class PersistentMessageStorage(BrowserStorage):
         topic: Any = "",
         action: Any = "",
     ) -> Message | None:
-        """Add a message; returns the row, or None where it was ignored or only queued.
+        """Add a message; return the row, or None if it was ignored or only queued.
 
-        A persistent one is written at once, with one statement, inside the caller's transaction.
-        A one-shot message to the user of the request is queued until the end of the response. In
-        an event loop everything is. An empty message, and one below the recording level, is
-        ignored. Raises `NotImplementedError` for a persistent level and no user, `TypeError` or
-        `ValueError` for a wrong argument.
+        A persistent message is written at once, with one statement, inside the caller's
+        transaction. A one-shot message to the user of the request is queued until the end of the
+        response. In an event loop, all messages are queued. Empty messages and messages below the
+        recording level are ignored. Raises `NotImplementedError` for a persistent level without a
+        user, and `TypeError` or `ValueError` for an invalid argument.
         """
         if not message:
             return None
         level = clean_level(level)
-        # MESSAGE_LEVEL speaks of Django's levels: compare like with like.
+        # MESSAGE_LEVEL is one of Django's levels.
         if base_level(level) < base_level(self.level):
             return None
         new = new_message(
@@ -127,10 +127,10 @@ class PersistentMessageStorage(BrowserStorage):
     def add_new(
         self, new: Message, *, email: bool = False, min_interval: timedelta | None = None
     ) -> bool:
-        """Add `new`, a message that is not saved, for the user of the request, as `add` does.
+        """Add `new`, an unsaved message to the user of the request, as `add` does.
 
-        Returns False if it was ignored. A younger one of its key than `min_interval` is not
-        renewed: its text changes.
+        Returns False if it was ignored. If a message with its key is younger than `min_interval`,
+        only that message's text changes.
         """
         if base_level(new.level) < base_level(self.level):
             return False
@@ -157,14 +157,14 @@ class PersistentMessageStorage(BrowserStorage):
             self._deliver([new], email=email, min_interval=min_interval)
         except IntegrityError:
             if own and self._user is None:
-                self._owner_key(new)  # raises what a visitor meets
+                self._owner_key(new)  # raises the error for a visitor
             raise
-        if new.pk is None:  # only the text of an earlier one was changed
+        if new.pk is None:  # only the text of an earlier message was changed
             return None
         self._written.append(new)
         is_listed = hasattr(self, "_loaded_data") and new.user_id == self._loaded_for
         if is_listed and not (new.is_persistent and self._is_plain_page()):
-            # A new list: it is handed out, and noted, by the next iteration only.
+            # A new list, so that an iteration that has begun does not yield the message unmarked.
             self._loaded_data = [*filter(partial(_stays_beside, new), self._loaded_data), new]
         return new
 
@@ -190,7 +190,7 @@ class PersistentMessageStorage(BrowserStorage):
             raise
 
     def _remember_missing_owner(self) -> None:
-        # A transaction of the caller is lost anyhow, and takes no further query.
+        # The error has broken a transaction of the caller, which allows no more queries.
         user = self._user
         if user is not None and not connections[router.db_for_write(Message)].in_atomic_block:
             accounts.remember_missing(user.pk)
@@ -212,7 +212,8 @@ class PersistentMessageStorage(BrowserStorage):
 
     @used.setter
     def used(self, value: bool) -> None:
-        # All of them; what is read from `get_nonpersistent` by itself only.
+        # Setting `used` counts all messages as shown. Reading `get_nonpersistent()` sets `_used`
+        # alone, because it counts only the messages that were read.
         self._used = self._all_used = value
 
     @property
@@ -221,7 +222,7 @@ class PersistentMessageStorage(BrowserStorage):
 
     @property
     def _may_show(self) -> bool:
-        # After the response nothing is removed any more, and a test may look.
+        # After the response nothing is removed any more, so a test may look.
         return self._ended is not None or self._is_seen
 
     @cached_property
@@ -253,12 +254,12 @@ class PersistentMessageStorage(BrowserStorage):
         return super().__contains__(item)
 
     def _mark_private(self) -> None:
-        # Of a visitor, whom nothing waits for, all pages may be the same.
+        # A page is the same for all visitors who have no messages.
         if self._user is not None or len(self._loaded_messages) + len(self._queued_messages):
             caching.mark_private(self.request)
 
     def _take_queued(self, loaded: list[Any]) -> list[Any]:
-        # This page shows what the next one would, up to what a page shows.
+        # Show queued messages on this page already, up to the limit of a page.
         room = len(self._queued_messages)
         if self._ended is None and self._user is not None:
             room = max(0, ONE_SHOT_LIMIT - sum(not is_persistent(m.level) for m in loaded))
@@ -275,10 +276,10 @@ class PersistentMessageStorage(BrowserStorage):
                 self._shown[message.pk] = message
 
     has_more = False
-    """Whether more one-shot messages wait than a page shows."""
+    """Whether more one-shot messages are waiting than a page shows."""
 
     def load(self) -> None:
-        """Read what waits, and hand nothing out; at most one query, and none a second time."""
+        """Read the waiting messages without counting them as shown; at most one query, cached."""
         self._loaded_messages  # noqa: B018 (a property that loads)
 
     @property
@@ -292,7 +293,8 @@ class PersistentMessageStorage(BrowserStorage):
         key = getattr(user, "pk", None)
         was_in_loop = self._loaded_in_loop and not in_loop
         if not hasattr(self, "_loaded_data") or self._loaded_for != key or was_in_loop:
-            # What a page in the loop, or the getter, showed of this request is no longer queued.
+            # Messages of this request that were shown in the event loop, or by
+            # `get_nonpersistent()`, are no longer queued.
             shown = self._shown_unsaved if was_in_loop or self._ended is not None else []
             self._loaded_data = [*self._get()[0], *(to_contrib(shown) if user is None else shown)]
             self._loaded_for, self._loaded_in_loop = key, in_loop
@@ -310,9 +312,9 @@ class PersistentMessageStorage(BrowserStorage):
 
     @cached_property
     def _left_behind(self) -> list[Any]:
-        """Return what this browser queued for an account that may not sign in any more.
+        """The messages that this browser queued for an account that can no longer sign in.
 
-        One query, none where the session is nobody's.
+        One query, or none if nobody is signed in.
         """
         if self._browser.number is None or outage.had_outage(self.request):
             return []
@@ -339,7 +341,7 @@ class PersistentMessageStorage(BrowserStorage):
             browser=self._browser.number,
         )
         own = {message.pk for message in self._queued_messages if not message._state.adding}
-        if own:  # stored already, and still to be shown
+        if own:  # already stored, but still in the queue
             found = [message for message in found if message.pk not in own]
         if self._ended is not None:
             return self._waiting_at_end(user.pk, found, self._ended, own)
@@ -351,7 +353,7 @@ class PersistentMessageStorage(BrowserStorage):
     def _waiting_at_end(
         self, key: Any, found: list[Message], ended: datetime, own: set[int]
     ) -> list[Message]:
-        """Return what was shown, what of `found` waited at the end, and what was written."""
+        """Return what was shown, what of `found` was waiting at the end, and what was written."""
         first = min(own, default=None)
         shown = [m for m in self._shown.values() if m.user_id == key and m.pk not in own]
         waited = [m for m in found if (m.created <= ended if first is None else m.pk < first)]
@@ -366,7 +368,7 @@ class PersistentMessageStorage(BrowserStorage):
 
     @property
     def _signed_in_user(self) -> Any:
-        # Whoever asks for them gets an error, rather than none, if the database cannot be reached.
+        # If the database cannot be reached, the getters raise the error instead of returning none.
         user = accounts.signed_in_user(self.request)
         if user is not None:
             caching.mark_private(self.request)
@@ -374,10 +376,9 @@ class PersistentMessageStorage(BrowserStorage):
 
     @property
     def _visiting_user(self) -> Any:
-        # Whose broadcasts have arrived.
         user = self._signed_in_user
         if user is not None:
-            visits.visit(self.request, user)
+            visits.visit(self.request, user)  # delivers running broadcasts
         return user
 
     def get_persistent(self) -> MessageQuerySet:
@@ -385,26 +386,27 @@ class PersistentMessageStorage(BrowserStorage):
         return Message.objects.inbox_of(self._visiting_user).newest_first()
 
     def get_persistent_unread(self) -> MessageQuerySet:
-        """Return what the Unread folder shows, newest first; a lazy QuerySet.
+        """Return the messages in the Unread folder, newest first; a lazy QuerySet.
 
-        It has the latest letter of each conversation.
+        A conversation is represented by its latest letter.
         """
         return Message.objects.inbox_of(self._visiting_user).unread_thread_heads()
 
     def get_nonpersistent(self) -> MessageQuerySet:
         """Return the one-shot messages, oldest first; a lazy QuerySet.
 
-        Those that are read from it count as shown, at most `ONE_SHOT_LIMIT` at a time. The messages
-        that this request queued are stored first. For visitors it has the messages in the cookie or
-        session. After the response it has what the response showed and the request added.
+        Messages count as shown when they are read from it, at most `ONE_SHOT_LIMIT` at a time.
+        Messages queued by this request are stored first. For visitors, it contains the messages in
+        the cookie or session. After the response, it contains the messages that the response showed
+        and those that the request added.
         """
         if self._ended is not None:
             return VisitorMessages.of(peek=self._peek_at_end, consume=self._peek_at_end)
         try:
             user = self._signed_in_user
-        except SynchronousOnlyOperation:  # in an event loop, where nobody has loaded the user
+        except SynchronousOnlyOperation:  # in an event loop, and the user has not been loaded
             user = None
-        # A QuerySet of rows could not be looped over in an event loop.
+        # In an event loop, a QuerySet of rows could not be iterated.
         if user is None or self._is_switched or _in_event_loop():
             return VisitorMessages.of(peek=self._peek, consume=self._consume)
         self._save_rows(self._queued_messages)
@@ -427,7 +429,7 @@ class PersistentMessageStorage(BrowserStorage):
         if self._user is not None:
             waiting = [m for m in self._loaded_messages if not is_persistent(m.level)]
         here = [*waiting, *self._shown_unsaved, *self._queued_messages]
-        # By identity: the list of a page that was iterated has what it showed, too.
+        # Unique by identity: after an iteration, the loaded list includes the shown messages.
         return [message for message in {id(m): m for m in here}.values() if wanted(message)]
 
     def _consume(self, wanted: Callable[[Any], bool]) -> list[Any]:
@@ -455,14 +457,14 @@ class PersistentMessageStorage(BrowserStorage):
         return self.count_persistent_unread() + self.count_nonpersistent()
 
     def count_persistent_unread(self) -> int:
-        """Count what the Unread folder shows, exactly, with one query that reads each row.
+        """Count the messages in the Unread folder exactly, with one query that reads each row.
 
-        A conversation counts once. For a page, use `{% unread_counter %}`, which is bounded.
+        A conversation counts once. In templates, use `{% unread_counter %}`, which is bounded.
         """
         return self.get_persistent_unread().count()
 
     def count_nonpersistent(self) -> int:
-        """Count the one-shot messages that wait, with one query; none for visitors."""
+        """Count the waiting one-shot messages with one query, or none for visitors."""
         reader, shown = self._signed_in_user, self._used
         queued = sum(bool(message._state.adding) for message in self._queued_messages)
         if reader is None or self._is_switched:
@@ -480,13 +482,13 @@ class PersistentMessageStorage(BrowserStorage):
     # The end of the response
 
     def update(self, response: HttpResponseBase) -> list[Any] | None:
-        """Store what was queued, and have what was handed out removed once the response is out.
+        """Store the queued messages, and remove the shown ones after the response has been sent.
 
-        At most one statement for each. Nothing is removed where the server failed, where nobody
-        sees the response, where htmx discards it, or where `used` was set back: then what was shown
-        waits again. What cannot be stored because the database does not answer goes to the browser;
-        what cannot be removed is shown again. Returns what could not be stored anywhere, as contrib
-        does.
+        At most one statement for each. Nothing is removed if the response is a server error, if
+        nobody sees it, if htmx discards it, or if `used` was reset: the messages then wait to be
+        shown again. If the database cannot be reached, queued messages are stored in the browser,
+        and shown ones are shown again. Returns the messages that could not be stored anywhere, as
+        contrib does.
         """
         unstored = self._update(response) if self._used or self.added_new else None
         self._ended = self._ended or timezone.now()
@@ -506,8 +508,7 @@ class PersistentMessageStorage(BrowserStorage):
         if response.status_code >= 500 and (
             self._user is not None or outage.had_outage(self.request)
         ):
-            # Nobody saw them: a page of the server's own stands in their place.
-            seen = False
+            seen = False  # an error page was shown instead
         unsaved = [*([] if seen else self._shown_unsaved), *self._queued_messages]
         self._prepare_messages(unsaved)
         try:
@@ -520,8 +521,8 @@ class PersistentMessageStorage(BrowserStorage):
         return self._store_in_browser(unsaved, response, seen=seen)
 
     def _mark_all_shown(self) -> None:
-        # Somebody set `used` instead of iterating: what waited counts as shown, but as in contrib
-        # not where nothing was read, nor added in its place.
+        # `used` was set without iterating, so waiting messages count as shown. As in contrib, they
+        # do not if nothing was read and nothing was added.
         if not hasattr(self, "_loaded_data") and not self._queued_messages:
             return
         written = {message.pk for message in self._written}
@@ -541,12 +542,12 @@ class PersistentMessageStorage(BrowserStorage):
 
 
 def _stays_beside(new: Message, other: Any) -> bool:
-    # A new message replaces the one of the same key.
+    # A new message replaces one with the same key.
     return new.key is None or getattr(other, "key", None) != new.key
 
 
 def _in_event_loop() -> bool:
-    # The rule by which Django itself refuses a query there.
+    # The same rule as in `django.utils.asyncio.async_unsafe`.
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -1,4 +1,4 @@
-"""Remove one-shot messages once the response that shows them has gone out."""
+"""Remove one-shot messages after the response that shows them has been sent."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ logger = logging.getLogger(__name__)
 
 
 class Removal:
-    """Removes what a response handed out, once the response has gone out.
+    """Removes the messages that a response shows, after the response has been sent.
 
-    If it goes out: another one may take its place, and a copy of it, in a cache say, removes
-    nothing.
+    If another response takes its place, nothing is removed. A pickled copy of the response, for
+    example in a cache, removes nothing either.
     """
 
     def __init__(
@@ -38,14 +38,15 @@ class Removal:
         self.request = request
         self.shown = list(shown)
         self.thread, self.context = get_ident(), copy_context()
-        if self.shown:  # a router may have the next request read where this one is about to write
+        if self.shown:
+            # Tell a router that pins users to the primary database after a write.
             router.db_for_write(Message)
 
     def __reduce__(self) -> tuple[type[Removal], tuple[()]]:
         return Removal, ()
 
     def __call__(self) -> None:
-        """Remove them; what cannot be removed is shown again."""
+        """Remove the messages; those that cannot be removed are shown again."""
         if self.request is None or self.response is None or self.response.status_code >= 500:
             return
         try:
@@ -54,14 +55,14 @@ class Removal:
             else:
                 async_to_sync(self.remove_in_its_thread)()
         except Exception:
-            logger.exception("Messages were shown, and could not be removed.")
+            logger.exception("Could not remove messages that were shown.")
 
     async def remove_in_its_thread(self) -> None:
-        """Do so in the thread of the request, which has the connection."""
+        """Call `remove` in the thread of the request, which has the database connection."""
         await self.context.run(asyncio.ensure_future, sync_to_async(self.remove)())
 
     def remove(self) -> None:
-        """Delete the rows, with one statement; log it where the database does not answer."""
+        """Delete the rows with one statement; log it if the database cannot be reached."""
         shown, self.shown = self.shown, []
         if self.request is not None:
             outage.fallback_if_unreachable(

@@ -1,4 +1,4 @@
-"""A visitor's one-shot messages, with the interface of a QuerySet."""
+"""A visitor's one-shot messages with the interface of a QuerySet."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 class VisitorMessages(MessageQuerySet):
-    """The one-shot messages of a visitor, where a user has a QuerySet of rows.
+    """The one-shot messages of a visitor, in place of a user's QuerySet of rows.
 
-    To loop over, count, slice and filter by what such a message has. Lazy, and without a query.
+    Supports iterating, counting, slicing, and filtering by attributes of the messages. Lazy; no
+    query.
     """
 
     consume: Callable[[Test], list[Any]]
@@ -37,7 +38,7 @@ class VisitorMessages(MessageQuerySet):
     def of(
         cls, *, peek: Callable[[Test], list[Any]], consume: Callable[[Test], list[Any]]
     ) -> VisitorMessages:
-        """Return those that pass a test: `peek` finds them, and `consume` counts them as shown."""
+        """Return an instance. `peek` finds messages, `consume` also counts them as shown."""
         found = cls(Message)
         found.peek, found.consume = peek, consume
         return found.none()
@@ -64,24 +65,24 @@ class VisitorMessages(MessageQuerySet):
         )
 
     def __getitem__(self, key: Any) -> Any:
-        """Return one, or a list of some."""
+        """Return one message, or a list for a slice."""
         self._fetch_all()
         return self._result_cache[key]  # type: ignore[index]
 
     def iterator(self, chunk_size: int | None = None) -> Iterator[Any]:
-        """Return an iterator of all."""
+        """Return an iterator over the messages."""
         return iter(self)
 
     def count(self) -> int:
-        """Count them, and hand none out."""
+        """Return the number of messages without counting any as shown."""
         return len(self.peek(self._passes))
 
     def exists(self) -> bool:
-        """Tell whether there are any, and hand none out."""
+        """Return whether there are any messages without counting any as shown."""
         return self.count() > 0
 
     def last(self) -> Any:
-        """Return the latest, or None."""
+        """Return the latest message, or None."""
         return next(reversed(list(self)), None)
 
 
