@@ -43,7 +43,8 @@ Pair = tuple[DueMail, Message]
 class Batch:
     """Due mail of one claim."""
 
-    def __init__(self, claim: UUID, rows: list[DueMail]) -> None:
+    def __init__(self, claim: UUID, rows: list[DueMail], until: datetime) -> None:
+        """`until` is the stored time until which the claim holds."""
         self.claim, self.rows = claim, rows
         self.counts: Counter[str] = Counter()
         """Mails that were "sent" or "refused" for ever; messages that were "skipped" for want of an
@@ -54,7 +55,7 @@ class Batch:
         self._done: list[DueMail] = []
         self._failed: list[DueMail] = []
         self._postponed: dict[datetime, list[DueMail]] = defaultdict(list)
-        self._renewed = time.monotonic()
+        self._until, self._renewed = until, time.monotonic()
 
     def send(self, server: MailServer) -> None:
         """Send what is still to be sent. A mail that fails stops no other, and raises nothing.
@@ -127,20 +128,16 @@ class Batch:
                 logger.warning("Mail was claimed by another process, which goes on with it.")
                 break
             try:
-                server.send(compose(mail, site, people))
+                result = self._send(mail, site, people, server)
             except Unreachable:
                 self._log(mails[number:])
                 self.server_is_away = True
                 self._failed += [row for each in mails[number:] for row in each.rows]
                 break
-            except Exception as error:
-                self._log([mail])
-                if not is_permanent(error):
-                    self._failed += mail.rows
-                    continue
-                self.counts["refused"] += 1
-            else:
-                self.counts["sent"] += 1
+            if result is None:
+                self._failed += mail.rows
+                continue
+            self.counts[result] += 1
             self._done += mail.rows
             if journal is None:
                 self._settle()
@@ -151,6 +148,24 @@ class Batch:
         self._retry()
         if journal is not None:
             journal.remove()
+
+    def _send(
+        self, mail: Mail, site: Site, people: dict[Any, Any], server: MailServer
+    ) -> str | None:
+        """Send `mail`; returns what it counts as, or None where it is to be tried again."""
+        try:
+            copy = compose(mail, site, people)
+        except Exception:  # whatever a template of the site raises, somebody can mend it
+            self._log([mail])
+            return None
+        try:
+            server.send(copy)
+        except Unreachable:
+            raise
+        except Exception as error:
+            self._log([mail])
+            return "refused" if is_permanent(error) else None
+        return "sent"
 
     def _journal(self, mails: list[Mail]) -> Journal | None:
         if len(mails) <= FEW:
@@ -172,12 +187,18 @@ class Batch:
         return DueMail.objects.using(primary_database()).filter(pk__in=keys, claim=self.claim)
 
     def _renew(self) -> bool:
-        """Keep the claim; returns whether it was lost. No statement while it is fresh."""
-        if time.monotonic() - self._renewed < LEASE.total_seconds() / 3:
+        """Keep the claim; returns whether it is still held. No statement while it is fresh."""
+        if self._is_fresh():
             return True
-        self._renewed = time.monotonic()
-        count = self._rows(self._open).update(due=after(timezone.now(), LEASE))
+        self._until, self._renewed = after(timezone.now(), LEASE), time.monotonic()
+        count = self._rows(self._open).update(due=self._until)
         return bool(count == len(self._open))
+
+    def _is_fresh(self) -> bool:
+        # By both clocks: one jumps when it is set, the other may stand while the machine sleeps.
+        passed = time.monotonic() - self._renewed
+        left = self._until - timezone.now()
+        return passed < LEASE.total_seconds() / 3 and left > LEASE * 2 / 3
 
     def _close(self, rows: list[DueMail]) -> list[int]:
         keys = [row.pk for row in rows if row.pk in self._open]

@@ -43,7 +43,8 @@ def send_at_once(mails: list[tuple[DueMail, Message]], claim: UUID, **_kwargs: A
         tasks.send_claimed.enqueue([row.pk for row in queued], claim.hex)
         mails = [(row, message) for row, message in mails if row.pk is None]
     if mails:
-        batch = Batch(claim, [row for row, _message in mails])
+        until = min(row.due for row, _message in mails)
+        batch = Batch(claim, [row for row, _message in mails], until)
         with MailServer() as server:
             batch.send_new([message for _row, message in mails], server)
 
@@ -87,8 +88,9 @@ def claim_some() -> Batch | None:
         rows = DueMail.objects.using(using).filter(with_them, user__in=users).order_by("pk")
         found = list(_locked(rows)[:MAX_CLAIM])
         taken = DueMail.objects.using(using).filter(pk__in=[row.pk for row in found])
-        taken.update(claim=claim, due=after(timezone.now(), LEASE))
-    return Batch(claim, found)
+        until = after(timezone.now(), LEASE)
+        taken.update(claim=claim, due=until)
+    return Batch(claim, found, until)
 
 
 def _locked(rows: QuerySet[DueMail]) -> QuerySet[DueMail]:

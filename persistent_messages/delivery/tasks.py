@@ -23,8 +23,11 @@ else:
 
 def _send_claimed(keys: list[int], claim: str) -> None:
     """Send the mail that was claimed by `claim` for this, unless another process has it by now."""
-    rows = DueMail.objects.using(primary_database()).filter(pk__in=keys, claim=claim)
-    batch = Batch(UUID(claim), list(rows.order_by("pk")))
+    claimed = DueMail.objects.using(primary_database()).filter(pk__in=keys, claim=claim)
+    rows = list(claimed.order_by("pk"))
+    if not rows:
+        return
+    batch = Batch(UUID(claim), rows, min(row.due for row in rows))
     with MailServer() as server:
         batch.send(server)
 

@@ -1,11 +1,13 @@
 """A real server of SMTP in a thread, and mail to it."""
 
-import socketserver
+import asyncio
+import socket
 import threading
 from email import message_from_bytes, policy
 
 import django
 import pytest
+from aiosmtpd import smtp
 from django.contrib.auth import get_user_model
 
 from persistent_messages import INFO, send_message
@@ -13,58 +15,67 @@ from persistent_messages import INFO, send_message
 SMTP = "django.core.mail.backends.smtp.EmailBackend"
 
 
-class Session(socketserver.StreamRequestHandler):
-    """One connection: what a client says, and the mails that come through."""
+class Sink:
+    """A mail server that keeps what it gets, and fails as it is told to.
 
-    def handle(self):
-        sink = self.server
-        sink.connections += 1
-        self.say(220, "Hello")
-        for line in self.rfile:
-            command, _, rest = line.decode().strip().partition(" ")
-            address = rest.partition("<")[2].partition(">")[0]
-            if command.upper() == "RCPT" and address in sink.refused:
-                self.say(550, "No such mailbox")
-            elif command.upper() == "RCPT" and address in sink.hung_up:
-                return
-            elif command.upper() == "DATA":
-                self.say(354, "Go on")
-                sink.mails.append(self.mail())
-                self.say(250, "Stored")
-            elif command.upper() == "QUIT":
-                self.say(221, "Bye")
-                return
-            else:
-                self.say(250, "Fine")
+    What it does to an address is found by the recipient that a client names.
+    """
 
-    def say(self, code, words):
-        self.wfile.write(f"{code} {words}\r\n".encode())
+    def __init__(self, **options):
+        self.options, self.port = options, None
+        self.mails, self.raw, self.recipients = [], [], []
+        self.connections = 0
+        self.refused, self.put_off, self.hung_up = set(), set(), set()
+        self.hung, self.lost = set(), set()
 
-    def mail(self):
-        lines = []
-        for line in self.rfile:
-            if line == b".\r\n":
-                break
-            lines.append(line.removeprefix(b"."))
-        self.server.raw.append(b"".join(lines))
-        return message_from_bytes(self.server.raw[-1], policy=policy.default)
+    async def handle_RCPT(self, server, session, envelope, address, options):  # noqa: N802
+        if address in self.refused:
+            return "550 No such mailbox"
+        if address in self.put_off:
+            return "451 Come back later"
+        if address in self.hung_up:
+            server.transport.close()
+        if address in self.hung:
+            await asyncio.Event().wait()
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
 
+    async def handle_DATA(self, server, session, envelope):  # noqa: N802
+        self.raw.append(envelope.content)
+        self.mails.append(message_from_bytes(envelope.content, policy=policy.default))
+        self.recipients += envelope.rcpt_tos
+        if self.lost.intersection(envelope.rcpt_tos):  # it has the mail, and nobody hears of it
+            server.transport.close()
+        return "250 OK"
 
-class Sink(socketserver.ThreadingTCPServer):
-    """A mail server that keeps what it gets."""
+    def connect(self):
+        self.connections += 1
+        return smtp.SMTP(self, loop=self._loop, hostname="localhost", **self.options)
 
-    daemon_threads = True
+    def __enter__(self):
+        self._loop, self._stop, is_ready = None, None, threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(is_ready)))
+        self._thread.start()
+        assert is_ready.wait(30)
+        return self
 
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Session)
-        self.raw = []
-        self.mails, self.connections, self.refused, self.hung_up = [], 0, set(), set()
+    async def _serve(self, is_ready):
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        server = await self._loop.create_server(self.connect, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        is_ready.set()
+        await self._stop.wait()
+        server.close()
+
+    def __exit__(self, *error):
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
 
 
 @pytest.fixture
 def use_server(settings):
-    def use_server(port):
-        options = {"host": "127.0.0.1", "port": port, "timeout": 10}
+    def use_server(port, timeout=10):
+        options = {"host": "127.0.0.1", "port": port, "timeout": timeout}
         if django.VERSION >= (6, 1):
             settings.MAILERS = {"default": {"BACKEND": SMTP, "OPTIONS": options}}
         else:
@@ -78,12 +89,8 @@ def use_server(settings):
 @pytest.fixture
 def sink(use_server):
     with Sink() as server:
-        thread = threading.Thread(target=server.serve_forever, args=[0.01], daemon=True)
-        thread.start()
-        use_server(server.server_address[1])
+        use_server(server.port)
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
@@ -107,6 +114,6 @@ def people(db):
 @pytest.fixture
 def no_server(use_server):
     """An address where nobody answers."""
-    with Sink() as server:
-        port = server.server_address[1]
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]
     use_server(port)

@@ -1,7 +1,18 @@
 """Mails, as a real server of SMTP gets them."""
 
+import re
+from contextlib import ExitStack
+from smtplib import SMTPNotSupportedError
+
+import django
 import pytest
 from django.contrib.auth import get_user_model
+from django.core.mail.backends.smtp import EmailBackend
+
+from persistent_messages.delivery.server import MailServer
+from persistent_messages.models import DueMail
+
+from .conftest import Sink
 
 
 def recipients(sink):
@@ -133,3 +144,121 @@ def test_a_bad_address_of_the_sender_loses_no_mail(sink, people, other, mail_to,
 
     assert recipients(sink) == ADDRESSES
     assert {mail["Reply-To"] for mail in sink.mails} == {None}
+
+
+# What kind of server it is
+
+
+@pytest.fixture
+def server(use_server):
+    """Servers of several kinds, by the options of aiosmtpd."""
+    with ExitStack() as stack:
+
+        def server(timeout=10, **options):
+            sink = stack.enter_context(Sink(**options))
+            use_server(sink.port, timeout)
+            return sink
+
+        yield server
+
+
+def set_address(person, address):
+    person.email = address
+    person.save()
+
+
+@pytest.mark.parametrize("knows_utf8", [True, False])
+def test_an_8_bit_local_part_is_refused_and_nobody_else(
+    server, people, mail_to, caplog, knows_utf8
+):
+    """Django's backend sends nothing by SMTPUTF8: to encode it would make it another's address."""
+    sink = server(enable_SMTPUTF8=knows_utf8)
+    set_address(people[1], "jürgen@example.com")
+
+    mail_to(people)
+
+    assert sink.recipients == [ADDRESSES[0], *ADDRESSES[2:]]
+    assert sink.connections == 1
+    assert "could not be mailed" in caplog.text
+    assert not DueMail.objects.exists()
+
+
+@pytest.mark.parametrize("knows_utf8", [True, False])
+def test_a_domain_in_any_script_is_sent_to(server, people, mail_to, knows_utf8):
+    sink = server(enable_SMTPUTF8=knows_utf8)
+    set_address(people[0], "jane@bücher.example")
+
+    mail_to(people[:2])
+
+    assert sink.recipients == ["jane@xn--bcher-kva.example", ADDRESSES[1]]
+
+
+def test_a_comma_in_quotes_separates_nothing(sink, people, mail_to):
+    set_address(people[0], '"a,b"@example.com')
+
+    mail_to(people[0])
+
+    assert sink.recipients == ['"a,b"@example.com']
+
+
+class Utf8Backend(EmailBackend):
+    """One of a site, whose mails need SMTPUTF8."""
+
+    def _send(self, message):
+        recipients = message.recipients()
+        self.connection.ehlo_or_helo_if_needed()
+        options = () if "".join(recipients).isascii() else ["SMTPUTF8"]
+        if options and not self.connection.has_extn("smtputf8"):
+            raise SMTPNotSupportedError("SMTPUTF8 not supported by server")
+        text = re.sub(rb"\r?\n", b"\r\n", message.message().as_bytes())
+        self.connection.sendmail("webmaster@localhost", recipients, text, options)
+        return True
+
+
+@pytest.mark.parametrize(("knows_utf8", "more"), [(True, ["jürgen@example.com"]), (False, [])])
+def test_a_backend_of_the_site_may_send_by_smtputf8(
+    server, people, mail_to, settings, caplog, knows_utf8, more
+):
+    sink = server(enable_SMTPUTF8=knows_utf8)
+    if django.VERSION >= (6, 1):
+        settings.MAILERS["default"]["BACKEND"] = f"{__name__}.Utf8Backend"
+    else:
+        settings.EMAIL_BACKEND = f"{__name__}.Utf8Backend"
+    set_address(people[0], "jürgen@example.com")
+
+    mail_to(people)
+
+    assert sink.recipients == [*more, *ADDRESSES[1:]]
+    assert ("SMTPUTF8 not supported" in caplog.text) != knows_utf8
+    assert not DueMail.objects.exists()
+
+
+# A server that hangs
+
+
+def test_a_server_that_hangs_is_waited_for_once_a_mail(server, people, mail_to, caplog):
+    sink = server(timeout=2)  # the others are to be answered in time
+    sink.hung.add(ADDRESSES[1])
+
+    mail_to(people)
+
+    assert sink.recipients == [ADDRESSES[0], *ADDRESSES[2:]]
+    assert [row.user for row in DueMail.objects.all()] == [people[1]]
+
+
+def test_a_server_that_only_hangs_counts_as_away(server, people, mail_to, caplog):
+    sink = server(timeout=0.2)
+    sink.hung.update(ADDRESSES)
+
+    mail_to(people)
+
+    assert sink.connections <= 3
+    assert DueMail.objects.filter(attempts=1).count() == 5
+
+
+@pytest.mark.parametrize("timeout", [None, 7])
+def test_there_is_a_bound_where_the_site_set_none(use_server, timeout):
+    use_server(1, timeout)
+
+    with MailServer() as server:
+        assert server._connection.timeout == (timeout or 30)

@@ -12,7 +12,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.db import connection
-from django.template import engines
+from django.template import Library
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -21,10 +21,13 @@ from django.utils.safestring import mark_safe
 
 from persistent_messages import Folder, Topic, mail_failed, mailbox, send_letter, send_message
 from persistent_messages.delivery import email, journal, outbox
+from persistent_messages.delivery.server import MailServer
 from persistent_messages.models import DueMail, Message
 from persistent_messages.preferences import choices
 from persistent_messages.preferences.choices import Choice
 from persistent_messages.topics import topics
+
+from .conftest import Sink
 
 pytestmark = pytest.mark.django_db
 
@@ -349,21 +352,53 @@ def test_a_template_of_the_site_is_used(sink, user, settings, tmp_path):
 # Failures
 
 
-def test_a_template_that_raises_is_tried_again(sink, user, settings, tmp_path, caplog):
-    folder = tmp_path / "persistent_messages" / "email"
-    folder.mkdir(parents=True)
-    (folder / "notice.txt").write_text("{% include 'nowhere.txt' %}")
-    settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [tmp_path]}]
-    engines["django"]
-    send_message(user, 120, "Hello", topic="waits")
+@pytest.fixture
+def notice_template(settings, tmp_path):
+    """Have the site override the text of a notice."""
 
-    assert work_off() == "0 sent, 1 retried"
+    def notice_template(text, **options):
+        path = tmp_path / "persistent_messages" / "email" / "notice.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        given = settings.TEMPLATES[0]
+        options = {**given["OPTIONS"], **options}
+        settings.TEMPLATES = [{**given, "DIRS": [tmp_path], "OPTIONS": options}]
 
-    assert "nowhere.txt" in caplog.text
-    (folder / "notice.txt").unlink()
+    return notice_template
+
+
+def end_pauses():
+    """Have it be time for what is tried again."""
     DueMail.objects.update(due=timezone.now())
-    settings.TEMPLATES = [{**settings.TEMPLATES[0]}]
+
+
+register = Library()
+
+
+@register.filter
+def year(message):
+    """A filter of a site, with a mistake: `ValueError` for what is no year."""
+    return int(message.plain_text)
+
+
+@pytest.mark.parametrize(
+    ("template", "error"),
+    [("{% include 'nowhere.txt' %}", "nowhere.txt"), ("{{ message|year }}", "ValueError")],
+)
+def test_a_template_that_raises_is_tried_again(
+    sink, user, notice_template, caplog, template, error
+):
+    notice_template(template, builtins=[__name__])
+    send_message(user, 120, "Hello", topic="waits")
+    send_message(user, 120, "Hello", topic="daily")
+
+    assert work_off() == "1 sent, 1 retried"
+
+    assert error in caplog.text
+    notice_template("{{ message.plain_text }}")
+    end_pauses()
     assert work_off() == "1 sent"
+    assert len(sink.mails) == 2
 
 
 def test_a_server_that_is_away_is_asked_again_later(no_server, user, other, caplog):
@@ -391,6 +426,59 @@ def test_what_fails_for_days_is_given_up(no_server, user, caplog):
     assert not DueMail.objects.exists()
 
 
+def test_an_hour_without_a_server_loses_nothing(no_server, use_server, people, caplog):
+    send_message(people, 120, "Hello", topic="waits")
+    send_message(people[0], 120, "Hello again", topic="waits")
+    let_time_pass()
+    passed = pause = timedelta()
+    while passed < timedelta(hours=1):
+        before = timezone.now()
+        call_command("send_due_mail", verbosity=0)
+        (due,) = {row.due for row in DueMail.objects.all()}
+        assert due - before >= 2 * pause - timedelta(seconds=5)
+        pause = due - before
+        passed += pause
+        assert DueMail.objects.count() == 6
+        end_pauses()
+    assert DueMail.objects.first().attempts == 4  # 5, 10, 20 and 40 minutes
+
+    with Sink() as server:
+        use_server(server.port)
+        assert work_off() == "6 sent"
+
+    first, *others = people
+    assert sorted(server.recipients) == sorted(
+        [first.email, first.email, *(person.email for person in others)]
+    )
+
+
+def test_who_is_put_off_is_tried_again(sink, user, other, caplog):
+    sink.put_off.add("sally@example.com")
+    send_message([user, other], 120, "Hello", topic="waits")
+
+    assert work_off() == "1 sent, 1 retried"
+
+    sink.put_off.clear()
+    end_pauses()
+    assert work_off() == "1 sent"
+    assert sink.connections == 2  # one for each run
+
+
+def test_a_mail_whose_receipt_was_lost_is_the_same_mail_again(sink, user, other, caplog):
+    """Nobody can know whether the server has it: a program shows those of one `Message-ID` once."""
+    sink.lost.add("sally@example.com")
+    send_message([user, other], 120, "Hello", topic="waits")
+    assert work_off() == "1 sent, 1 retried"
+
+    sink.lost.clear()
+    end_pauses()
+    assert work_off() == "1 sent"
+
+    hers = [mail for mail in sink.mails if mail["To"] == "sally@example.com"]
+    assert len(hers) == 2
+    assert hers[0]["Message-ID"] == hers[1]["Message-ID"]
+
+
 def test_a_refused_recipient_is_not_tried_again(sink, user, other, caplog):
     sink.refused.add("sally@example.com")
     send_message([user, other], 120, "Hello", topic="waits")
@@ -406,7 +494,7 @@ def test_a_server_that_hangs_up_gets_the_mail_again(sink, user, other, caplog):
     send_message([user, other], 120, "Hello", topic="waits")
     assert work_off() == "1 sent, 1 retried"
     sink.hung_up.clear()
-    DueMail.objects.update(due=timezone.now())
+    end_pauses()
     assert work_off() == "1 sent"
 
 
@@ -458,11 +546,57 @@ def test_whoever_lost_a_claim_leaves_it(sink, user, other, monkeypatch, caplog):
     send_message([user, other], 120, "Hello again", topic="waits")
     slow._renewed -= 10_000  # it slept
 
-    with email.MailServer() as server:
+    with MailServer() as server:
         slow.send(server)
 
     assert len(sink.mails) == 2
     assert DueMail.objects.count() == 2
+
+
+@pytest.fixture
+def set_clock(monkeypatch):
+    """Set the clock: so much before or after the time that it is."""
+    real = timezone.now
+
+    def set_clock(**difference):
+        monkeypatch.setattr(timezone, "now", lambda: real() + timedelta(**difference))
+
+    return set_clock
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+def test_a_clock_that_is_set_while_mail_is_sent_sends_none_twice(
+    sink, user, other, set_clock, hours
+):
+    send_message([user, other], 120, "Hello", topic="waits")
+    let_time_pass()
+    batch = outbox.claim_some()
+
+    set_clock(hours=hours)
+    call_command("send_due_mail", verbosity=0)  # takes what it holds to be left behind
+    with MailServer() as server:
+        batch.send(server)
+
+    assert sorted(sink.recipients) == ["harry@example.com", "sally@example.com"]
+    assert not DueMail.objects.exists()
+
+
+def test_mail_that_waits_for_its_commit_for_long_is_left_to_who_took_it(sink, people):
+    """A transaction may take longer than a claim holds."""
+    send_message(people, 120, "Hello", email=True)
+    rows = list(DueMail.objects.order_by("pk"))
+    messages = {message.pk: message for message in Message.objects.all()}
+    end_pauses()
+    taken = outbox.claim_some()
+
+    for row in rows:
+        row.due = timezone.now()
+    outbox.send_at_once([(row, messages[row.message_id]) for row in rows], rows[0].claim)
+    assert sink.recipients == []
+    with MailServer() as server:
+        taken.send(server)
+
+    assert len(sink.recipients) == len(people)
 
 
 def test_no_file_is_left(sink, user, tmp_path):
