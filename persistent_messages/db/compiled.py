@@ -1,6 +1,6 @@
-"""Queries that a site runs all the time: compiled once for each database, then only run.
+"""Frequent queries that are compiled once for each database.
 
-To build and compile such a query takes Django several times as long as to run it.
+Building and compiling such a query takes Django several times as long as running it.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ T = TypeVar("T", bound=models.Model)
 
 
 class Param(models.Expression):
-    """A parameter of a compiled query, bound each time it runs; of the type of `field`."""
+    """A parameter of a compiled query with the type of `field`, bound each time the query runs."""
 
     def __init__(self, name: str, field: models.Field[Any, Any]) -> None:
         super().__init__(output_field=field)
         self.name = name
 
     def as_sql(self, compiler: SQLCompiler, connection: Any) -> tuple[str, Any]:
-        """Leave a place for it, and itself among the parameters, to know the place by."""
+        """Return a placeholder, and the parameter itself to mark its position."""
         return "%s", (self,)
 
 
 class KeyList(models.Expression):
-    """Many keys to look for with `__in`, all of them as `field` has them in Python.
+    """Many keys for an `__in` lookup, as Python values of `field`.
 
-    Of a list, Django prepares each key several times, which takes it longer than the statement.
+    Django prepares each key in a list several times, which takes longer than the statement.
     """
 
     def __init__(self, keys: Collection[Any], field: models.Field[Any, Any]) -> None:
@@ -38,7 +38,7 @@ class KeyList(models.Expression):
         self.keys = keys
 
     def as_sql(self, compiler: SQLCompiler, connection: Any) -> tuple[str, Any]:
-        """Return a place for each key, and the keys."""
+        """Return a placeholder for each key, and the keys."""
         if not self.keys:
             raise EmptyResultSet
         prepare = self.output_field.get_db_prep_value
@@ -49,8 +49,9 @@ class KeyList(models.Expression):
 class CompiledQuery:
     """A query that is compiled once for each database and *shape*.
 
-    `build(rows, *shape)` returns the querysets whose rows come one after the other. The shape is
-    whatever changes the SQL, such as the limit or the folder; a `Param` is bound at each run.
+    `build(rows, *shape)` returns querysets, whose rows are returned one after the other. The shape
+    is everything that changes the SQL, such as the limit or the folder. A `Param` is bound each
+    time the query runs.
     """
 
     def __init__(self, build: Callable[..., Sequence[models.QuerySet[Any]]]) -> None:
@@ -60,9 +61,9 @@ class CompiledQuery:
     def sql(
         self, rows: models.QuerySet[Any], *shape: Hashable, using: str = "", **values: Any
     ) -> tuple[str, list[Any]]:
-        """Return the statement and its parameters as a cursor of the database `using` takes them.
+        """Return the SQL and the parameters for a cursor of the database `using`.
 
-        By default the database of `rows`. No query.
+        The default is the database of `rows`. No query.
         """
         using = using or rows.db
         key = (using, *shape)
@@ -78,8 +79,8 @@ class CompiledQuery:
         ]
 
     def fetch(self, rows: models.QuerySet[T], *shape: Hashable, **values: Any) -> list[T]:
-        """Return the instances that the statement finds, in its order; one query."""
-        using = rows.db  # asked once: a router may name another replica each time
+        """Return the instances in the order of the statement; one query."""
+        using = rows.db  # read once: a router may return a different replica each time
         return list(rows.raw(*self.sql(rows, *shape, using=using, **values), using=using))
 
 
@@ -87,8 +88,8 @@ def _select_sql(queryset: models.QuerySet[Any], using: str) -> tuple[str, tuple[
     sql, parameters = queryset.query.get_compiler(using=using).as_sql()
     connection = connections[using]
     if connection.vendor == "mysql":
-        # With a small limit MariaDB may walk the primary key, through the rows of everybody, rather
-        # than read the range of an index: it expects to find enough of them soon.
+        # With a small limit, MariaDB may scan the primary key through all users' rows instead of
+        # reading a range of an index, because it expects to find enough rows early.
         table = connection.ops.quote_name(queryset.model._meta.db_table)
         hint = f"FROM {table} IGNORE INDEX FOR ORDER BY (PRIMARY)"
         sql = sql.replace(f"FROM {table}", hint, 1)

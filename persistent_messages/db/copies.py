@@ -1,6 +1,7 @@
-"""Copies of one row for many owners, made by the database itself.
+"""Copy one row for many owners in the database, without reading the owners.
 
-This is the only place that puts SQL around what Django compiles: it has no INSERT ... SELECT.
+This is the only module that adds SQL to a statement compiled by Django, which has no
+`INSERT ... SELECT`.
 """
 
 from __future__ import annotations
@@ -12,20 +13,20 @@ from django.core.exceptions import EmptyResultSet
 from django.db import connections, models
 
 KEY_LOCKS = {"postgresql": " FOR KEY SHARE", "mysql": " LOCK IN SHARE MODE"}
-"""What keeps selected rows from being deleted, the lock that a foreign key takes in any case."""
+"""Locks against the deletion of selected rows. Inserting a foreign key takes the same lock."""
 
 MAX_ROWS = 1000
-"""Rows of one statement that lists them."""
+"""The maximum number of rows in one `INSERT ... VALUES`."""
 
 
 def insert_copies(
     row: models.Model, filled: Sequence[str], owners: models.QuerySet[Any], using: str
 ) -> int:
-    """Insert a copy of `row` for each row of `owners`; returns how many.
+    """Insert a copy of `row` for each row of `owners`; return how many.
 
-    The columns of `owners` are the values of the fields `filled`, all others are those of `row`.
-    Until the transaction ends, no owner can be deleted; one who was deleted meanwhile gets none.
-    One statement; on MariaDB two, and one for each `MAX_ROWS`. Calls no `pre_save()`.
+    The columns of `owners` are the values of the fields `filled`; all other values are those of
+    `row`. Owners cannot be deleted until the transaction ends, and get no copy if they already are.
+    One statement; on MariaDB two, and one for each `MAX_ROWS`. Does not call `pre_save()`.
     """
     connection, meta = connections[using], row._meta
     given: list[Any] = [meta.get_field(name) for name in filled]
@@ -40,8 +41,8 @@ def insert_copies(
     columns = ", ".join(connection.ops.quote_name(field.column) for field in (*given, *constant))
     into = f"INSERT INTO {connection.ops.quote_name(meta.db_table)} ({columns})"
     if connection.vendor == "mysql":
-        # There INSERT ... SELECT locks the counter of keys, and whoever inserts a single row
-        # meanwhile gets an error (1467) as soon as both wait for each other.
+        # On MariaDB, INSERT ... SELECT locks the auto-increment counter. A transaction that inserts
+        # a single row at the same time fails with error 1467 if the two wait for each other.
         return _insert_listed(into, values, _fetch(select, parameters, using), using)
     marks = ", ".join("%s" for _ in values)
     sql = f"{into} SELECT owners.*, {marks} FROM ({select}) owners"  # noqa: S608 (by Django)
@@ -51,7 +52,7 @@ def insert_copies(
 
 
 def lock_keys(owners: models.QuerySet[Any], using: str) -> None:
-    """Let nobody delete `owners` until this transaction ends, nor wait for more. One statement."""
+    """Lock `owners` against deletion until the transaction ends. One statement."""
     _fetch(*_locking(owners, using), using)
 
 
@@ -70,14 +71,14 @@ def _fetch(select: str, parameters: Sequence[Any], using: str) -> Sequence[tuple
 def _insert_listed(
     into: str, values: list[Any], owners: Sequence[tuple[Any, ...]], using: str
 ) -> int:
-    # By variables, so that the texts are sent once, and not with each row.
+    # Session variables, so that the texts are sent once instead of with each row.
     names = ["NULL" if value is None else f"@pm_{n}" for n, value in enumerate(values)]
     given = {name: value for name, value in zip(names, values, strict=True) if value is not None}
     with connections[using].cursor() as cursor:
         cursor.execute(f"SET {', '.join(f'{name} = %s' for name in given)}", [*given.values()])
         for start in range(0, len(owners), MAX_ROWS):
-            some = owners[start : start + MAX_ROWS]
-            row = f"({', '.join(['%s'] * len(some[0]) + names)})"
-            rows = ", ".join([row] * len(some))
-            cursor.execute(f"{into} VALUES {rows}", [key for owner in some for key in owner])
+            batch = owners[start : start + MAX_ROWS]
+            row = f"({', '.join(['%s'] * len(batch[0]) + names)})"
+            rows = ", ".join([row] * len(batch))
+            cursor.execute(f"{into} VALUES {rows}", [key for owner in batch for key in owner])
     return len(owners)

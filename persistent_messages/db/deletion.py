@@ -1,4 +1,4 @@
-"""What the deletion of an account does to its rows, and what the admin prints of them before."""
+"""Delete the rows of a deleted user, and count them for the confirmation page of the admin."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ else:
 
 
 class RenamedRow(LazyRow):
-    """A row under another text than its own, `str(text)`: for pages that print `str(row)`."""
+    """A row that is displayed as `str(text)`, for pages that render `str(row)`."""
 
     def __init__(self, row: Model, text: object) -> None:
         super().__init__(lambda: row)
@@ -25,7 +25,7 @@ class RenamedRow(LazyRow):
 
 
 class CountedRows(set[Any]):
-    """Rows of a model of which some are known by their number only."""
+    """A set of rows that also counts rows it does not contain."""
 
     def __init__(self, model: type[Model]) -> None:
         super().__init__()
@@ -41,10 +41,10 @@ class CountedRows(set[Any]):
 
 
 def cascade(collector: Any, field: Any, sub_objs: QuerySet[Any], using: str) -> None:
-    """Delete the rows of a deleted user, as `CASCADE` does and as quickly; for `on_delete`.
+    """Delete the rows of a deleted user, as `CASCADE` does; for `on_delete`.
 
-    The collector of the admin, which only lists what a deletion would take, gets their number with
-    one query, and no row: they are private, and there may be a million.
+    The collector of the admin, which lists what would be deleted, only gets their number, with one
+    query. The rows are private, and there may be millions.
     """
     if hasattr(collector, "model_objs"):
         _count(collector, sub_objs)
@@ -54,7 +54,7 @@ def cascade(collector: Any, field: Any, sub_objs: QuerySet[Any], using: str) -> 
         CASCADE(collector, field, sub_objs, using)
 
 
-# Else Django reads the rows to see whether there are any.
+# Otherwise, Django would evaluate the queryset to check whether it is empty.
 cascade.lazy_sub_objs = True  # type: ignore[attr-defined]
 
 
@@ -64,7 +64,7 @@ def _count(collector: Any, objs: QuerySet[Any]) -> None:
         return
     rows = collector.model_objs.setdefault(model, CountedRows(model))
     if not rows.uncollected:
-        # One line for all of them: by it the admin also finds out whether the staff may delete
-        # such rows. There is no page of an empty key, so it is no link.
+        # One line for all rows, which also makes the admin check the permission to delete them.
+        # It is not a link, because there is no page for an empty key.
         collector.add_edge(None, RenamedRow(model(pk=""), rows))
     rows.uncollected += count

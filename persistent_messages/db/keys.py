@@ -1,4 +1,4 @@
-"""The column of a notice's key, and the constraint on it, alike on every database."""
+"""The column of a notice's key and its unique constraint, the same on every database."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from django.db.models import CharField, Q, UniqueConstraint
 
 
 class KeyField(CharField):  # type: ignore[type-arg]
-    """A text that equals no other: by default MariaDB takes "a" and "A" for the same."""
+    """A text that is compared exactly. By default, MariaDB treats "a" and "A" as equal."""
 
     def db_parameters(self, connection: Any) -> dict[str, Any]:
-        """Compare byte by byte where the database would not."""
+        """Set a binary collation on MariaDB."""
         parameters: dict[str, Any] = super().db_parameters(connection)
         if connection.vendor == "mysql":
             parameters["collation"] = "utf8mb4_bin"
@@ -21,8 +21,8 @@ class KeyField(CharField):  # type: ignore[type-arg]
 class SparseUniqueConstraint(UniqueConstraint):
     """A unique constraint on rows whose first field is not null.
 
-    The others are not in its index where the database has partial indexes. In Django's own words,
-    `condition`, a database without them would have no constraint at all.
+    Other rows are not in the index if the database supports partial indexes. If it does not, Django
+    ignores a constraint with a `condition`, while this class creates it without one.
     """
 
     def _in(self, schema_editor: Any) -> UniqueConstraint:
@@ -32,7 +32,7 @@ class SparseUniqueConstraint(UniqueConstraint):
         return UniqueConstraint(fields=self.fields, name=self.name, condition=condition)
 
     def constraint_sql(self, model: Any, schema_editor: Any) -> Any:
-        """Return the SQL of the constraint within that of a new table."""
+        """Return the SQL of the constraint for a new table."""
         return self._in(schema_editor).constraint_sql(model, schema_editor)
 
     def create_sql(self, model: Any, schema_editor: Any) -> Any:
@@ -40,5 +40,5 @@ class SparseUniqueConstraint(UniqueConstraint):
         return self._in(schema_editor).create_sql(model, schema_editor)
 
     def remove_sql(self, model: Any, schema_editor: Any) -> Any:
-        """Return the SQL that removes it."""
+        """Return the SQL that removes the constraint."""
         return self._in(schema_editor).remove_sql(model, schema_editor)

@@ -1,15 +1,15 @@
-"""What a request does while the database cannot be reached.
+"""Outages: what a request does while the database cannot be reached.
 
-Every part asks through one of three functions, so this is the only module that knows of outages:
+All code uses one of these functions, so this is the only module that knows about outages:
 
-* `known_user` finds no user, so a page has no bell, and no part of the inbox.
-* `fallback_if_unreachable` goes on without the result of a query: without counter and strip. What
-  the storage cannot store goes to the browser, and what it cannot remove is shown again.
-* `response_or` replaces a whole response: the inbox answers 503, in a page that needs no query.
+* `known_user` returns no user, so pages have neither a bell nor any part of the inbox.
+* `fallback_if_unreachable` returns a fallback, so pages lack the counter and the strip. Messages
+  that cannot be stored go to the browser, and those that cannot be removed are shown again.
+* `response_or` replaces the whole response: the inbox returns a 503 page that needs no query.
 
-Only where nothing but the connection is at fault. A wrong statement is raised, and so is whatever
-happens within a transaction: to go on there would hide that it is broken. Adding a persistent
-message, and each write of the inbox, raises as every query does.
+They only catch errors of the connection. Errors in a statement are raised, and so are all errors
+within a transaction, because continuing would hide that it is broken. Adding a persistent message
+raises the error, and so does every write in the inbox.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ SQLITE_MESSAGES = (
     "disk I/O error",
     "attempt to write a readonly",
 )
-# Error codes of a lost connection: all client errors, server shutdown, killed, disconnected.
+# Error codes of a lost connection: all client errors, server shutdown, killed and disconnected.
 MYSQL_CODES = {*range(2000, 3000), 1053, 1927, 4031}
 
 
 def known_user(request: HttpRequest) -> Any:
-    """Return who is signed in; None for visitors, and where the database does not say.
+    """Return the signed-in user; None for visitors, and if the database cannot be reached.
 
-    In an event loop, where no query may run, None where nobody has loaded the user yet.
+    In an event loop, where no query may run, also None if the user has not been loaded yet.
     """
     return fallback_if_unreachable(request, "user", lambda: accounts.signed_in_user(request), None)
 
@@ -57,8 +57,8 @@ def fallback_if_unreachable(
 ) -> T:
     """Return the result of `query`, or `fallback` if the database cannot be reached.
 
-    Then no query of the same `name` is made again in this request: each would wait for its timeout.
-    Also returns `fallback` in an event loop if `query` needs the database: Django refuses it there.
+    After an outage, queries with the same `name` are not repeated in this request, as each would
+    wait for its timeout. Also returns `fallback` if Django refuses the query in an event loop.
     """
     if name in vars(request).get(MEMO, ()):
         return fallback
@@ -76,7 +76,7 @@ def fallback_if_unreachable(
 def response_or(request: HttpRequest, query: Callable[[], T], otherwise: Callable[[], T]) -> T:
     """Return the result of `query`, or of `otherwise` if the database cannot be reached.
 
-    The outage is logged, once a request.
+    The outage is logged once for each request.
     """
     try:
         return query()
@@ -90,27 +90,27 @@ def response_or(request: HttpRequest, query: Callable[[], T], otherwise: Callabl
 
 
 def had_outage(request: HttpRequest) -> bool:
-    """Tell whether the database could not be reached in this request."""
+    """Return whether the database could not be reached in this request."""
     return MEMO in vars(request)
 
 
 def assume_outage(request: HttpRequest, *names: str) -> None:
-    """Let `fallback_if_unreachable` return its fallback for these names, without a query."""
+    """Make `fallback_if_unreachable` return its fallback for these names without a query."""
     vars(request)[MEMO] = {*names}
 
 
 def _is_outage(error: Exception) -> bool:
-    # `error` was just raised, by whichever connection.
+    # It is not known which connection raised `error`.
     return any(_is_lost(each, error) for each in connections.all(initialized_only=True))
 
 
 def _is_lost(connection: BaseDatabaseWrapper, error: Exception) -> bool:
     if not connection.errors_occurred or connection.in_atomic_block:
         return False
-    if connection.connection is None:  # it could not be opened
+    if connection.connection is None:  # the connection could not be opened
         return True
     if connection.vendor == "sqlite":
         return str(error).startswith(SQLITE_MESSAGES)
-    if connection.vendor == "mysql":  # whose `is_usable` may open another one
+    if connection.vendor == "mysql":  # `is_usable()` may reconnect
         return isinstance(error, InterfaceError) or error.args[0] in MYSQL_CODES
     return not connection.is_usable()

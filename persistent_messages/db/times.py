@@ -1,7 +1,7 @@
-"""Times as the columns hold them.
+"""Times as the columns store them.
 
-With USE_TZ they are aware. Without it they are naive times of TIME_ZONE, whatever zone is
-activated, and say an hour too much or too little where the clocks were changed in between.
+With USE_TZ they are aware. Without it they are naive times in TIME_ZONE, whatever zone is active,
+so differences between them are off by an hour if the clocks changed in between.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from django.utils import timezone
 
 
 def as_stored(moment: datetime) -> datetime:
-    """Return `moment`, an aware time, as the columns hold it."""
+    """Return the aware time `moment` as the columns store it."""
     if settings.USE_TZ:
         return moment
     return timezone.make_naive(moment, timezone.get_default_timezone()).replace(fold=0)
 
 
 def ago(period: timedelta) -> datetime:
-    """Return when `period` before now was.
+    """Return the time `period` before now, as the columns store it.
 
-    Never too late: where the stored times leave it open which of two hours was meant, the earlier.
+    If that time is ambiguous because the clocks changed, returns the earlier one.
     """
     now = timezone.now()
     return (
@@ -34,22 +34,22 @@ def ago(period: timedelta) -> datetime:
 
 
 def after(moment: datetime, period: timedelta) -> datetime:
-    """Return when `period` has passed since `moment`, a stored time; never too soon."""
+    """Return the time `period` after the stored time `moment`; if ambiguous, the later one."""
     later = moment + period
     return max(later, as_stored(_exact(moment) + period)) if timezone.is_naive(moment) else later
 
 
 def elapsed(start: datetime, end: datetime) -> timedelta:
-    """Return how long it is from `start` to `end`, stored times, or less than nothing.
+    """Return the time from `start` to `end`, which are stored times; may be negative.
 
-    Of an hour that the clocks showed twice, what makes it short but not negative.
+    If one of them is ambiguous, returns the shortest duration that is not negative.
     """
     between = _exact(end, fold=1) - _exact(start, fold=1)
     return between if between >= timedelta() else _exact(end, fold=1) - _exact(start)
 
 
 def _exact(moment: datetime, fold: int = 0) -> datetime:
-    # In UTC: between times of one zone Python takes no notice of its changes.
+    # Use UTC, because Python ignores clock changes between times of the same zone.
     if timezone.is_naive(moment):
         moment = moment.replace(tzinfo=timezone.get_default_timezone(), fold=fold)
     return moment.astimezone(time_zones.utc)

@@ -1,4 +1,4 @@
-"""Transactions: which one is open."""
+"""The open transaction."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from django.db import connections
 
 
 def outermost_transaction(using: str) -> Any:
-    """Return the outermost `atomic` block that is open, None for none. No query.
+    """Return the outermost open `atomic` block, or None. No query.
 
-    It may be a key of a dictionary with weak keys. A function that `atomic` decorates has the same
-    block each time.
+    It can be a key of a `WeakKeyDictionary`. A function decorated with `atomic` uses the same block
+    in every call.
     """
     blocks = connections[using].atomic_blocks
     return blocks[0] if blocks else None

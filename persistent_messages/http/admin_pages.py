@@ -1,4 +1,4 @@
-"""Pages that are not the site's own, and loop over `messages` as contrib has them."""
+"""Pages of admin sites and Wagtail, which expect contrib's messages."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 
 WAGTAIL = "wagtail"
-# It serves the pages of the site, in the look of the site.
+# These views serve the site's own pages.
 WAGTAIL_SITE_VIEWS = "wagtail.views"
 
 
 def is_admin_page(request: HttpRequest) -> bool:
-    """Tell whether a page of an admin site, or of Wagtail, answers; the default of `PLAIN_PAGES`.
+    """Return whether the request is for a page of an admin site or of Wagtail's admin.
 
-    Not the pages of a site that Wagtail serves. No query.
+    The default of `PLAIN_PAGES`. Pages of the site that Wagtail serves do not count. No query.
     """
     match = request.resolver_match
     if match is None:
@@ -32,7 +32,7 @@ def _is_wagtail_module(module: str) -> bool:
 
 
 def _is_in_wagtail_admin(request: HttpRequest) -> bool:
-    # Views of a site, too, that Wagtail shows in its frame.
+    # Includes the site's own views in Wagtail's admin.
     if not apps.is_installed("wagtail.admin"):
         return False
     try:

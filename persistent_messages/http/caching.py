@@ -1,7 +1,7 @@
-"""What caches may keep: no answer that tells something of a mailbox, and never a message again.
+"""Cache headers: a response with data from a mailbox is private, and one with messages uncached.
 
-Whoever knows what a response tells marks its request. The response gets its headers when the
-storage, or `HtmxMessagesMiddleware`, sees it.
+Code that reads a mailbox marks the request. The response gets its headers from the storage or from
+`HtmxMessagesMiddleware`.
 """
 
 from __future__ import annotations
@@ -13,32 +13,32 @@ from django.utils.cache import add_never_cache_headers, patch_cache_control
 PRIVATE, NO_STORE = 1, 2
 MEMO = "_pm_cacheability"
 
-# What `add_never_cache_headers` sets.
+# The header that `add_never_cache_headers()` sets.
 NOWHERE = "max-age=0, no-cache, no-store, must-revalidate, private"
 VALIDATORS = ("ETag", "Last-Modified")
-# They tell the caches of a site, and those before it, what Cache-Control does not.
+# Headers that override Cache-Control for CDNs and reverse proxies.
 CDN_HEADERS = ("CDN-Cache-Control", "Surrogate-Control", "X-Accel-Expires")
 
 
 def mark_private(request: HttpRequest) -> None:
-    """Note that the answer tells something of a mailbox: a number, or that nothing waits."""
+    """Mark the response as private, because it depends on the user's mailbox."""
     _mark(request, PRIVATE)
 
 
 def mark_no_store(request: HttpRequest) -> None:
-    """Note that the answer shows messages, which are not to come again from a cache."""
+    """Mark the response as uncacheable, because it shows messages that must not reappear."""
     _mark(request, NO_STORE)
 
 
 def _mark(request: HttpRequest, cacheability: int) -> None:
     memo = vars(request)
     memo[MEMO] = max(cacheability, memo.get(MEMO, 0))
-    # Django's own caches ask this: `cache_page` keeps the answer before anybody sets its headers.
+    # Django's cache middleware reads this; `cache_page` runs before the headers are set.
     memo["_cache_update_cache"] = False
 
 
 def set_cache_headers(request: HttpRequest, response: HttpResponseBase) -> None:
-    """Have caches treat `response` as what it tells asks for; as it is where it tells nothing."""
+    """Set the cache headers of `response` if the request was marked."""
     cacheability = vars(request).get(MEMO, 0)
     if cacheability == NO_STORE:
         prevent_caching(response)
@@ -48,9 +48,9 @@ def set_cache_headers(request: HttpRequest, response: HttpResponseBase) -> None:
 
 
 def prevent_caching(response: HttpResponseBase) -> None:
-    """Have no cache keep `response`, the browser's neither, nor take what it has for the same."""
+    """Prevent all caches, including the browser's, from storing or revalidating `response`."""
     _remove_headers(response, (*CDN_HEADERS, *VALIDATORS))
-    if response.headers.get("Cache-Control") != NOWHERE:  # once: middleware and storage ask
+    if response.headers.get("Cache-Control") != NOWHERE:  # both middleware and storage call this
         _remove_headers(response, ("Expires",))
         add_never_cache_headers(response)
 

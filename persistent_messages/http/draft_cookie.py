@@ -1,8 +1,8 @@
-"""What was typed and not sent: it stays in the browser, which a cookie says by name.
+"""Drafts: texts that were not sent are stored in the browser, and a cookie has their names.
 
-The script keeps a draft as long as the cookie names it. The names are taken out when the letter is
-sent, and all of them when its user logs out; a session that ends leaves them, so that the text is
-there after the next log-in.
+The script keeps a draft as long as its name is in the cookie. Sending the letter removes its name,
+and logging out removes all names. If the session just expires, the names stay, so that the text is
+available after the next log-in.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _DRAFT_NAME = re.compile(r"[\w-]{1,50}", re.ASCII)
 
 
 def draft_name(user: Any, form: str) -> str:
-    """Return the name of what `user` types in `form`; the key of the user is not told by it."""
+    """Return the name of the draft of `user` in `form`, without revealing the user's key."""
     owner = salted_hmac("persistent_messages.drafts", str(user.pk), algorithm="sha256")
     return f"{owner.hexdigest()[:12]}-{form}"
 
 
 def forget_draft(request: HttpRequest, response: HttpResponseBase, name: str) -> None:
-    """Have the browser forget the draft `name`: it was sent."""
+    """Remove the draft `name` from the cookie after the letter was sent."""
     names = request.COOKIES.get(COOKIE, "").split(".")
     if name not in names:
         return
@@ -41,12 +41,12 @@ def forget_draft(request: HttpRequest, response: HttpResponseBase, name: str) ->
 
 
 def remember_log_out(sender: Any, request: Any, **_kwargs: Any) -> None:  # noqa: ARG001 (a receiver)
-    """Remember that the user of `request` logged out; a receiver of `user_logged_out`."""
+    """Remember that the user logged out in `request`; a receiver of `user_logged_out`."""
     if request is not None:
         vars(getattr(request, "_request", request))[LOGGED_OUT] = True
 
 
 def forget_drafts_after_log_out(request: HttpRequest, response: HttpResponseBase) -> None:
-    """Have the browser forget all drafts if their user has just logged out."""
+    """Delete the cookie if the user has just logged out."""
     if vars(request).get(LOGGED_OUT) and COOKIE in request.COOKIES:
         response.delete_cookie(COOKIE, samesite="Lax")

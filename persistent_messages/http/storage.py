@@ -9,7 +9,7 @@ from django.http import HttpRequest
 
 
 def storage_of(request: HttpRequest) -> Any:
-    """Return the storage of `request`. Raises `MessageFailure` if it has none of ours."""
+    """Return the storage of `request`. Raises `MessageFailure` if it is not the app's storage."""
     storage = getattr(request, "_messages", None)
     if storage is None:
         if not hasattr(request, "META"):

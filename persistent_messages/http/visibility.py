@@ -1,35 +1,35 @@
-"""Whether a person will see the response to a request: only such responses hand messages out."""
+"""Whether a person will see a response. Other responses must not count messages as shown."""
 
 from __future__ import annotations
 
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-# A browser says what it fetches for: pages and frames, and "empty" for what a script asks.
+# Values of Sec-Fetch-Dest for pages and frames; "empty" is a request by a script.
 DISPLAY_DESTINATIONS = {"document", "iframe", "frame", "embed", "object", "fragment", "empty"}
-# Over plain HTTP it only says what it takes: these first where it asks for a part of a page.
+# Over plain HTTP there is only Accept, which begins with one of these for a subresource.
 SUBRESOURCE_TYPES = ("image/", "video/", "audio/", "font/", "text/css", "application/font")
-# A client that is told to go elsewhere shows the messages there.
+# With these headers, the next page shows the messages.
 LEAVING = ("HX-Redirect", "HX-Refresh", "HX-Location")
-# Of a form that is not valid: a site that answers so has htmx show it.
+# The status of an invalid form. Sites that use it configure htmx to swap it.
 UNPROCESSABLE = 422
 PREFETCH_HEADERS = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
 
 
 def is_shown_to_person(request: HttpRequest) -> bool:
-    """Tell whether a person will see the response, as far as the request says.
+    """Return whether a person will see the response, as far as the request tells.
 
-    Not for HEAD, for a browser that fetches ahead, or for images, scripts and beacons.
+    False for HEAD requests, for prefetching, and for images, scripts and beacons.
     """
     return (
         request.method not in ("HEAD", "OPTIONS")
         and not is_prefetch(request)
-        and (_is_for_display(request))
+        and _is_for_display(request)
     )
 
 
 def is_prefetch(request: HttpRequest) -> bool:
-    """Tell whether the browser, or htmx, fetches a page that may never be opened."""
+    """Return whether the browser or htmx prefetches a page that may never be shown."""
     purposes = " ".join(request.headers.get(name, "") for name in PREFETCH_HEADERS).lower()
     if "prefetch" in purposes or "prerender" in purposes or "preview" in purposes:
         return True
@@ -39,7 +39,7 @@ def is_prefetch(request: HttpRequest) -> bool:
 def _is_for_display(request: HttpRequest) -> bool:
     destination = request.headers.get("Sec-Fetch-Dest", "").strip().lower()
     mode = request.headers.get("Sec-Fetch-Mode", "").strip().lower()
-    if mode == "no-cors" and destination in ("", "empty"):  # a beacon, an image: no script reads it
+    if mode == "no-cors" and destination in ("", "empty"):  # a beacon, which no script reads
         return False
     if destination:
         return destination in DISPLAY_DESTINATIONS
@@ -47,15 +47,15 @@ def _is_for_display(request: HttpRequest) -> bool:
 
 
 def is_discarded(request: HttpRequest, response: HttpResponseBase) -> bool:
-    """Tell whether htmx throws `response` away, as far as one can know.
+    """Return whether htmx will discard `response`, as far as the headers tell.
 
-    It shows nothing of a page that sends it elsewhere; htmx 2 nothing of an error, either.
+    htmx discards a response that redirects it. htmx 2 also discards errors.
     """
     if request.headers.get("HX-Request") != "true":
         return False
     if any(response.has_header(header) for header in LEAVING):
         return True
-    # htmx 4, which says what kind of answer it wants, shows errors, too.
+    # htmx 4, which sends this header, also swaps errors.
     swaps_errors = "HX-Request-Type" in request.headers
     return (
         response.status_code >= 400 and response.status_code != UNPROCESSABLE and not swaps_errors

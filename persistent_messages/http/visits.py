@@ -1,4 +1,4 @@
-"""The first use of a user's mailbox in a request, before which something may arrive there."""
+"""A signal before the first use of a mailbox in a request, so that messages can be delivered."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ MEMO = "_pm_visited"
 AT_END = "_pm_at_end"
 
 mailbox_visited: Final = Signal()
-"""A request is about to read the mailbox of its user: badge, strip or inbox. `request`; `user`."""
+"""Sent before a request reads the mailbox of its user. Arguments: `request`, `user`."""
 
 
 def visit(request: HttpRequest, user: Any) -> None:
-    """Send `mailbox_visited`, once a request and user.
+    """Send `mailbox_visited` once for each request and user.
 
-    Again where a receiver could make no query, in an event loop.
+    If a receiver cannot query because it runs in an event loop, the next call sends it again.
     """
     memo = vars(request)
     if memo.get(MEMO) == user.pk:
@@ -37,6 +37,6 @@ def at_end(request: HttpRequest, function: Callable[[], None]) -> None:
 
 
 def finish(request: HttpRequest) -> None:
-    """Call what waits for the end of the response."""
+    """Call the functions that were registered with `at_end`."""
     for function in vars(request).pop(AT_END, ()):
         function()

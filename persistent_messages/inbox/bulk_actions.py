@@ -1,7 +1,7 @@
-"""Actions on any number of messages, in steps: a request acts on a bounded number of them.
+"""Actions on any number of messages, in steps: each request changes a bounded number of rows.
 
-What is left travels in a signed token with the page's next request, which goes on where the last
-one ended. All steps have the same time: together they are one change to undo.
+The rest of the action is in a signed token, which the page sends with its next request. All steps
+use the same time, so together they are one change that can be undone.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from persistent_messages.querysets import NIL_UUID, MessageQuerySet
 from .filters import Filter
 
 MAX_ROWS = 1000
-"""How many rows one request, and one transaction of it, changes at most."""
+"""The maximum number of rows that one request changes, in one transaction."""
 FIRST_BATCH_SIZE = 128
-"""With how many rows of a list a step begins; it takes twice as many each time until it is full."""
+"""The number of list rows that a step reads first; it doubles until the step is full."""
 COUNT_LIMIT = 100_000
-"""Up to so many rows that are left are counted, to say how far a task is."""
+"""The number up to which the remaining rows are counted for the progress bar."""
 SALT = "persistent_messages.steps"
 CHANGES: dict[str, mailbox.ChangeFunction] = {
     "read": mailbox.mark_read,
@@ -41,58 +41,58 @@ CHANGES: dict[str, mailbox.ChangeFunction] = {
 
 @dataclass(frozen=True)
 class BulkAction:
-    """What is to be done to some rows of a list, and how much of it was done.
+    """An action on rows of a list, and its progress.
 
-    A row of a list stands for its whole conversation in that folder.
+    A letter in a list represents its whole conversation in that folder.
     """
 
     verb: str
     """One of `CHANGES`, or "undo"."""
     folder: Folder
     at: datetime
-    """When it began: the time of reading or moving that its rows get."""
+    """When it began; its rows get this as `read_at` or `moved_at`."""
     box: str = ""
-    """The list, by the names of a `Filter`; "" for the rows of `ids`."""
+    """The `box` of the `Filter` of the list; "" for the rows in `ids`."""
     level: str = ""
     topic: str = ""
     newest: int | None = None
-    """What arrived after this one stays as it is."""
+    """The newest message to change; messages that arrived later are left alone."""
     leaves_letters: bool = False
-    """Whether it is done to notices only."""
+    """Whether it only changes notices."""
     ids: tuple[int, ...] = ()
     target: Folder | None = None
-    """Of an undo: where the rows were moved; None where they were marked as read."""
+    """For an undo: the folder that rows were moved to; None if they were marked as read."""
     after: int | None = None
-    """The row of the list at which the last step ended."""
+    """The row of the list where the last step ended."""
     done: int = 0
     total: int | None = None
-    """How many there were at the beginning; None for more than `COUNT_LIMIT`."""
+    """The number of rows at the beginning; None if there are more than `COUNT_LIMIT`."""
 
     @classmethod
     def of_list(cls, verb: str, filter_: Filter, newest: int) -> BulkAction:
-        """Return the task to do it to all that `filter_` shows, without its words."""
+        """Return an action on all messages of `filter_`, ignoring its search words."""
         box, level, topic = filter_.box, filter_.level, filter_.topic
         return cls(verb, filter_.folder, timezone.now(), box, level, topic, newest)
 
     @classmethod
     def of_rows(cls, verb: str, folder: Folder, ids: set[int]) -> BulkAction:
-        """Return the task to do it to these rows of `folder`, and to their conversations there."""
+        """Return an action on these rows of `folder`, and on their conversations there."""
         return cls(verb, folder, timezone.now(), ids=tuple(sorted(ids)))
 
     @classmethod
     def of_undo(cls, change: Change) -> BulkAction:
-        """Return the task to take `change` back."""
+        """Return the undo of `change`."""
         return cls("undo", change.folder, change.at, target=change.target)
 
     @property
     def change(self) -> Change:
-        """Of an undo: what it takes back."""
+        """For an undo: the change that it reverts."""
         action = "read" if self.target is None else "move"
         return Change(action, self.folder, self.at, target=self.target)
 
 
 def make_token(user: Any, task: BulkAction) -> str:
-    """Return `task` as a text that only `user` can use, for a day."""
+    """Return a token for `task` that only `user` can use, for one day."""
     values = [
         task.verb,
         task.folder.value,
@@ -112,7 +112,7 @@ def make_token(user: Any, task: BulkAction) -> str:
 
 
 def read_token(user: Any, token: str) -> BulkAction | None:
-    """Return the task that `token` stands for; None if it is forged, too old, or another's."""
+    """Return the action in `token`; None if it is forged, too old or made for another user."""
     try:
         values = signing.loads(token, salt=f"{SALT}.{user.pk}", max_age=undo_tokens.MAX_AGE)
         verb, folder, at, box, level, topic, newest, *rest = values
@@ -137,10 +137,10 @@ def read_token(user: Any, token: str) -> BulkAction | None:
 
 
 def run_step(user: Any, task: BulkAction) -> tuple[Change, BulkAction | None]:
-    """Do the next step of `task`: change `MAX_ROWS` rows at most, in one transaction.
+    """Run the next step of `task`: change at most `MAX_ROWS` rows in one transaction.
 
-    Returns the change that all steps make until now, and what is left, None for nothing. Rows that
-    were changed meanwhile, or came to the folder, stay as they are.
+    Returns the change made by all steps so far, and the remaining action, or None if it is done.
+    Rows that were changed in the meantime, or arrived in the folder, are left alone.
     """
     if task.verb == "undo":
         return _undo_step(user, task)
@@ -171,45 +171,46 @@ def _total(done: int, left: MessageQuerySet) -> int | None:
 
 
 def _next_rows(user: Any, task: BulkAction) -> tuple[list[int], int | None, bool]:
-    """Return the keys of the next rows, where they end in the list, and whether they are all.
+    """Return the keys of the next rows, the list row they end at, and whether they are all.
 
-    Conversations stay whole, unless one has more letters than a step: then its oldest come first.
+    A step does not split a conversation, unless it has more letters than a step. The oldest letters
+    then come first.
     """
     found = list(_thread_heads(user, task).values_list("pk", "thread")[: MAX_ROWS + 1])
     heads, is_all = found[:MAX_ROWS], len(found) <= MAX_ROWS
     keys: list[int] = []
-    after, some = task.after, FIRST_BATCH_SIZE
+    after, size = task.after, FIRST_BATCH_SIZE
     while heads and len(keys) < MAX_ROWS:
-        threads = [thread for _, thread in heads[:some] if thread is not None]
+        threads = [thread for _, thread in heads[:size] if thread is not None]
         letters = _letters(user, task, threads) if threads else []
-        if len(letters) > MAX_ROWS and some > 1:
-            some //= 2
+        if len(letters) > MAX_ROWS and size > 1:
+            size //= 2
             continue
         by_thread: dict[Any, list[int]] = {}
         for pk, thread in letters:
             by_thread.setdefault(thread, []).append(pk)
-        for pk, thread in heads[:some]:
+        for pk, thread in heads[:size]:
             own = [pk] if thread is None else by_thread.get(thread, [])
             if keys and len(keys) + len(own) > MAX_ROWS:
                 return keys, after, False
             if len(own) > MAX_ROWS:
                 return own[:MAX_ROWS], after, False
             keys, after = keys + own, pk
-        heads, some = heads[some:], some * 2
+        heads, size = heads[size:], size * 2
     return keys, after, is_all and not heads
 
 
 def _thread_heads(user: Any, task: BulkAction) -> MessageQuerySet:
     rows = Message.objects.on_primary()
     if task.newest == 0:
-        return rows.none()  # its page showed nothing, or a search, which offers no such action
+        return rows.none()  # the page was empty, or a search, which offers no such action
     if not task.box:
-        lying = rows.owned_by(user).in_folder(task.folder).filter(pk__in=task.ids)
-        return _unchanged(lying, task).older_than(task.after).newest_first()
+        selected = rows.owned_by(user).in_folder(task.folder).filter(pk__in=task.ids)
+        return _unchanged(selected, task).older_than(task.after).newest_first()
     filter_ = Filter(box=task.box, level=task.level, topic=task.topic)
     shown = _unchanged(filter_.messages_of(user, among=rows), task).older_than(task.after)
     if task.newest is not None:
-        # A conversation may have newer letters beside those that were shown.
+        # Keep a conversation whose head is newer: it may have letters that the page showed.
         shown = shown.filter(Q(pk__lte=task.newest) | Q(thread__gt=NIL_UUID))
     if task.leaves_letters:
         shown = shown.notices()
@@ -232,7 +233,7 @@ def _letters(user: Any, task: BulkAction, threads: list[Any]) -> list[tuple[int,
 
 
 def _unchanged(rows: MessageQuerySet, task: BulkAction) -> MessageQuerySet:
-    # What was moved here since is not what its owner saw.
+    # Exclude rows that were moved here later, because the user did not see them.
     return rows.filter(Q(moved_at=None) | Q(moved_at__lte=task.at))
 
 

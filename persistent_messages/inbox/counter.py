@@ -1,4 +1,4 @@
-"""The number of unread messages, as the counter shows it: bounded, and read once a request."""
+"""The unread count: bounded by `COUNTER_LIMIT`, and read once for each request."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from persistent_messages.topics import topics
 
 MEMO = "_pm_unread"
 GROUPED = 1000
-"""From here on a language may put something between the digits."""
+"""The number from which a language may separate groups of digits."""
 
 
 def unread_count(request: HttpRequest) -> int:
-    """Return how many messages wait unread in the inbox, at most `COUNTER_LIMIT` and one more.
+    """Return the number of unread messages in the inbox, at most `COUNTER_LIMIT` plus one.
 
-    One bounded query a request, remembered for the rest of it; 0 without a query for visitors.
+    One bounded query for each request, and then cached; 0 for visitors, without a query.
     """
     user = getattr(request, "user", None)
     if user is None or user.pk is None:
         return 0
     caching.mark_private(request)
-    memo = vars(request).setdefault(MEMO, {})  # by user: another may take over meanwhile
+    memo = vars(request).setdefault(MEMO, {})  # by user, who may change during the request
     if user.pk not in memo:
         visits.visit(request, user)
         limit = get_config().COUNTER_LIMIT + 1
@@ -37,9 +37,9 @@ def unread_count(request: HttpRequest) -> int:
 
 
 def kinds_of(request: HttpRequest, folder: Folder) -> tuple[set[int], set[str]]:
-    """Return which persistent levels `folder` of the user has, and which topics; one query.
+    """Return the persistent levels and the topics in `folder` of the user; one query.
 
-    It counts the unread messages as well: `unread_count` needs no query afterwards.
+    The query also counts the unread messages, so `unread_count()` then needs none.
     """
     caching.mark_private(request)
     user, limit = request.user, get_config().COUNTER_LIMIT + 1
@@ -51,12 +51,12 @@ def kinds_of(request: HttpRequest, folder: Folder) -> tuple[set[int], set[str]]:
 
 
 def reset_unread_count(request: HttpRequest) -> None:
-    """Have `unread_count` count anew, after something was marked or moved."""
+    """Clear the cached unread count, after messages were marked or moved."""
     vars(request).pop(MEMO, None)
 
 
 def counter_context(request: HttpRequest) -> dict[str, Any]:
-    """Return what the template of the counter needs; one query a request."""
+    """Return the context of the counter's template; one query for each request."""
     unread, limit = unread_count(request), get_config().COUNTER_LIMIT
     shown, more = min(unread, limit), unread > limit
     return {
@@ -68,7 +68,7 @@ def counter_context(request: HttpRequest) -> dict[str, Any]:
 
 
 def _words(unread: int, *, more: bool) -> str:
-    # Quicker than {% blocktranslate %}, on every page of the site.
+    # Faster than {% blocktranslate %}, and every page of the site has the counter.
     if more:
         text = gettext("more than %(unread)s unread")
     else:
@@ -77,6 +77,6 @@ def _words(unread: int, *, more: bool) -> str:
 
 
 def count_label(count: int, limit: int | None = None) -> str:
-    """Write `count` as the counter does: "99+" above `limit`, which is the counter's by default."""
+    """Return `count` as text, or "99+" above `limit`, which is `COUNTER_LIMIT` by default."""
     limit = limit or get_config().COUNTER_LIMIT
     return f"{limit}+" if count > limit else str(count)

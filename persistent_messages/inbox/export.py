@@ -1,4 +1,4 @@
-"""A mailbox as its owner takes it away: JSON, a line for each message."""
+"""Export a mailbox as JSON Lines."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ FOLDERS = [folder for folder in Folder if folder != Folder.TOMBSTONE]
 
 
 def export_lines(user: Any) -> Iterator[str]:
-    """Yield all that is kept for `user`, each a line of JSON with its line break.
+    """Yield everything that is stored about `user` as lines of JSON, with line breaks.
 
-    The messages folder by folder, oldest first, then the users that `user` has blocked, the letters
-    that `user` has reported, and what `user` chose on the page of preferences. Lazy: one query for
-    each 1,000 messages, so memory stays flat. Other users are named as the inbox names them, never
-    by their address.
+    First the messages, folder by folder and oldest first. Then the users that `user` has blocked,
+    the letters that `user` has reported, and the preferences. Lazy: one query for each 1,000
+    messages, so memory use is constant. Other users have the same names as in the inbox, never
+    their mail addresses.
     """
     for record in _records(user):
-        # In the characters of each language, as people read it.
         yield json.dumps(record, ensure_ascii=False) + "\n"
 
 

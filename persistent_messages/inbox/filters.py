@@ -1,4 +1,4 @@
-"""Which part of a mailbox a page shows: folder, level, topic, words, place, each in its address."""
+"""The filter of a list: folder, level, topic, search words and position, from a query string."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ MAX_WORDS = 8
 QUOTATION_MARKS = [
     tuple(pair) for pair in ('""', "“”", "„“", "„”", "””", "«»", "»«", "「」", "『』")
 ]
-# What stands between quotes that begin and end where words do; else what stands between spaces.
+# A phrase in quotes that are at word boundaries, or else a word between spaces.
 TERM = re.compile(
     "|".join(rf"(?<!\S){a}([^{a}{b}]+){b}(?!\S)" for a, b in QUOTATION_MARKS) + r"|(\S+)",
 )
 MAX_QUERY = 100
 MAX_KEY = 2**63 - 1
 MAX_PAGES = 20
-"""How many pages of a list are shown at once at most, where it was opened so far."""
+"""The maximum number of pages of a list that are shown at once when it is reopened."""
 
 
 @dataclass(frozen=True)
 class Filter:
-    """A view of a mailbox. What its address says wrong is as good as not said."""
+    """A view of a mailbox. Invalid values in the query string are ignored."""
 
     box: str = "inbox"
     level: str = ""
@@ -51,13 +51,13 @@ class Filter:
     q: str = ""
     before: int | None = None
     newest: int | None = None
-    """On further pages: the newest message when the first of them was drawn."""
+    """On further pages, the newest message when the first page was rendered."""
     until: int | None = None
-    """Down to which row the list was opened, page by page: so far it is shown at once."""
+    """The last row of the pages that were open; the list is shown down to this row at once."""
 
     @classmethod
     def from_query(cls, query: QueryDict) -> Filter:
-        """Read a query string."""
+        """Return the filter in a query string."""
         box, level, topic = (query.get(name, "") for name in ("box", "level", "topic"))
         return cls(
             box=box if box in BOXES else "inbox",
@@ -71,19 +71,19 @@ class Filter:
 
     @property
     def folder(self) -> Folder:
-        """The folder that it shows; `unread` is a part of the inbox."""
+        """The folder of the list; `unread` is part of the inbox."""
         return BOXES[self.box]
 
     @cached_property
     def words(self) -> list[str]:
-        """What to look for, folded: words, and phrases that stood in quotes."""
+        """The folded search terms: words, and phrases in quotes."""
         terms = (match.group(match.lastindex or 0) for match in TERM.finditer(self.q))
         return list(islice(filter(None, map(_clean_term, terms)), MAX_WORDS))
 
     def messages_of(
         self, user: Any, now: Any = None, among: MessageQuerySet | None = None
     ) -> MessageQuerySet:
-        """Return all that it shows of the mailbox of `user` but for the words, in no order."""
+        """Return the messages of `user` that match, ignoring the search words; unordered."""
         rows = Message.objects.all() if among is None else among
         messages = rows.owned_by(user).in_folder(self.folder).current(now)
         if self.level:
@@ -95,18 +95,18 @@ class Filter:
     def rows_of(
         self, user: Any, now: Any = None, among: MessageQuerySet | None = None
     ) -> MessageQuerySet:
-        """Return what its list has a row for, newest first: of a conversation one letter."""
+        """Return the rows of the list, newest first, with one letter for each conversation."""
         messages = self.messages_of(user, now, among)
         return messages.unread_thread_heads() if self.box == "unread" else messages.thread_heads()
 
     def page_of(self, user: Any, pages: int = 1) -> Page:
-        """Return the page of `user` at its place, as long as so many.
+        """Return the current page of `user`, which is as long as `pages` pages.
 
-        One query, with words or a topic two, with both three: these look at `SEARCH_WINDOW` rows
-        of the folder, and the page says where to look further.
+        One query, two with words or a topic, and three with both. Those read `SEARCH_WINDOW` rows
+        of the folder, and the page says where to continue.
 
-        With `until` all rows down to that one, up to `MAX_PAGES` pages of them. Where none of them
-        is there any more it is as good as not said, for one query more.
+        With `until`, the page has all rows down to that one, up to `MAX_PAGES` pages. If none of
+        them exists any more, `until` is ignored, with one more query.
         """
         config = get_config()
         key = getattr(user, "pk", user)
@@ -124,7 +124,7 @@ class Filter:
         rows, window = self.rows_of(user).older_than(self.before), get_config().SEARCH_WINDOW
         if not self.topic:
             return rows.search(user, self.words, size, window)
-        # No index has the topics: the window is one of all rows, whatever they are about.
+        # No index has the topic, so the window counts rows of all topics.
         around = replace(self, topic="").rows_of(user).older_than(self.before)
         last = around.key_at(window)
         if last is not None:
@@ -150,9 +150,9 @@ class Filter:
         return Page.of(PAGE.fetch(Message.objects.all(), *shape, **values), size)
 
     def neighbors_of(self, user: Any, key: int) -> tuple[Message | None, Message | None]:
-        """Return what its list has directly above and below row `key`; one query.
+        """Return the messages directly above and below row `key` in the list; one query.
 
-        That row need not be in the list. Neither words nor topic count.
+        The row need not be in the list. The search words and the topic are ignored.
         """
         values = {"user": user.pk, "now": timezone.now(), "key": key}
         found = NEIGHBORS.fetch(Message.objects.all(), self.box, self.level, **values)
@@ -160,9 +160,9 @@ class Filter:
         return newer, next((message for message in found if message.pk < key), None)
 
     def query(self, **changes: Any) -> str:
-        """Return its query string with `changes`, "?" included; the defaults are left out.
+        """Return the query string with `changes`, including "?" and without default values.
 
-        Without `until`, unless that is among the changes.
+        `until` is left out unless it is among the changes.
         """
         changed = replace(self, **{"until": None, **changes})
         query = QueryDict(mutable=True)
@@ -174,7 +174,7 @@ class Filter:
 
 
 def has_levels(box: str) -> bool:
-    """Tell whether messages of `box` can be filtered by level and topic: not what one sent."""
+    """Return whether `box` can be filtered by level and topic. Sent messages cannot."""
     return box != "sent"
 
 
@@ -199,7 +199,7 @@ def _open_pages(
     limit: int,
 ) -> list[MessageQuerySet]:
     found, until = _listed(rows, box, level, is_further), _key_param("until")
-    # One more says that others follow.
+    # One extra row shows whether there is another page.
     return [found.filter(pk__gte=until)[: limit + 1], found.older_than(until)[:1]]
 
 
@@ -215,29 +215,29 @@ def _listed(
     is_further: bool,  # noqa: FBT001
 ) -> MessageQuerySet:
     user, now = rows.params()
-    # No bound on the first page: by the greatest key MariaDB would go along the primary key.
+    # The first page has no bound: with the greatest key, MariaDB would scan the primary key.
     before = _key_param("before") if is_further else None
     return Filter(box, level).rows_of(user, now, rows).older_than(before)
 
 
 def _key_param(name: str) -> Param:
-    # Of the other column of keys, since Django refuses 0 as a primary key on MariaDB.
+    # Use the type of the other key column, because Django rejects 0 as a primary key on MariaDB.
     return Param(name, Message._meta.get_field("superseded_by"))
 
 
 def _clean_term(term: str) -> str:
-    # A quote that is not closed, or not yet, is no part of the word.
+    # An unclosed quotation mark is not part of the word.
     return fold(term.lstrip("".join(a for a, _ in QUOTATION_MARKS))) or fold(term)
 
 
-# What people look at all the time.
+# The queries of the most frequent pages.
 PAGE = CompiledQuery(_page)
 OPEN_PAGES = CompiledQuery(_open_pages)
 NEIGHBORS = CompiledQuery(_neighbors)
 
 
 def parse_key(text: str | None) -> int | None:
-    """Return the key that `text` writes, None where it writes none that a database could hold."""
+    """Return the key in `text`, or None if it is not a valid key."""
     if not text or not text.isascii() or not text.isdigit() or len(text) > len(str(MAX_KEY)):
         return None
     return min(int(text), MAX_KEY)

@@ -1,4 +1,4 @@
-"""What one page of the inbox shows: the list of a filter, the other filters, what can be done."""
+"""A page of the inbox: its list of messages, the links to other filters, and the counts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .counter import count_label, kinds_of, unread_count
 from .filters import LEVELS, Filter, has_levels
 
 COUNT_LIMIT = 10_000
-"""Up to so many rows of a list are counted."""
+"""The number up to which the rows of a list are counted."""
 
 
 @dataclass(frozen=True)
@@ -37,24 +37,24 @@ class Choice:
 
 
 class InboxPage:
-    """A view of the mailbox of the request's user; each part is read once, and only if asked."""
+    """A page of the mailbox of the user of the request; each part is read on first use."""
 
     def __init__(self, request: HttpRequest, chosen: Filter | None = None) -> None:
         self.request = request
         self.filter = chosen or Filter()
         self.user = getattr(request, "user", None)
         self.pages = 1
-        """How many pages it is long: what was loaded stays when an answer renews the list."""
+        """The number of pages in the list, so that updating it keeps further pages open."""
 
     @property
     def further_pages(self) -> int:
-        """How many pages were loaded beyond the first."""
-        in_address = -(-self.found // get_config().PAGE_SIZE) if self.filter.until else 1
-        return max(self.pages, in_address) - 1
+        """The number of pages that were loaded after the first one."""
+        in_url = -(-self.found // get_config().PAGE_SIZE) if self.filter.until else 1
+        return max(self.pages, in_url) - 1
 
     @cached_property
     def page(self) -> Page:
-        """Read the messages; one query, with words two, and none for visitors."""
+        """The messages; one query, two for a search, and none for visitors."""
         caching.mark_private(self.request)
         if self.user is not None and self.user.pk is not None:
             visits.visit(self.request, self.user)
@@ -62,7 +62,7 @@ class InboxPage:
 
     @property
     def query(self) -> str:
-        """The query string of this view, from its first page on."""
+        """The query string of this view, starting at the first page."""
         return self.filter.query(before=None)
 
     @property
@@ -73,7 +73,7 @@ class InboxPage:
 
     @property
     def further_query(self) -> str:
-        """The query string to search further back."""
+        """The query string that continues a search in older messages."""
         return self.filter.query(before=self.page.further)
 
     @property
@@ -83,27 +83,27 @@ class InboxPage:
 
     @property
     def without_level(self) -> str:
-        """The query string of this folder with all its levels and topics."""
+        """The query string of this view without its level and topic."""
         return self.filter.query(level="", topic="", before=None)
 
     @property
     def trash_days(self) -> int:
-        """How long the trash is kept."""
+        """The number of days that messages stay in the trash."""
         return get_config().TRASH_DAYS
 
     @property
     def writes_letters(self) -> bool:
-        """Whether the site lets its users write to each other."""
+        """Whether users can write to each other."""
         return get_config().LETTERS
 
     @property
     def box_name(self) -> Any:
-        """The name of its folder."""
+        """The name of the folder."""
         return BOX_NAMES[self.filter.box]
 
     @property
     def boxes(self) -> list[Choice]:
-        """The folders; level and topic stay where there are some, the words go."""
+        """Links to the folders. They keep the level and topic, but not the search words."""
         return [
             Choice(
                 name,
@@ -122,14 +122,10 @@ class InboxPage:
 
     @cached_property
     def levels(self) -> list[Choice]:
-        """Return the levels that the folder has, and the one in force, which leads back to all.
+        """Links to the levels in the folder, and to the current one, which clears the filter.
 
-        One query.
-
-        The unread count comes with it: where both are needed, ask for this first.
-
-        None where there is nothing to choose from: in the folder of what one sent, and for
-        visitors. "debug" only while the site is in `DEBUG` mode.
+        One query, which also reads the unread count: if both are needed, read this first. Empty for
+        sent messages and for visitors. Includes "debug" only if `DEBUG` is True.
         """
         if self.user is None or self.user.pk is None:
             return []
@@ -147,9 +143,9 @@ class InboxPage:
 
     @cached_property
     def topics(self) -> list[Choice]:
-        """Return the topics among the latest rows of the folder, and the one in force.
+        """Links to the topics of the latest messages, and to the current one, which clears it.
 
-        That leads back to all. No query more than for `levels`.
+        Shares its query with `levels`.
         """
         if self.user is None or self.user.pk is None:
             return []
@@ -172,30 +168,30 @@ class InboxPage:
         return kinds_of(self.request, self.filter.folder)
 
     def _narrowed(self, **changes: str) -> str:
-        # The menu offers one or the other.
+        # The menu filters by either a level or a topic.
         return self.filter.query(**{"level": "", "topic": "", **changes}, before=None)
 
     def prefetch(self) -> None:
-        """Read the levels before the frame asks for the unread count: one query has both."""
+        """Read the levels before the base template reads the unread count: one query has both."""
         self.levels  # noqa: B018 (a property that reads)
 
     @property
     def filter_name(self) -> Any:
-        """What the filter in force is called, by level or topic; "" for none."""
+        """The name of the current level or topic; "" if there is none."""
         name = FILTER_NAMES.get(self.filter.level, "")
         return name or (topic_label(self.filter.topic) if self.filter.topic else "")
 
     @property
     def is_filtered(self) -> bool:
-        """Whether it shows one level or topic only."""
+        """Whether only one level or topic is shown."""
         return bool(self.filter.level or self.filter.topic)
 
     @cached_property
     def newest(self) -> int:
-        """Return the key of the newest message as the page is drawn: no bulk action goes beyond it.
+        """The key of the newest message when the page is rendered, the limit of bulk actions.
 
-        No query on the first page, which further ones are told by, nor in a search, which has no
-        such action; else one.
+        No query on the first page, which passes it on to further pages, nor for a search, which has
+        no bulk actions. One query otherwise.
         """
         if self.filter.before is None or self.filter.words:
             return self.page.newest
@@ -205,10 +201,10 @@ class InboxPage:
 
     @cached_property
     def unread(self) -> int | None:
-        """Count what is unread here, to the limit of the counter and one more; 0 after a search.
+        """The number of unread messages here, up to the counter's limit plus one; 0 for a search.
 
-        No query of its own where the counter of the page says it; None, for not counted, on later
-        pages of a level, so that no page needs more than four queries, and in a topic.
+        Without a filter, no query beyond that of the counter. None, meaning not counted, for a
+        topic and for further pages of a level, so that no page needs more than four queries.
         """
         if self.filter.words or self.filter.folder != Folder.INBOX:
             return 0
@@ -222,33 +218,33 @@ class InboxPage:
 
     @property
     def has_other_unread(self) -> bool:
-        """Whether other messages are unread, in a view of one level or topic."""
+        """Whether the filter hides unread messages."""
         return self.is_filtered and unread_count(self.request) > (self.unread or 0)
 
     @property
     def unread_is_open(self) -> bool:
-        """Whether that number is not known exactly: not counted, or above the limit."""
+        """Whether `unread` is not exact: not counted, or above the limit."""
         return self.unread is None or self.unread > get_config().COUNTER_LIMIT
 
     @property
     def all_unread(self) -> str:
-        """How many are unread in the inbox, as the counter writes it; "" for none."""
+        """The unread count of the inbox as the counter shows it; "" for none."""
         unread = unread_count(self.request)
         return count_label(unread) if unread else ""
 
     @property
     def found(self) -> int:
-        """How many rows this page shows."""
+        """The number of rows on this page."""
         return len(self.page.messages)
 
     @property
     def found_label(self) -> str:
-        """That number, with "+" where there are more, or may be."""
+        """The number of rows on this page, with "+" if there are or may be more."""
         return f"{self.found}+" if self.page.older or self.page.further else str(self.found)
 
     @cached_property
     def total_label(self) -> str:
-        """How many rows there are, as far as the page shows: "10,000+" above `COUNT_LIMIT`."""
+        """The number of rows in the list when the page was rendered; "10,000+" above the limit."""
         rows = self.filter.rows_of(self.user)
         if self.filter.newest is not None:
             rows = rows.up_to(self.filter.newest)
@@ -256,20 +252,20 @@ class InboxPage:
 
     @property
     def nth(self) -> SafeString:
-        """Where the script writes how many are selected."""
+        """The element in which the script writes the number of selected messages."""
         return mark_safe('<span class="pm-nth"></span>')
 
     def news_after(self, key: int) -> int:
-        """Count what came here after message `key`, up to the limit of the counter and one more."""
+        """Count the messages here after message `key`, up to the counter's limit plus one."""
         news = self.filter.rows_of(self.user).filter(pk__gt=key)
         return news.count_up_to(get_config().COUNTER_LIMIT + 1)
 
     def keeps(self, message: Message) -> bool:
-        """Tell whether `message` still belongs here; what was just read stays in sight."""
+        """Return whether `message` still belongs here. One that was just read stays in the list."""
         return message.folder == self.filter.folder and not message.has_expired
 
 
 def total_label(count: int) -> str:
-    """Write `count` with separators: "1,121", and "10,000+" above `COUNT_LIMIT`."""
+    """Return `count` with separators, such as "1,121", or "10,000+" above `COUNT_LIMIT`."""
     label = str(number_format(min(count, COUNT_LIMIT), force_grouping=True))
     return f"{label}+" if count > COUNT_LIMIT else label

@@ -1,8 +1,8 @@
-"""Whom a user means by what is typed: completion and names, bounded at any number of users.
+"""Find the users that a sender means: completion while typing, and names in a form.
 
-Of no table more than a few hundred rows are visited, whatever is typed: strangers are found by a
-range of the index on the username, and by RECIPIENTS where an index leads to few; by other names
-only those with whom the user has written lately.
+Whatever is typed, at most a few hundred rows of any table are read. Strangers are found by a range
+of the index on the username, or by RECIPIENTS if an index leads to a few users. Other names find
+only the user's recent correspondents.
 """
 
 from __future__ import annotations
@@ -29,42 +29,42 @@ from . import policy
 
 MAX_SUGGESTIONS = 8
 MIN_LETTERS = 2
-"""What a search for people needs: nobody lists them all by single letters."""
+"""The minimum length of a search, so that nobody can list all users by single letters."""
 MAX_LETTERS = 254
-"""No name has more, nor a mail address; and SQLite refuses to look for 50,000."""
+"""The maximum length of a name or mail address. SQLite rejects patterns of 50,000 characters."""
 
 RECENT_ROWS = 16
-"""Rows of each folder in which the user's correspondents are looked for."""
+"""The newest rows of each folder that are searched for correspondents."""
 USERNAMES_PER_SPELLING = 16
-"""Usernames that are read for each spelling of what is typed."""
+"""Usernames that are read for each spelling of the typed text."""
 MAX_CANDIDATES = 40
-"""People whom RECIPIENTS may name to be looked through, and whom SUGGEST may return."""
+"""The number of users up to which RECIPIENTS is read in full, and the limit for SUGGEST."""
 NAMES = ("first_name", "last_name")
 MAX_SCAN_COST = 15
-"""What PostgreSQL reckons for reading a table of a few hundred rows."""
+"""PostgreSQL's estimated cost of reading a table with a few hundred rows."""
 FOLDERS = (Folder.INBOX, Folder.SENT, Folder.ARCHIVE)
 
 
 class Suggestion(NamedTuple):
-    """One whom the user may mean."""
+    """A user that the typed text may mean."""
 
     user: Any
     typed: str
-    """What stands for that user in the field; no mail address that the user did not type."""
+    """The text for the field. It is not a mail address unless the user typed it."""
     name: str
     detail: str
-    """What tells that user from others of the same name."""
+    """A text that distinguishes users with the same name."""
 
 
 # Completion
 
 
 def suggestions(user: Any, text: str) -> list[Suggestion]:
-    """Return up to 8 whom `user` may mean by `text`, the beginning of a name.
+    """Return up to 8 users that `user` may mean by `text`, the beginning of a name.
 
-    First those with whom `user` has written, latest first; then others by their usernames. None for
-    less than two characters, or more than a name has. The number of queries depends on `text`
-    only. Whoever has blocked `user` is found as before, so that nobody is told of a block.
+    The user's correspondents come first, latest first, and then others by username. Empty if `text`
+    is not `is_searchable()`. The number of queries depends only on `text`. Users who have blocked
+    `user` are still found, so that a block is not revealed.
     """
     text = _normalized(text)
     if not is_searchable(text):
@@ -73,25 +73,25 @@ def suggestions(user: Any, text: str) -> list[Suggestion]:
 
 
 def is_searchable(text: str) -> bool:
-    """Tell whether `text` is long enough, and not too long, to look for people by it."""
+    """Return whether the length of `text` allows a search for users."""
     return MIN_LETTERS <= len(_normalized(text)) <= MAX_LETTERS
 
 
 def suggest(user: Any, text: str) -> list[Any]:
-    """Return users, or their keys, whom `text` may begin to name; the default of SUGGEST.
+    """Return users, or their keys, that `text` may mean; the default of the setting SUGGEST.
 
-    All whom RECIPIENTS names, where an index leads to at most 40; else those whose username begins
-    with `text`, or with its first or last word. Nobody is found by a mail address.
+    If an index leads RECIPIENTS to at most 40 users, all of them. Otherwise users whose username
+    begins with `text`, or with its first or last word. Nobody is found by a mail address.
     """
     return _suggest_by_default(user, [text])[0]
 
 
 def resolve_names(user: Any, names: list[str]) -> dict[str, Any]:
-    """Return those of `names` to whom `user` may write, with the users.
+    """Return the users that `names` mean and that `user` may write to, by name.
 
-    A name is a username, typed whole; or what a suggestion puts into the field; or the name of one
-    person alone of those whom the suggestions offer for it. Who is missing is unknown, inactive,
-    out of bounds or blocked: nobody can tell which, neither by the number of queries.
+    A name is a complete username, the text of a suggestion, or the name of exactly one user among
+    the suggestions for it. A missing user is unknown, inactive, not allowed or blocked. Neither the
+    result nor the number of queries reveals which.
     """
     found = policy.find_recipients(user, names)
     missing = [name for name in names if name not in found]
@@ -103,7 +103,7 @@ def resolve_names(user: Any, names: list[str]) -> dict[str, Any]:
 class _Person(NamedTuple):
     user: Any
     is_known: bool
-    """Whether the user has written with that person."""
+    """Whether they are a correspondent of the user."""
 
 
 def _candidates(user: Any, text: str) -> list[_Person]:
@@ -111,18 +111,18 @@ def _candidates(user: Any, text: str) -> list[_Person]:
 
 
 def _candidates_for_all(user: Any, texts: list[str]) -> list[list[_Person]]:
-    """Return whom each of `texts` may mean; one query for all, after what finds their keys."""
+    """Return the users that each of `texts` may mean; one query, after those that find the keys."""
     known = _correspondents(user)
     found = [list(dict.fromkeys([*known, *keys])) for keys in _suggested_keys(user, texts)]
     keys = list(dict.fromkeys(chain.from_iterable(found)))
-    # With a key that is nobody's, so that no query is left out where nobody was found.
+    # The user's own key, which never matches, keeps the query if nobody was found.
     allowed = policy.possible_recipients(user).filter(pk__in=[user.pk, *keys])
     people = {person.pk: person for person in allowed}
     return [[_Person(people[key], key in known) for key in some if key in people] for some in found]
 
 
 def _correspondents(user: Any) -> dict[Any, None]:
-    # Of the newest rows of each folder, so that no mailbox is too large.
+    # Only the newest rows of each folder, so that the size of the mailbox does not matter.
     keys: list[tuple[int, Any]] = []
     for folder in FOLDERS:
         rows = Message.objects.owned_by(user).in_folder(folder).newest_first()
@@ -166,7 +166,7 @@ def _is_default() -> bool:
 
 def _matching(text: str, people: list[_Person]) -> list[Suggestion]:
     wanted, asks_us = fold_name(text), _is_default()
-    # What the site suggests, it may have found by anything.
+    # The site may find its suggestions by other fields, so they need not match a name.
     chosen = [
         person
         for person in people
@@ -189,15 +189,15 @@ def _matches_name(person: Any, wanted: str) -> bool:
 
 
 def _by_username(text: str) -> list[Any]:
-    # From a value on by the index of the column, in its own order: upper and lower case stand side
-    # by side or far apart as the database collates, hence the spellings. No pattern: with
-    # LIKE it depends on database, collation and statistics whether the index serves.
+    # Read the index of the column from a value on. The collation decides whether upper and lower
+    # case are sorted together, so several spellings are tried. LIKE would use the index only with
+    # some databases, collations and statistics.
     name = get_user_model().USERNAME_FIELD
     if not _has_index(name):
         return []
     people, words = get_user_model()._default_manager.order_by(name), text.split()
     found: dict[Any, None] = {}
-    # Of a full name, the part that a username is likely to begin with.
+    # A username is likely to begin with the first or last word of a full name.
     for part in dict.fromkeys([text, *words[:1], *words[-1:]]):
         for begin in _spellings(part) if len(part) >= MIN_LETTERS else []:
             near = people.filter(**{f"{name}__gte": begin}).values_list("pk", name)[
@@ -229,7 +229,7 @@ def _few_recipients(user: Any) -> list[Any] | None:
     if people.query.distinct:
         people.query.distinct, people.query.distinct_fields = False, ()
     if not _uses_index(people.query.where):
-        return None  # to find few in many would take reading all
+        return None  # finding a few users would read the whole table
     first = people[: MAX_CANDIDATES + 1]
     if _reads_tables(first):
         return None
@@ -238,8 +238,8 @@ def _few_recipients(user: Any) -> list[Any] | None:
 
 
 def _reads_tables(people: QuerySet[Any]) -> bool:
-    # Where some teams have many members, PostgreSQL expects many of each, and reads all users until
-    # it has found 41 of a team of ten. The others begin at the index.
+    # If some groups have many members, PostgreSQL expects many in every group. It then reads all
+    # users until it has found 41, even for a group of ten. Other databases start with the index.
     if connections[people.db].vendor != "postgresql":
         return False
     (plan,) = json.loads(people.explain(format="json"))
@@ -254,7 +254,7 @@ def _reads_tables(people: QuerySet[Any]) -> bool:
 
 
 def _uses_index(condition: Any) -> bool:
-    # Whether a column with an index has to have a value: all else a database finds by reading on.
+    # Whether the condition compares an indexed column with values. Other conditions need a scan.
     if isinstance(condition, WhereNode):
         parts = map(_uses_index, condition.children)
         return not condition.negated and (any(parts) if condition.connector == AND else all(parts))
@@ -270,7 +270,7 @@ def _uses_index(condition: Any) -> bool:
 
 
 def has_private_usernames() -> bool:
-    """Tell whether the username of every user is a mail address, by the user model."""
+    """Return whether the username field of the user model is a mail address."""
     model: Any = get_user_model()
     email = model.get_email_field_name() if hasattr(model, "get_email_field_name") else "email"
     field = model._meta.get_field(model.USERNAME_FIELD)
@@ -278,12 +278,12 @@ def has_private_usernames() -> bool:
 
 
 def is_private(person: Any) -> bool:
-    """Tell whether the username of `person` is a mail address, which strangers do not get."""
+    """Return whether the username of `person` is a mail address, which strangers must not see."""
     return has_private_usernames() or is_email_address(str(person.get_username()))
 
 
 def fold_name(text: str) -> str:
-    """Return `text` as names are compared: in compatibility form, without case."""
+    """Return `text` normalized (NFKC) and case-folded, to compare names."""
     return unicodedata.normalize("NFKC", text).casefold()
 
 
@@ -292,7 +292,7 @@ def _normalized(text: str) -> str:
 
 
 def _suggestions_by_key(people: list[_Person]) -> dict[Any, Suggestion]:
-    # By key. Where several have one name, a code tells them apart; it is none that they can choose.
+    # Users with the same name get a code, which they cannot choose.
     names = {person.user.pk: _name(person.user) for person in people}
     counts = Counter(fold_name(name) for name in names.values())
     found = {}
@@ -308,7 +308,7 @@ def _suggestions_by_key(people: list[_Person]) -> dict[Any, Suggestion]:
 
 
 def _name(person: Any) -> str:
-    # Commas part the names in the field.
+    # Commas separate the names in the field.
     return " ".join(display_name(person).replace(",", " ").split())
 
 

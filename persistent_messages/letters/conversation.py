@@ -1,4 +1,4 @@
-"""What the page of one letter shows: the letters of its conversation, and who may answer."""
+"""The conversation on the page of a letter: its letters, the other user, and the reply form."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .forms import ReplyForm
 
 
 class Conversation:
-    """A conversation in the mailbox of the request's user; each part is read only if asked."""
+    """A conversation in the mailbox of the user of the request; each part is read on first use."""
 
     def __init__(
         self,
@@ -35,12 +35,11 @@ class Conversation:
 
     @cached_property
     def page(self) -> Page:
-        """The letters at its place, newest first; one query.
+        """A page of letters, newest first; one query.
 
-        At the end, before letter `before`, or all that came after letter `after`: then `older` says
-        that these are more than a page.
-
-        Of what lies in the trash the letters that lie there, else all that do not.
+        These are the latest letters, those before letter `before`, or all letters after `after`, in
+        which case `older` means that they do not fit on one page. If the message is in the trash,
+        only trashed letters are included; otherwise only letters outside the trash.
         """
         if not self.message.is_letter:
             return Page([self.message])
@@ -52,14 +51,14 @@ class Conversation:
 
     @property
     def posts(self) -> list[Message]:
-        """The letters at its place, oldest first."""
+        """The letters of the page, oldest first."""
         return self.page.messages[::-1]
 
     @cached_property
     def scroll_to(self) -> Message | None:
-        """Where reading goes on: the first unread letter, else the last one.
+        """The letter to scroll to: the first unread one, or else the last one.
 
-        None where that is the first on the page, and after an earlier page was asked for.
+        None if that is the first letter of the page, or if only a part of the page is rendered.
         """
         if self.is_part:
             return None
@@ -69,34 +68,34 @@ class Conversation:
 
     @property
     def is_open(self) -> bool:
-        """Whether its end is shown, where replies come."""
+        """Whether the page includes the end of the conversation, where replies are appended."""
         return self.message.is_letter and self.before is None
 
     @property
     def is_part(self) -> bool:
-        """Whether it is what joins the letters that a page shows."""
+        """Whether only letters to add to an open page are rendered."""
         return self.before is not None or self.after is not None
 
     def news_after(self, after: int) -> int:
-        """Count what came after letter `after`, to the limit of the counter and one more."""
+        """Count the letters after letter `after`, up to the limit of the counter plus one."""
         news = self._letters.filter(pk__gt=after).newest_first()
         return news.count_up_to(get_config().COUNTER_LIMIT + 1)
 
     @property
     def _letters(self) -> MessageQuerySet:
         rows = Message.objects.all()
-        if self.request.method == "POST":  # a replica may not have what was just written
+        if self.request.method == "POST":  # a replica may not have the letter that was just sent
             rows = rows.on_primary()
         return rows.visible_to(self.user).in_same_thread(self.message)
 
     @property
     def title(self) -> str:
-        """What it is about: the subject, else how its latest letter begins."""
+        """The title of the message: its subject, or else the beginning of its text."""
         return self.message.title
 
     @cached_property
     def other(self) -> Any:
-        """The user at the other end; None where there is nobody to answer. Two queries at most."""
+        """The other user, or None if a reply is not possible. At most two queries."""
         try:
             return replies.reply_recipient(self.user, self.message)
         except LetterRefused as refused:
@@ -104,18 +103,18 @@ class Conversation:
             return None
 
     refusal_reason: Any = ""
-    """Why nobody can be answered; known once `other` was asked."""
+    """Why a reply is not possible; set when `other` is read."""
 
     @cached_property
     def block(self) -> Block | None:
-        """By which the user has blocked the other end; one query."""
+        """The user's block of the other user, or None; one query."""
         if self.other is None:
             return None
         return policy.blocks_of(self.user).filter(blocked=self.other.pk).first()
 
     @cached_property
     def form(self) -> ReplyForm | None:
-        """An empty reply, None where there is nobody to answer."""
+        """An empty reply form, or None if a reply is not possible."""
         if not get_config().LETTERS or self.other is None or self.block:
             return None
         return reply_form(self.user, self.message)
@@ -127,6 +126,6 @@ class Conversation:
 
 
 def reply_form(user: Any, message: Message, *data: Any, **kwargs: Any) -> ReplyForm:
-    """Return a form that answers `message`."""
+    """Return a form for a reply to `message`."""
     url = reverse("message_reply", args=[message.pk])
     return ReplyForm(user, *data, reply_to=message, url=url, **kwargs)

@@ -1,4 +1,4 @@
-"""What users write: letters, replies and reports. Validation only; `sending` decides and sends."""
+"""Forms for letters, replies and reports. They validate; `sending` checks the policy and sends."""
 
 from __future__ import annotations
 
@@ -25,35 +25,35 @@ from . import autocomplete, policy, replies, reports, sending, throttling
 
 SALT = "persistent_messages.letter"
 MAX_AGE = 24 * 60 * 60
-"""Seconds in which sending the same form again, unchanged, sends nothing more."""
+"""Seconds for which a form is valid. Submitting it again, unchanged, sends nothing more."""
 
-# Which field is at fault, by the argument of `send_letter`; the rest is of the form as a whole.
+# The field for each argument of `send_letter`; other errors are non-field errors.
 FIELDS = {"to_users": "to", "subject": "subject", "message": "message"}
 
 
 class RecipientsInput(forms.TextInput):
-    """A text field for names, with what completes them: a combobox by the pattern of ARIA.
+    """A text field for names with suggestions, which follows the ARIA combobox pattern.
 
-    The script makes chips of those that are known: each has a hidden field of the same name.
+    The script turns known names into chips. Each chip has a hidden field with the same name.
     """
 
     template_name = "persistent_messages/widgets/recipients.html"
     people_url = ""
-    """Where names are completed."""
+    """The URL of the suggestions."""
 
     def __init__(self, attrs: Any = None) -> None:
         super().__init__(attrs)
         self.names: dict[str, str] = {}
-        """How those are named who were found by what was typed."""
+        """The names of the users that were found, by the typed text."""
 
     def value_from_datadict(self, data: Any, files: Any, name: str) -> Any:
-        """Return what was typed with what the chips have, separated by commas."""
+        """Return the values of the text field and the chips, separated by commas."""
         values = data.getlist(name) if hasattr(data, "getlist") else [data.get(name)]
         given = [str(value) for value in values if value is not None]
         return ", ".join(filter(str.strip, given)) if given else None
 
     def get_context(self, name: str, value: Any, attrs: Any) -> dict[str, Any]:
-        """Add where names are completed, and who was found."""
+        """Add the URL of the suggestions and the names that were found."""
         context = super().get_context(name, value, attrs)
         context["widget"]["people_url"] = self.people_url
         context["widget"]["names"] = json.dumps(self.names) if self.names else ""
@@ -61,29 +61,29 @@ class RecipientsInput(forms.TextInput):
 
 
 class RecipientsField(forms.CharField):
-    """User names, separated by commas; each once."""
+    """Usernames, separated by commas, without duplicates."""
 
     widget = RecipientsInput
 
     def to_python(self, value: Any) -> Any:
-        """Return the names in the order given."""
+        """Return a list of names in the given order."""
         text = super().to_python(value) or ""
         return list(dict.fromkeys(name for part in text.split(",") if (name := part.strip())))
 
     def validate(self, value: Any) -> None:
-        """Ask for at least one and at most `MAX_RECIPIENTS` names."""
+        """Require at least one and at most `MAX_RECIPIENTS` names."""
         super().validate(value)
         if len(value) > get_config().MAX_RECIPIENTS:
             raise ValidationError(policy.recipient_limit_text(), "max_length")
 
     def run_validators(self, value: Any) -> None:
-        """Check each name."""
+        """Run the validators on each name."""
         for name in value:
             super().run_validators(name)
 
 
 class _LetterForm(forms.Form):
-    """What letter and reply share. Made for `sender`, who is never read from the form."""
+    """The base class of letters and replies. `sender` is never read from the submitted data."""
 
     letter = forms.CharField(widget=forms.HiddenInput, required=False)
     message = forms.CharField(
@@ -101,15 +101,15 @@ class _LetterForm(forms.Form):
 
     @property
     def draft(self) -> str:
-        """By which name the browser keeps what is typed until it is sent."""
+        """The name under which the browser stores the text until it is sent."""
         return draft_name(self.sender, "new")
 
     def _validate_on_change(self, name: str, url: str) -> None:
         place = f"#div_pm-{name}"
         self.fields[name].widget.attrs |= {
             "hx-post": url,
-            # Later than a click on the button that makes the field lose the focus, and not while
-            # that sends the form: nothing may move under it.
+            # Wait for a click on the button, which blurs the field, and do not run while that
+            # click submits the form: nothing may move under the pointer.
             "hx-trigger": "change delay:400ms",
             "hx-sync": "closest form:abort",
             "hx-vals": f'{{"pm-field": "{name}"}}',
@@ -119,7 +119,7 @@ class _LetterForm(forms.Form):
         }
 
     def _html_attrs(self, url: str) -> dict[str, str]:
-        """Return the attributes of the element `form`."""
+        """Return the attributes of the `<form>` element."""
         return {
             "action": url,
             "data-pm-draft": self.draft,
@@ -139,7 +139,7 @@ class _LetterForm(forms.Form):
         return signing.dumps(str(uuid4()), salt=f"{SALT}.{self.sender.pk}")
 
     def clean(self) -> dict[str, Any]:
-        """Tell which letter this is: sent once, however often the form is."""
+        """Read the letter's token, so that submitting the form twice sends one letter."""
         cleaned = super().clean() or {}
         token, salt = cleaned.get("letter", ""), f"{SALT}.{self.sender.pk}"
         try:
@@ -153,27 +153,27 @@ class _LetterForm(forms.Form):
         return cleaned
 
     def clean_message(self) -> str:
-        """Return the text as it will be stored."""
+        """Return the text as it is stored."""
         return _clean_with(sending.clean_text, self.cleaned_data["message"])
 
     def focus_first_error(self) -> None:
-        """Have the first field with an error take the focus."""
+        """Put the focus on the first field with an error."""
         for name in self.fields:
             if name in self.errors:
                 self.fields[name].widget.attrs["autofocus"] = ""
                 return
 
     def focus_message(self, *, is_swapped: bool) -> None:
-        """Have the text take the focus; the script gives it in what is swapped in."""
+        """Put the focus on the text; in a swapped form, the script does it."""
         self.fields["message"].widget.attrs["data-pm-focus" if is_swapped else "autofocus"] = ""
 
-    def only(self, name: str) -> None:
-        """Keep the errors of one field: the others were not reached yet."""
+    def keep_errors_of(self, name: str) -> None:
+        """Remove the errors of all other fields, which the user has not reached yet."""
         for other in [other for other in self.errors if other != name]:
             del self.errors[other]
 
     def send_to(self, recipients: list[Any], **more: Any) -> sending.Sent | None:
-        """Send it; returns who got it, or None where the form says why not."""
+        """Send the letter and return the result, or None after adding an error to the form."""
         cleaned = self.cleaned_data
         try:
             return sending.send(
@@ -191,7 +191,7 @@ class _LetterForm(forms.Form):
 
 
 class LetterForm(_LetterForm):
-    """A new letter, to one or several."""
+    """A new letter to one or several users."""
 
     to = RecipientsField(
         label=_("To"),
@@ -215,9 +215,9 @@ class LetterForm(_LetterForm):
             self._validate_on_change(name, self.html_attrs["action"])
 
     def clean_to(self) -> list[Any]:
-        """Return the users; one answer for whoever cannot be reached, unknown or not.
+        """Return the users. The error is the same for every unreachable user, unknown or not.
 
-        Names count against LOOKUP_RATE, until the letter is sent.
+        Names count against LOOKUP_RATE until the letter is sent.
         """
         names = self.cleaned_data["to"]
         if self.data.get("pm-field", "to") != "to":
@@ -235,15 +235,15 @@ class LetterForm(_LetterForm):
         if missing:
             raise ValidationError([policy.undeliverable_text(name) for name in missing])
         self.names = names
-        # However often named, and in which spelling.
+        # Each user once, even if named twice with different spellings.
         return list({found[name].pk: found[name] for name in names}.values())
 
     def clean_subject(self) -> str:
-        """Return the subject as it will be stored."""
+        """Return the subject as it is stored."""
         return _clean_with(sending.clean_subject, self.cleaned_data["subject"])
 
     def send(self) -> sending.Sent | None:
-        """Send it; returns who got it, or None where the form says why not."""
+        """Send the letter and return the result, or None after adding an error to the form."""
         sent = self.send_to(self.cleaned_data["to"])
         if sent is not None and sent.recipients:
             throttling.refund_lookups(self.sender, len(self.names))
@@ -251,29 +251,29 @@ class LetterForm(_LetterForm):
 
 
 class ReplyForm(_LetterForm):
-    """An answer to a letter."""
+    """A reply to a letter."""
 
     def __init__(self, *args: Any, reply_to: Message, **kwargs: Any) -> None:
         self.reply_to = reply_to
         super().__init__(*args, **kwargs)
         self.fields["message"].label = _("Your reply")
         self.fields["message"].widget.attrs["rows"] = "4"
-        # The last letter that the page shows: the answer brings those that came after it.
+        # Send the last letter of the page, so that the response can append those after it.
         self.html_attrs["hx-include"] = ".pm-posts li:last-child .pm-after"
 
     @property
     def draft(self) -> str:
-        """By which name the browser keeps what is typed, in the whole conversation."""
+        """The name under which the browser stores the text, for the whole conversation."""
         thread = self.reply_to.thread
         return draft_name(self.sender, thread.hex if thread else str(self.reply_to.pk))
 
     @property
     def buttons(self) -> list[Button]:
-        """The buttons below the fields: one more, which is not to be pressed by a key."""
+        """The buttons below the fields; “Quote” is not the default button."""
         return [*super().buttons, Button("pm-quote", _("Quote"), is_primary=False)]
 
     def send(self) -> sending.Sent | None:
-        """Send it to the other end; returns who got it, or None where the form says why not."""
+        """Send the reply and return the result, or None after adding an error to the form."""
         try:
             other = replies.reply_recipient(self.sender, self.reply_to)
         except LetterRefused as refused:
@@ -283,7 +283,7 @@ class ReplyForm(_LetterForm):
 
 
 class ReportForm(forms.Form):
-    """Why a letter is shown to the staff."""
+    """The reason for reporting a letter."""
 
     reason = forms.CharField(
         label=_("Why are you reporting this? (optional)"),

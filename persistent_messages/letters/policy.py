@@ -1,4 +1,4 @@
-"""Who may write letters to whom, and how many: the one place that forms and API ask."""
+"""Who may write to whom, and how often. Both the forms and the API use this module."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from persistent_messages.users.usernames import find_by_username
 
 
 def has_field(name: str) -> bool:
-    """Tell whether the user model of the site has the field `name`."""
+    """Return whether the user model has the field `name`."""
     try:
         get_user_model()._meta.get_field(name)
     except FieldDoesNotExist:
@@ -39,9 +39,9 @@ def active_users(user: Any) -> QuerySet[Any]:  # noqa: ARG001 (the signature of 
 
 
 def possible_recipients(user: Any) -> QuerySet[Any]:
-    """Return the users whom the setting RECIPIENTS names for `user`, whoever blocked whom; lazy.
+    """Return the active users that RECIPIENTS allows for `user`, without `user`; lazy.
 
-    Without inactive ones and `user`.
+    Blocks are not considered.
     """
     allowed = get_config().call("RECIPIENTS", user)
     with naming("RECIPIENTS"):
@@ -54,12 +54,12 @@ def possible_recipients(user: Any) -> QuerySet[Any]:
 
 
 def allowed_recipients(user: Any) -> QuerySet[Any]:
-    """Return those to whom `user` may write, as the setting RECIPIENTS has it; lazy.
+    """Return the users that `user` may write to; lazy.
 
-    Without inactive ones, those who blocked `user`, those whom `user` blocked, and `user`.
+    These are `possible_recipients()` without users who blocked `user` or whom `user` blocked.
     """
     blocks, person = Block.objects.all(), OuterRef("pk")
-    # For each person by the index of the pair: somebody may have blocked thousands.
+    # A lookup in the index for each user, because a user may have thousands of blocks.
     return possible_recipients(user).filter(
         ~Exists(blocks.filter(user=user.pk, blocked=person)),
         ~Exists(blocks.filter(user=person, blocked=user.pk)),
@@ -67,16 +67,16 @@ def allowed_recipients(user: Any) -> QuerySet[Any]:
 
 
 def _allowed_recipients_on_primary(user: Any) -> QuerySet[Any]:
-    # Where writes go: a replica may not know yet who blocked whom.
+    # A replica may not have the latest blocks.
     people = allowed_recipients(user)
     return people.using(router.db_for_write(people.model))
 
 
 def find_recipients(user: Any, names: Iterable[str]) -> dict[str, Any]:
-    """Return those of `names`, usernames as somebody typed them, to whom `user` may write.
+    """Return the users with the typed usernames `names` that `user` may write to, by name.
 
-    Found as Django's log-in finds users, see `find_by_username`; three queries. Who is missing is
-    unknown, inactive, out of bounds or blocked: nobody can tell which.
+    Usernames are matched as by Django's log-in, see `find_by_username`; three queries. A missing
+    user is unknown, inactive, not allowed or blocked. The result does not reveal which.
     """
     people = possible_recipients(user)
     people = people.using(router.db_for_write(people.model))
@@ -86,7 +86,7 @@ def find_recipients(user: Any, names: Iterable[str]) -> dict[str, Any]:
 
 
 def includes_self(user: Any, names: Iterable[str]) -> bool:
-    """Tell whether one of `names`, as somebody typed them, is `user`; one query."""
+    """Return whether one of the typed usernames `names` is that of `user`; one query."""
     people = get_user_model()._base_manager
     return bool(
         find_by_username(people.using(router.db_for_write(people.model)).filter(pk=user.pk), names)
@@ -94,21 +94,21 @@ def includes_self(user: Any, names: Iterable[str]) -> bool:
 
 
 def without_blocked(user: Any, people: Iterable[Any]) -> list[Any]:
-    """Return those of `people` who neither blocked `user` nor are blocked; two queries more.
+    """Return those of `people` who neither blocked `user` nor are blocked; two queries.
 
-    They are made for nobody, too, so that the number of queries does not tell who exists.
+    The queries are made even if `people` is empty, so that they do not reveal who exists.
     """
     found = {person.pk: person for person in people}
     keys = [user.pk, *found]
     blocks = Block.objects.using(router.db_for_write(Block))
     blocked = blocks.filter(user=user.pk, blocked__in=keys).values_list("blocked", flat=True)
     blocking = blocks.filter(user__in=keys, blocked=user.pk).values_list("user", flat=True)
-    parted = {*blocked, *blocking}
-    return [person for key, person in found.items() if key not in parted]
+    excluded = {*blocked, *blocking}
+    return [person for key, person in found.items() if key not in excluded]
 
 
 def blocked_by(user: Any, people: Iterable[Any]) -> set[Any]:
-    """Return the keys of those of `people` whom `user` has blocked; one query."""
+    """Return the keys of `people` that `user` has blocked; one query."""
     keys = [user.pk, *(person.pk for person in people)]
     blocks = Block.objects.filter(user=user.pk, blocked__in=keys)
     return set(blocks.values_list("blocked", flat=True))
@@ -117,7 +117,7 @@ def blocked_by(user: Any, people: Iterable[Any]) -> set[Any]:
 def check_may_send(user: Any, recipients: Collection[Any]) -> None:
     """Raise `LetterRefused` unless `user` may write to `recipients` now; at most two queries.
 
-    The same words for whoever cannot be reached, whatever the reason.
+    The error is the same for every unreachable user, whatever the reason.
     """
     if not recipients:
         raise LetterRefused("to_users", _("Add at least one recipient."))
@@ -136,24 +136,23 @@ def check_may_send(user: Any, recipients: Collection[Any]) -> None:
     if retry_at is not None:
         words = _("You’ve reached the sending limit. You can send again at %(time)s.")
         local = timezone.localtime(retry_at) if timezone.is_aware(retry_at) else retry_at
-        time = formats.date_format(
-            local + timedelta(minutes=1), "DATETIME_FORMAT"
-        )  # never too soon
+        rounded_up = local + timedelta(minutes=1)  # the format has no seconds
+        time = formats.date_format(rounded_up, "DATETIME_FORMAT")
         raise LetterRefused("from_user", words % {"time": time}, retry_at=retry_at)
 
 
 def lookup_limit_text() -> str:
-    """Say that LOOKUP_RATE allows no more names now; for any of them."""
+    """Return the error for exceeding LOOKUP_RATE."""
     return _("You’ve looked up too many names. Wait a moment, then try again.")
 
 
 def undeliverable_text(name: str) -> str:
-    """Say that a letter does not reach `name`; for an unknown one as for one who blocked."""
+    """Return the error for an unreachable user, whether unknown or blocked."""
     return _("Your message can’t be delivered to “%(name)s”.") % {"name": name}
 
 
 def recipient_limit_text() -> str:
-    """Say how many a letter goes to at most."""
+    """Return the error for too many recipients."""
     limit = get_config().MAX_RECIPIENTS
     words = ngettext(
         "You can send a message to at most %(limit)d person.",
@@ -164,9 +163,9 @@ def recipient_limit_text() -> str:
 
 
 def next_letter_at(user: Any) -> datetime | None:
-    """Return when SEND_RATE lets `user` send again, None for now; one bounded query.
+    """Return when SEND_RATE allows `user` to send again, None for now; one bounded query.
 
-    What was deleted meanwhile counts as well.
+    Letters that the user has deleted since still count.
     """
     rate = get_config().rate
     if rate is None:
@@ -180,9 +179,9 @@ def next_letter_at(user: Any) -> datetime | None:
 
 
 def block(user: Any, other: Any) -> Block:
-    """Have no letter of `other` reach `user`, who may undo it; four queries at most.
+    """Block letters between `user` and `other`; at most four queries.
 
-    Raises `LetterRefused` where one of both was deleted meanwhile.
+    Raises `LetterRefused` if one of them has been deleted.
     """
     rows = Message.objects.on_primary()
     with transaction.atomic(using=rows.db):
@@ -192,5 +191,5 @@ def block(user: Any, other: Any) -> Block:
 
 
 def blocks_of(user: Any) -> QuerySet[Block]:
-    """Return whom `user` has blocked, latest first; lazy."""
+    """Return the blocks by `user` with the blocked users, latest first; lazy."""
     return Block.objects.filter(user=user.pk).select_related("blocked").order_by("-pk")

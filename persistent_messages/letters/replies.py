@@ -1,4 +1,4 @@
-"""Replies: whom they go to, and quotations."""
+"""Replies: their recipient and quotations."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from persistent_messages.querysets import IS_SENT
 
 
 def reply_recipient(user: Any, message: Message) -> Any:
-    """Return the user to whom an answer of `user` to `message` goes; at most two queries.
+    """Return the recipient of a reply by `user` to `message`; at most two queries.
 
-    The sender of what `user` received; of what `user` sent the recipient, or whoever answered last
-    where there were several. Raises `LetterRefused` where there is nobody to answer.
+    That is the sender of a received letter, or the recipient of a sent one. If there were several
+    recipients, it is the one who replied last. Raises `LetterRefused` if a reply is not possible.
     """
     has_other_end = message.from_user_id is not None or message.is_letter
     if message.user_id != user.pk or not has_other_end or message.has_expired:
@@ -32,7 +32,7 @@ def reply_recipient(user: Any, message: Message) -> Any:
         if not last:
             raise LetterRefused("reply_to", _("Nobody has replied yet."))
         (key,) = last
-    if key == user.pk:  # what a site sent in the user's own name
+    if key == user.pk:  # a notice that the site sent in the user's own name
         raise LetterRefused("reply_to", _("You can’t reply to this message."))
     people = get_user_model()._default_manager.using(using)
     other = people.filter(pk=key).first() if key is not None else None
@@ -42,5 +42,5 @@ def reply_recipient(user: Any, message: Message) -> Any:
 
 
 def quote(message: Message) -> str:
-    """Return the text of a letter as a quotation: "> " before each line, by RFC 3676."""
+    """Return the text of a letter with "> " before each line (RFC 3676)."""
     return "".join(f"> {line}\n" for line in message.plain_text.splitlines())

@@ -1,4 +1,4 @@
-"""Reports of letters to the staff."""
+"""Report letters to the moderators."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from persistent_messages.users.names import Name
 
 REASON_LENGTH = 1000
 EXCERPT_LETTERS = 10
-"""Letters that go with a report: the reported one and those before it."""
+"""The number of letters in a report: the reported one and those before it."""
 
 
 def report(user: Any, message: Message, reason: str = "") -> Report:
-    """Show the staff a letter that `user` received, with what came before it; five queries at most.
+    """Report a letter that `user` received, with the letters before it; at most five queries.
 
-    Again and again it stays one report. Sends `letter_reported` after commit. Raises
-    `LetterRefused` for what is no letter to `user`.
+    Reporting the same letter again changes nothing. Sends `letter_reported` after commit. Raises
+    `LetterRefused` if `message` is not a letter to `user`.
     """
     if message.user_id != user.pk or message.letter is None or message.is_sent:
         raise LetterRefused("message", _("You can only report messages you received."))

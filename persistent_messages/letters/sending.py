@@ -1,6 +1,6 @@
 """Send letters between users: one copy for each recipient, and one for the sender.
 
-All rows of a letter are written in one transaction, under a lock on the mailboxes that they go to.
+All rows of a letter are written in one transaction, with a lock on their mailboxes.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ from .replies import reply_recipient
 SUBJECT_LENGTH = 255
 
 CONTENT_BYTES = 10
-"""Of the 16 of a letter's UUID: they say what is in it, the others whom it went to."""
+"""The first bytes of a letter's UUID are a digest of its content, the rest of its recipients."""
 RECENT_LETTERS = 1000
-"""Among so many that somebody sent lately a letter is sought that would be sent again."""
+"""The number of recent letters that are searched for an earlier copy of a letter."""
 
-# They turn the direction of all text behind them: of no use but to mislead.
+# These characters change the direction of all text that follows, and are only used to mislead.
 _DIRECTION_OVERRIDES = re.compile("[\u202d\u202e]")
 
 
 def send_letter(
     from_user: Any, to_users: Any, subject: Any, message: Any, reply_to: Message | None = None
 ) -> Message:
-    """Do what `api.send_letter` says."""
+    """Implement `api.send_letter`."""
     if not get_config().LETTERS:
         raise LettersOff("from_user", "PERSISTENT_MESSAGES['LETTERS'] is not True.")
     clean_user_key("from_user", from_user)
@@ -78,13 +78,13 @@ class Sent(NamedTuple):
     """The result of sending a letter."""
 
     own: Message
-    """The row in the mailbox of its sender."""
+    """The sender's copy."""
     recipients: list[Any]
     """The users who received it."""
     previous_recipients: list[Any]
-    """Users who had received the same text from the same form, and did not receive it again."""
+    """Users who had already received the same letter, and did not receive it again."""
     is_new: bool = True
-    """False if all had received it before: then nothing was written."""
+    """False if all had received it before, so that nothing was written."""
 
 
 @retry_on_deadlock
@@ -97,13 +97,13 @@ def send(
     reply_to: Message | None = None,
     letter: UUID | None = None,
 ) -> Sent:
-    """Store a letter to those of `recipients`, users, who have not got it yet.
+    """Store a letter to those of `recipients` who have not received it yet.
 
-    `letter` is what a form was given for the one letter that is written in it. The same content
-    with the same `letter` reaches nobody twice within a day; other content is another letter, as
-    when somebody corrects a slip after an answer was lost. Without it all get the letter. At most
-    thirteen statements, on SQLite fourteen, whatever the number of recipients. Raises
-    `LetterRefused`.
+    `letter` identifies the form that the letter was written in. Within a day, the same content with
+    the same `letter` is delivered to each user once. Different content is a different letter, for
+    example when a user corrects a typo after a response was lost. Without `letter`, all recipients
+    get the letter. At most thirteen statements, or fourteen on SQLite, whatever the number of
+    recipients. Raises `LetterRefused`.
     """
     subject, text = clean_subject(subject), clean_text(message)
     rows = Message.objects.on_primary()
@@ -150,26 +150,26 @@ def _digest_of(*parts: Any) -> bytes:
 
 
 def _letter_id(content: bytes, recipients: Collection[Any]) -> UUID:
-    """Return which letter has this content for these recipients."""
+    """Return the UUID of the letter with this content to these recipients."""
     people = _digest_of(*sorted(str(person.pk) for person in recipients))
-    # With a version, or MariaDB stores it not.
+    # MariaDB does not accept a UUID without a version.
     return UUID(bytes=content[:CONTENT_BYTES] + people[: 16 - CONTENT_BYTES], version=5)
 
 
 def _already_received(
     rows: MessageQuerySet, sender: Any, recipients: Collection[Any], content: bytes
 ) -> dict[Any, UUID]:
-    """Return those of `recipients`, by key, who got this content, and by which letter.
+    """Return the keys of `recipients` who have received this content, with the letter's UUID.
 
-    One query, two if there was one. Whoever has deleted it since for good got it all the same, if
-    it is to the same people as before.
+    One query, or two if the content was sent before. If it was sent to the same recipients, all of
+    them count, even if they have permanently deleted the letter.
     """
     since = ago(MAX_RATE_PERIOD)
-    # Compared here: MariaDB orders UUIDs in a way of its own.
-    lately = rows.sent_since(sender, since).values_list("letter", flat=True)[:RECENT_LETTERS]
+    # Compare the prefix in Python, because MariaDB sorts UUIDs differently.
+    recent = rows.sent_since(sender, since).values_list("letter", flat=True)[:RECENT_LETTERS]
     same = _letter_id(content, recipients)
     prefix = same.bytes[:CONTENT_BYTES]
-    letters = [letter for letter in lately if letter and letter.bytes.startswith(prefix)]
+    letters = [letter for letter in recent if letter and letter.bytes.startswith(prefix)]
     if same in letters:
         return dict.fromkeys((person.pk for person in recipients), same)
     if not letters:
@@ -220,11 +220,11 @@ def _thread_and_position(
     if reply_to is None:
         return uuid4(), 1
     if reply_to.thread is None:
-        # What a site sent in the name of a user: with an answer it becomes a conversation.
+        # A reply to a notice that was sent in a user's name makes it a conversation.
         notice = rows.owned_by(reply_to.user_id).filter(pk=reply_to.pk)
         notice.filter(thread=None).update(thread=uuid4(), thread_position=1, key=None, is_live=None)
         thread = notice.values_list("thread", flat=True).first()
-        if thread is None:  # deleted for good meanwhile
+        if thread is None:  # permanently deleted in the meantime
             raise LetterRefused("reply_to", _("You can’t reply to this message."))
         return thread, 2
     letters = rows.filter(user__in=[person.pk for person in people])
@@ -233,7 +233,7 @@ def _thread_and_position(
 
 
 def clean_subject(subject: Any) -> str:
-    """Return `subject` on one line, if it is not too long. Raises `LetterRefused`."""
+    """Return `subject` on one line. Raises `LetterRefused` if it is too long."""
     text = _DIRECTION_OVERRIDES.sub("", " ".join(storable(str(subject)).split()))
     if len(text) > SUBJECT_LENGTH:
         words = _("A subject can have at most %(limit)d characters; this one has %(count)d.")
@@ -242,9 +242,9 @@ def clean_subject(subject: Any) -> str:
 
 
 def clean_text(message: Any) -> str:
-    """Return `message` as plain text, if it is some and not too long. Raises `LetterRefused`."""
+    """Return `message` as plain text. Raises `LetterRefused` if it is empty or too long."""
     limit = get_config().MESSAGE_LENGTH
-    # What users write is never safe, whatever the caller marked.
+    # Text from a user is never safe, even if the caller marked it. The sum drops the mark.
     text = _DIRECTION_OVERRIDES.sub("", storable("" + str(message)).replace("\r\n", "\n")).strip()
     if not text:
         raise LetterRefused("message", _("Write a message first."))

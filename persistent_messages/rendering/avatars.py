@@ -1,4 +1,4 @@
-"""What stands beside a message for its sender."""
+"""Avatars: the initials of a user, or the icon of a level."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def initials(name: str) -> str:
 
 
 def avatar_color(name: str) -> int:
-    """Return one of the six colours of people."""
+    """Return the number of one of the six avatar colors."""
     return sum(map(ord, name)) % 6 + 1
 
 

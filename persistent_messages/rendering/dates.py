@@ -1,4 +1,4 @@
-"""Dates and ages in short."""
+"""Short dates and ages."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from django.utils.translation import ngettext, npgettext, pgettext
 from persistent_messages.db.times import elapsed
 
 TIME_LETTERS = frozenset("aAefgGhHiIOPrsTuUZc")
-"""What stands in a format for something else than the date."""
+"""Format characters that are not part of the date."""
 
 
 def _local(moment: datetime) -> datetime:
-    # Without USE_TZ every datetime is naive, and local already.
+    # Without USE_TZ, every datetime is naive and already local.
     return timezone.localtime(moment) if timezone.is_aware(moment) else moment
 
 
 def local_day(moment: datetime) -> date:
-    """Return the day of `moment` where the reader is."""
+    """Return the date of `moment` in the current time zone."""
     return _local(moment).date()
 
 
 def day_heading(moment: datetime) -> str:
-    """Name the day of `moment`: today, yesterday, else the date."""
+    """Return a heading for the day of `moment`: “Today”, “Yesterday” or the date."""
     day = _local(moment).date()
     ago = (_local(timezone.now()).date() - day).days
     names = {0: _("Today"), 1: _("Yesterday")}
@@ -36,13 +36,13 @@ def day_heading(moment: datetime) -> str:
 
 
 class TimeTags:
-    """Elements `time` for a list: each shows the time of day, and its title the date as well.
+    """`<time>` elements for a list. Each shows the time of day; its title has the date as well.
 
-    With `has_date` they show the date in short, unless that is today's.
+    With `has_date`, an element also shows a short date unless it is today.
     """
 
     def __init__(self, *, has_date: bool = False) -> None:
-        # Looked up once for all of them.
+        # Look the formats up once for the whole list.
         self.time = formats.get_format("TIME_FORMAT")
         self.dated = formats.get_format("SHORT_DATETIME_FORMAT")
         self.exact = formats.get_format("DATETIME_FORMAT")
@@ -62,7 +62,7 @@ class TimeTags:
         )
 
     def _exact(self, local: datetime, time: str) -> str:
-        # To format a time is the most costly part of a row: of a day it is done once.
+        # Formatting dates is the slowest part of a row, so each day is formatted once.
         if self.before_time is None:
             return dateformat.format(local, self.exact)
         day = local.date()
@@ -72,21 +72,21 @@ class TimeTags:
 
 
 def _text_before_time(exact: str, time: str) -> str | None:
-    """Return what `exact`, a format, has before `time`; None if that is not the date alone."""
+    """Return the part of the format `exact` before `time`; None unless it is only the date."""
     if not exact.endswith(time):
         return None
     begin = exact.removesuffix(time)
-    names = re.sub(r"\\.", "", begin)  # without letters that stand for themselves
-    return begin if names and not begin.endswith("\\") and not TIME_LETTERS & {*names} else None
+    letters = re.sub(r"\\.", "", begin)  # without escaped characters
+    return begin if letters and not begin.endswith("\\") and not TIME_LETTERS & {*letters} else None
 
 
 def date_and_time(moment: datetime) -> SafeString:
-    """Return `<time>` with the date in short and the time of day; today's date is left out."""
+    """Return a `<time>` element with a short date, unless it is today, and the time of day."""
     return TimeTags(has_date=True).of(moment)
 
 
 def short_age(moment: datetime) -> str:
-    """Say how long ago `moment` was, or on which day."""
+    """Return how long ago `moment` was, or its date if that was more than a day ago."""
     minutes = max(0, int(elapsed(moment, timezone.now()).total_seconds() // 60))
     if minutes < 1:
         return pgettext("age", "now")
@@ -99,6 +99,6 @@ def short_age(moment: datetime) -> str:
 
 
 def time_left(moment: datetime) -> str:
-    """Say how long a message still stays, in whole days, rounded up."""
+    """Return the time until `moment` in whole days, rounded up."""
     days = int(-(-elapsed(timezone.now(), moment).total_seconds() // 86400))
     return ngettext("%(count)d day left", "%(count)d days left", days) % {"count": days}

@@ -1,6 +1,6 @@
-"""Forms as HTML, by django-crispy-forms: in the look of the site's template pack, or in ours.
+"""Render forms with django-crispy-forms, in the site's template pack or in the app's own.
 
-crispy-forms is loaded when the first form is drawn: a site without letters never loads it.
+crispy-forms is imported when the first form is rendered, so a site without letters never loads it.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from django.utils.html import escape
 from django.utils.safestring import SafeString
 
 OWN_PACK = "persistent_messages/crispy"
-"""The folder of our template pack, for sites that have none."""
+"""The directory of the app's template pack, for sites that have none."""
 
 
 def site_template_pack() -> str | None:
-    """Return the site's `CRISPY_TEMPLATE_PACK`, None where it has none."""
+    """Return the setting `CRISPY_TEMPLATE_PACK`, or None."""
     return getattr(settings, "CRISPY_TEMPLATE_PACK", None)
 
 
 def render_form(form: Any, context: Context) -> SafeString:
-    """Render `form`, which has `html_attrs` and `buttons`, for the page of `context`.
+    """Render `form`, which has the attributes `html_attrs` and `buttons`, in `context`.
 
-    And `groups`, where its fields stand in lines: each with a heading and the names of its fields.
+    A form may also have `groups`: pairs of a heading and the names of the fields on its line.
     """
     from crispy_forms.utils import render_crispy_form
 
     helper = _form_helper(form)
     if site_template_pack():
         return SafeString(render_crispy_form(form, helper, context.flatten()))
-    # `render_crispy_form` and `{% crispy %}` need the setting; the helper itself does not.
+    # `render_crispy_form()` and `{% crispy %}` need the setting, but the helper does not.
     page: Any = context.template
     template = page.engine.get_template(f"{OWN_PACK}/whole_uni_form.html")
     attributes = helper.get_attributes(template_pack=OWN_PACK)
@@ -63,5 +63,5 @@ def _form_helper(form: Any) -> Any:
 
 
 def _heading(label: str) -> str:
-    # It is taken for a template.
+    # crispy-forms renders the string as a template.
     return f"<div class='pm-bar pm-head'><h2><b>{escape(label).replace('{', '&#123;')}</b></h2>"

@@ -1,4 +1,4 @@
-"""Search terms marked in texts."""
+"""Highlight search terms in texts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from persistent_messages.text.search import find_first_match, find_matches
 
 
 def highlight(text: str, terms: list[str]) -> SafeString:
-    """Return `text` escaped, with each of `terms`, folded as a search has them, marked in it."""
+    """Return `text` escaped, with `<mark>` around each of `terms`, which are folded."""
     if not terms:
         return conditional_escape(text)
     html, end = [], 0
@@ -21,7 +21,7 @@ def highlight(text: str, terms: list[str]) -> SafeString:
 
 
 def excerpt(message: Message, terms: list[str]) -> str:
-    """Return the beginning of the text, or what stands around the first of `terms` in it."""
+    """Return the beginning of the text, or the part around the first match of `terms`."""
     if not terms:
         return message.snippet
     searched = message.searched_text

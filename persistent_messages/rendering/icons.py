@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.utils.safestring import mark_safe
 
-# 16 by 16, drawn with the current colour.
+# Paths on a 16 by 16 grid, drawn in the current color.
 ICONS = {
     "archive": '<path d="M2.2 3h11.6v3H2.2ZM3.2 6v7h9.6V6M6.4 8.6h3.2"/>',
     "back": '<path d="M9.9 3.2 5.1 8l4.8 4.8"/>',
@@ -54,10 +54,10 @@ ICONS = {
     "warning": '<path d="M8 2.4 14.1 13H1.9ZM8 6.4v3M8 11.1v.1"/>',
 }
 
-# These point somewhere: in a text from right to left the other way.
+# Icons that are mirrored in right-to-left languages.
 DIRECTED = ("back", "undo")
 
-# Made once: a page of the inbox shows a hundred of them.
+# Built once, because a page of the inbox shows a hundred icons.
 SVGS = {
     name: mark_safe(  # noqa: S308 (nothing but the constants above)
         f'<svg class="pm-icon{" pm-flip" * (name in DIRECTED)}" viewBox="0 0 16 16" '

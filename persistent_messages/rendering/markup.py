@@ -1,4 +1,4 @@
-"""The text of a message as HTML. What users wrote is never trusted, in plain text or Markdown."""
+"""Render the text of a message as HTML. Text from users is never trusted, nor is its Markdown."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from persistent_messages.conf import get_config
 from persistent_messages.models import Message
 
 MARKDOWN = ("markdown_it.MarkdownIt", "nh3.clean")
-"""What the setting MARKDOWN needs, from the extra `markdown`."""
+"""The functions that the setting MARKDOWN needs, from the extra `markdown`."""
 
-# No images, which tell their server who reads; no headings, which would join those of the page.
+# No images, which would reveal the reader to their server. No headings, which would disturb the
+# outline of the page.
 TAGS = {"a", "blockquote", "br", "code", "del", "em", "hr", "li", "ol", "p", "pre", "strong", "ul"}
 
-# What Markdown may mean something by. The parser takes 20 to 40 microseconds for each of the first,
-# a few for each of the second, and longer for brackets and stars that have no counterpart: with
-# these bounds a text takes it some 20 milliseconds at most.
+# Characters that may be Markdown. The parser takes 20 to 40 microseconds for each delimiter, a few
+# for other punctuation, and longer for unbalanced brackets and asterisks. With these limits it
+# takes about 20 milliseconds at most.
 _DELIMITERS = re.compile(r"[\n\[\]*_~`<>&!\\#]")
 _PUNCTUATION = re.compile(r"[^\w\s]")
 MAX_DELIMITERS = 500
@@ -30,22 +31,22 @@ MAX_PUNCTUATION = 2500
 
 
 def as_html(message: Message) -> SafeString:
-    """Return the text as HTML: escaped, lines kept, addresses linked; Markdown where it is on.
+    """Return the text of `message` as HTML: escaped, with line breaks and links.
 
-    Links carry `rel="nofollow"`. Safe text is returned as it is. Markdown of more than
-    `MAX_DELIMITERS` is shown as plain text.
+    Letters are rendered as Markdown if the setting is on, and as plain text above `MAX_DELIMITERS`
+    or `MAX_PUNCTUATION`. Links have `rel="nofollow"`. Safe text is returned unchanged.
     """
     if message.is_safe:
         return SafeString(message.message)
     if message.is_letter and get_config().MARKDOWN and _is_cheap_to_render(message.message):
-        return SafeString(_sanitised(_rendered(message.message)))
+        return SafeString(_sanitized(_rendered(message.message)))
     return SafeString(linebreaks(link_addresses(message.message), autoescape=False))
 
 
 # Plain text
 
-# Each begins where a word does, so that looking for them takes time in proportion to the text.
-# Of addresses without a scheme those that begin with www., or end as they mostly do.
+# Each alternative begins at the start of a word, so that the search takes linear time. Addresses
+# without a scheme are linked if they begin with www. or have a common top-level domain.
 _ADDRESS = re.compile(
     r"""(?<![\w@.+/-])(?:
         (?P<url>https?://[^\s<>"]+)
@@ -60,7 +61,7 @@ _BRACKETS = {")": "(", "]": "[", "}": "{"}
 
 
 def link_addresses(text: str) -> SafeString:
-    """Return `text` escaped, its web and mail addresses linked: without a scheme by https."""
+    """Return `text` escaped, with links for web and mail addresses; https is the default scheme."""
     html, end = [], 0
     for match in _ADDRESS.finditer(text):
         address = _without_trailing_punctuation(match.group())
@@ -72,7 +73,7 @@ def link_addresses(text: str) -> SafeString:
 
 
 def _without_trailing_punctuation(address: str) -> str:
-    """Leave out what belongs to the sentence: its stops, and brackets that opened before."""
+    """Strip punctuation that belongs to the sentence, and unbalanced closing brackets."""
     spare = {close: address.count(close) - address.count(_BRACKETS[close]) for close in _BRACKETS}
     end = len(address)
     while end and (address[end - 1] in _AFTER or spare.get(address[end - 1], 0) > 0):
@@ -117,12 +118,12 @@ def _parser() -> Any:
     parser.enable("strikethrough")
     parser.core.ruler.push("addresses", _mark_addresses)
     parser.add_render_rule("addresses", _render_addresses)
-    parser.render("")  # it gets its rules ready at its first use, which must not be two at once
+    parser.render("")  # the first call compiles the rules, which is not thread-safe
     return parser
 
 
 def _mark_addresses(state: Any) -> None:
-    # Of the text that stands in no link already.
+    # Only text outside links.
     for block in state.tokens:
         depth = 0
         for token in block.children or ():
@@ -137,7 +138,7 @@ def _render_addresses(
     return link_addresses(tokens[index].content)
 
 
-def _sanitised(html: str) -> str:
+def _sanitized(html: str) -> str:
     clean = import_string(MARKDOWN[1])
     return str(
         clean(

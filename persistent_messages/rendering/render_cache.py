@@ -1,9 +1,10 @@
-"""Cache of what every page of a site shows: notices, the unread count, the region of the toasts.
+"""Cache the HTML of parts that are on every page: notices, the unread count, the toasts.
 
-Each node of a template costs Django a microsecond or more, and a notice has a hundred. A bundled
-template shows only the `RenderData` of a message. So what it renders for two messages of a kind
-differs by the texts alone: the first is rendered with markers instead of texts, and later ones are
-that HTML with their texts filled in. A template of a site is rendered for each message.
+Django takes a microsecond or more for each node of a template, and a notice has a hundred. The
+bundled templates use only the `RenderData` of a message, so the HTML of two messages of the same
+kind differs only in its texts. The first message of a kind is rendered with markers in place of
+the texts. For later messages, their texts are filled into that HTML. A template that a site
+overrides is rendered for each message.
 """
 
 from __future__ import annotations
@@ -23,38 +24,39 @@ from django.utils.html import conditional_escape
 from django.utils.safestring import SafeString
 
 BUNDLED_TEMPLATES = str(Path(__file__).parents[1] / "templates") + os.sep
-# Stands around a name where its text is to come. Nobody can write it: it differs by process.
+# Surrounds a name in place of its text. It is random, so no message can contain it.
 MARKER = f"pm{token_hex(8)}"
 MAX_PATTERNS = 512
-"""How many are kept of one template, some kilobytes each: its kinds in a few languages."""
+"""Patterns kept for each template, of a few kilobytes: one for each kind and language."""
 
 
 class RenderData(NamedTuple):
-    """What a template shows of one message."""
+    """The values of one message that a template uses."""
 
     kind: dict[str, Any]
-    """What decides about the markup."""
+    """Values that the markup depends on."""
     texts: dict[str, Any]
-    """What stands in it, and decides nothing; escaped unless marked safe."""
+    """Values that are only inserted into it; escaped unless marked safe."""
 
     @property
     def values(self) -> dict[str, Any]:
-        """Both, as a template sees them."""
+        """All values, as a template gets them."""
         return {**self.kind, **self.texts}
 
 
 def is_bundled(template: Template) -> bool:
-    """Tell whether `template` is one of the app's own, and no override of a site."""
+    """Return whether `template` is one of the app's own, and not an override of the site."""
     return str(template.origin.name).startswith(BUNDLED_TEMPLATES)
 
 
 def render_cached(
     template: Template, part: RenderData, page_context: Hashable, page: Mapping[str, str]
 ) -> SafeString:
-    """Return what `template`, one of ours, renders for a `message` with these values.
+    """Return the HTML of the bundled `template` for a message with the values in `part`.
 
-    `page_context` is all else that the markup depends on, such as the language. `page` has further
-    variables of the template, escaped, which decide nothing either. Nothing else is there.
+    `page_context` has everything else that the markup depends on, such as the language. `page` has
+    further variables of the template, escaped, which the markup does not depend on. The context has
+    no other variables.
     """
     pattern = _cache_of(template)((*part.kind.items(),), (*part.texts,), (*page,), page_context)
     texts = {name: escape_text(text) for name, text in part.texts.items()}
@@ -67,9 +69,9 @@ def render_cached_page(
     page_context: Hashable,
     flags: tuple[tuple[str, Hashable], ...] = (),
 ) -> SafeString:
-    """Return what `template`, one of ours, renders with the variables `texts` and `flags`.
+    """Return the HTML of the bundled `template` with the variables `texts` and `flags`.
 
-    `texts` decide nothing about the markup, `flags` and `page_context` do.
+    The markup depends on `flags` and `page_context`, but not on `texts`.
     """
     pattern = _cache_of(template)((), (), (*texts,), page_context, flags)
     return SafeString(pattern % {name: escape_text(text) for name, text in texts.items()})
@@ -82,13 +84,13 @@ def _cache_of(template: Template) -> Callable[..., str]:
 
 
 def escape_text(text: Any) -> str:
-    """Escape `text` as a template does; quicker for plain texts and blank ones, as most are."""
+    """Escape `text` as a template does, but faster for plain and empty strings."""
     if type(text) is str:
         return escape(text) if text else ""
     return conditional_escape(text)
 
 
-# They go with their template: without a cached loader that is another on each page.
+# Weak keys, because without a cached loader each page has new templates.
 _caches: WeakKeyDictionary[Template, Callable[..., str]] = WeakKeyDictionary()
 
 

@@ -1,4 +1,4 @@
-"""What the rows of a list offer to do with their messages, and where that is."""
+"""The buttons of a row, and the URLs that they post to."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from persistent_messages.constants import Folder
 
 from .icons import SVGS
 
-# Stands for the key of a message while an address is looked up.
+# Stands for the key of a message while a URL is reversed.
 KEY_PLACEHOLDER = "8765432109876543"
 
 
 class PageContext(NamedTuple):
-    """All that the addresses and the words of a page depend on."""
+    """Everything that the URLs and texts of a page depend on."""
 
     urlconf: Any
     language: str | None
     inbox: str
-    """The address of the inbox, "" on a site without the URLs of the app.
+    """The URL of the inbox; "" on a site without the URLs of the app.
 
-    Whatever begins it begins the others: where the site is mounted, a language, a tenant.
+    Its prefix, such as a script name, a language or a tenant, is the prefix of all other URLs.
     """
 
 
@@ -35,7 +35,7 @@ MEMO = "_pm_places"
 
 
 def page_context(request: HttpRequest | None = None) -> PageContext:
-    """Return where the page of this request is; remembered on `request`, where that is given."""
+    """Return the context of the current page, cached on `request` if that is given."""
     memo = {} if request is None else vars(request).setdefault(MEMO, {})
     urlconf, language = get_urlconf(), get_language()
     key = (urlconf, language, get_script_prefix())
@@ -52,26 +52,26 @@ def _address_of_inbox() -> str:
 
 
 def address_of(view: str, key: str) -> str:
-    """Return the address of the page `view` of message `key`."""
+    """Return the URL of `view` for the message `key`."""
     return reverse(view, args=[KEY_PLACEHOLDER]).replace(KEY_PLACEHOLDER, key)
 
 
 def address_pattern(view: str) -> str:
-    """Return the address of the page `view` of a message, escaped, as a pattern of its `key`."""
+    """Return the escaped URL of `view` as a `%` pattern of the message's `key`."""
     return literal(address_of(view, "\0")).replace("\0", "%(key)s")
 
 
 class ActionType(NamedTuple):
-    """What the buttons of one kind have in common."""
+    """The properties that all buttons of one kind share."""
 
     view: str
     label: Any
-    """What a screen reader says: it names the message."""
+    """The accessible name, which includes the title of the message."""
     title: Any
     key: str = ""
-    """The key that presses it, "" for none."""
+    """The keyboard shortcut, or ""."""
     is_final: bool = False
-    """Whether it cannot be undone: then it is a link to a page that asks."""
+    """Whether it cannot be undone. It is then a link to a page that asks for confirmation."""
 
 
 ACTION_TYPES = {
@@ -101,7 +101,7 @@ ACTION_TYPES = {
     "delete": ActionType(
         "message_delete", gettext_lazy("Delete “%(title)s”"), gettext_lazy("Delete"), "Delete"
     ),
-    "delete-for-good": ActionType(
+    "delete-permanently": ActionType(
         "message_delete",
         gettext_lazy("Permanently delete “%(title)s”"),
         gettext_lazy("Delete permanently"),
@@ -109,42 +109,43 @@ ACTION_TYPES = {
         is_final=True,
     ),
 }
-# By folder, what can be done beside reading.
+# The actions in each folder, in addition to marking as read or unread.
 ACTIONS_BY_FOLDER = {
     Folder.INBOX: ("archive", "delete"),
     Folder.SENT: ("delete",),
     Folder.ARCHIVE: ("restore", "delete"),
-    Folder.TRASH: ("restore", "delete-for-good"),
+    Folder.TRASH: ("restore", "delete-permanently"),
 }
 
 
 class RowButtons(NamedTuple):
-    """What decides about the buttons of a row."""
+    """The properties of a row that its buttons depend on."""
 
     folder: int
     is_read: bool
     is_sent: bool
-    """What one sent is neither read nor unread."""
+    """Sent messages cannot be marked as read or unread."""
     has_url: bool
     has_action: bool
-    """Whether the button that opens the URL has words of its own."""
+    """Whether the button that opens the URL has its own label."""
     takes_focus: bool
     """Whether the first action takes the focus."""
 
 
 @lru_cache(512)
 def actions_pattern(page: PageContext, row: RowButtons) -> str:  # noqa: ARG001 (part of the key)
-    """Return the actions of a row as HTML: a pattern of `key`, `title`, `action` and `back`.
+    """Return the HTML of a row's actions as a `%` pattern of `key`, `title`, `action` and `back`.
 
-    They are more than half of the markup of a row, and alike in most of them: a list has three or
-    four patterns. Their names are translated once for each language and not for each message.
+    The actions are more than half of the markup of a row, and a list has only three or four
+    patterns. Labels are translated once for each language, not for each message.
     """
     marks = () if row.is_sent else ("unread" if row.is_read else "read",)
     names = (*marks, *ACTIONS_BY_FOLDER[Folder(row.folder)])
     focused = names[0] if row.takes_focus else ""
     buttons = [_open_button(has_action=row.has_action)] if row.has_url else []
     buttons += [_action_button(name, takes_focus=name == focused) for name in names]
-    # Where nothing hovers the first opens the others; the style sheet hides it elsewhere.
+    # On devices without hover, the menu button reveals the others. The style sheet hides it
+    # elsewhere.
     return (
         '<details class="pm-menu" name="pm-menu">'
         '<summary class="pm-btn pm-btn--quiet pm-btn--icon" '
@@ -185,5 +186,5 @@ def _open_button(*, has_action: bool) -> str:
 
 
 def literal(text: str) -> str:
-    """Return `text`, escaped, as a part of a pattern that means itself."""
+    """Return `text` escaped, as a literal part of a `%` pattern."""
     return escape(text).replace("%", "%%")

@@ -1,4 +1,4 @@
-"""What a row of a list, and a notice of the strip, show of a message: as parts of a template."""
+"""The values that the templates of rows and notices get for each message."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from .row_actions import PageContext, RowButtons, actions_pattern, address_patte
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 NOTICE_LENGTH = 500
-"""Characters of the text that a notice shows."""
+"""The maximum number of characters of the text in a notice."""
 
 
 class RowPatterns(NamedTuple):
-    """Parts of a row as HTML, but for the texts of its message: patterns for `%`."""
+    """Parts of a row as HTML, as `%` patterns for the texts of a message."""
 
     pick: str
     read_link: str
@@ -42,7 +42,7 @@ class RowPatterns(NamedTuple):
     details: str
     you: SafeString
     levels: dict[str, str]
-    """What a level is called, for notices without a sender."""
+    """The names of levels, for notices without a sender."""
 
 
 @lru_cache(64)
@@ -66,11 +66,11 @@ def _row_patterns(page: PageContext) -> RowPatterns:  # noqa: ARG001 (part of th
 
 
 class RowValues:
-    """What the rows of one list show of their messages; what they share is looked up once.
+    """The values for the rows of one list. Everything that rows share is looked up once.
 
-    Where `words` were searched for they are marked. The link of a row gets the query string `back`,
-    by which the page of the message leads back. A row shows the time of day, and with `has_date`
-    the date, where no heading tells it.
+    Search `words` are highlighted. The link of a row has the query string `back`, so that the page
+    of the message can link back. A row shows the time of day, and with `has_date` also the date,
+    for lists without headings.
     """
 
     def __init__(
@@ -83,9 +83,10 @@ class RowValues:
     def of(
         self, message: Message, *, takes_focus: bool = False, focuses_action: bool = False
     ) -> dict[str, Any]:
-        """Return what row.html shows of `message`: texts that are escaped, and parts of it as HTML.
+        """Return the values of `message` for row.html: escaped texts and parts as HTML.
 
-        Its link takes the focus, or its first action. No query.
+        `takes_focus` puts the focus on the link, and `focuses_action` on the first action. No
+        query.
         """
         patterns, words = self.patterns, self.words
         read, name, level = message.read, message.title, level_name(message.level)
@@ -127,8 +128,7 @@ class RowValues:
         }
 
     def _detail(self, message: Message) -> str:
-        """Return what stands beside the sender."""
-        # What the notices of a site differ in is their topic.
+        """Return the text beside the sender: the sender's detail and the topic."""
         parts = (message.sender.detail if message.name_details else "", message.topic_label)
         detail = " · ".join(part for part in parts if part)
         if not detail:
@@ -136,7 +136,7 @@ class RowValues:
         return f'<span class="pm-detail"><bdi>{highlight(detail, self.words)}</bdi></span> '
 
     def _excerpt(self, message: Message) -> str:
-        """Return how the text begins, or one's own reply; blank where the title says it already."""
+        """Return the beginning of the text or of the user's reply; "" if the title has it."""
         if message.reply_snippet and not self.words:
             return f"{self.patterns.you}<bdi>{escape(message.reply_snippet)}</bdi>"
         if not (message.has_subject or self.words):
@@ -150,7 +150,7 @@ def _count_badge(message: Message) -> SafeString:
 
 
 def count_badge(count: str, words: str) -> SafeString:
-    """Return a number, and what a screen reader says instead."""
+    """Return a count with `words` as the text for screen readers."""
     return SafeString(
         f'<span class="pm-count"><span aria-hidden="true">{escape(count)}</span>'
         f'<span class="pm-vh">{escape(words)}</span></span>'
@@ -158,13 +158,13 @@ def count_badge(count: str, words: str) -> SafeString:
 
 
 def _more_names(message: Message) -> list[str]:
-    # What is sent to one names them as its sender.
+    # A single recipient is already shown in place of the sender.
     names = message.recipients if message.to_name else []
     return [name.label for name in names] if len(names) > 1 else []
 
 
 def _count(message: Message) -> tuple[str, str]:
-    """Return how many letters or repetitions a row stands for, and the words for it."""
+    """Return the number of letters or repetitions that a row represents, and a text for it."""
     letters = message.thread_length or message.thread_position or 0
     if letters > 1:
         count = str(formats.localize(letters))
@@ -174,7 +174,7 @@ def _count(message: Message) -> tuple[str, str]:
 
 
 def _repetitions(message: Message) -> tuple[str, str]:
-    """Return how often a notice was sent, and the words for it; blank for once."""
+    """Return how often a notice was sent, and a text for it; empty if it was sent once."""
     if message.times < 2 or message.is_letter:
         return "", ""
     count = str(formats.localize(message.times))
@@ -183,23 +183,23 @@ def _repetitions(message: Message) -> tuple[str, str]:
 
 
 def _sender(message: Message, words: list[str]) -> Any:
-    # Blank for what the site sent in nobody's name.
+    # Empty for notices that the site sent without a sender.
     if message.to_name:
         return _("To %(name)s") % {"name": join_labels(message.recipients)}
     return highlight(message.from_name, words) if words else message.from_name
 
 
 def notice_of(message: Any, *, has_pages: bool) -> RenderData:
-    """Return what a notice shows of `message`, ours or contrib's; no query.
+    """Return the values of `message`, a row or contrib's message, for a notice; no query.
 
-    What stays has a page, where the site `has_pages`, and a form that closes it for good.
+    A persistent message has a form that closes it, and if the site `has_pages` a link to its page.
     """
     stays, tags = is_stored(message), message.extra_tags or ""
     text, is_cut = message.message, False
     sender = message.sender.label if stays else ""
     count, count_label = _repetitions(message) if stays else ("", "")
     action = message.action if stays and has_pages and message.url else ""
-    if stays:  # the rest has a page; what is shown once has none
+    if stays:  # its page has the rest; a one-shot message has no page
         text, is_cut = truncate(text, NOTICE_LENGTH)
     subject, timeout = getattr(message, "subject", ""), getattr(message, "close_timeout", None)
     undo_url, restores = "", tags == RESTORE_TAG
@@ -239,24 +239,24 @@ def notice_of(message: Any, *, has_pages: bool) -> RenderData:
 
 
 def _linked_text(message: Any, text: Any) -> Any:
-    # The link to its page goes around it, but not around markup.
+    # The link to the page needs visible text, unless the message has a subject or markup.
     is_blank = is_stored(message) and not message.is_safe and not has_visible_text(str(text))
     return text if not is_blank or message.has_subject else message.title
 
 
 def is_stored(message: Any) -> bool:
-    """Tell whether `message` stays until somebody closes it; what a cookie brings has no row."""
+    """Return whether `message` is a persistent row, and not a one-shot or cookie message."""
     return isinstance(message, Message) and message.is_persistent
 
 
 def _undo_url(message: Any) -> str:
-    # A form with a token in it posts there: to no other site, whatever the message has.
+    # A form with the CSRF token posts to this URL, so it must not be on another site.
     url = getattr(message, "url", "")
     return url if url_has_allowed_host_and_scheme(url, allowed_hosts=None) else ""
 
 
 def plain_title(message: Any) -> str:
-    """Name a message, ours or contrib's, in plain text."""
+    """Return the title of a row or a contrib message as plain text."""
     if not isinstance(message, Message):
         return Message(level=message.level, message=message.message).title
     return message.title

@@ -1,4 +1,4 @@
-"""Texts of the toasts that say what a bulk action did."""
+"""Texts of the toasts for bulk actions and for undo."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from persistent_messages.mailbox.changes import Change
 
 
 def bulk_result_text(change: Change, *, goes_on: bool = False) -> str:
-    """Say what `change` did, by the number of its messages; `goes_on` while there is more to do."""
+    """Return a text that says what `change` did. `goes_on` says that more steps follow."""
     count = change.count
     if change.action == "undo":
         if goes_on:

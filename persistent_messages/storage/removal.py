@@ -55,7 +55,7 @@ class Removal:
             else:
                 async_to_sync(self.remove_in_its_thread)()
         except Exception:
-            logger.exception("Could not remove messages that were shown.")
+            logger.exception("Messages that were shown could not be removed.")
 
     async def remove_in_its_thread(self) -> None:
         """Call `remove` in the thread of the request, which has the database connection."""

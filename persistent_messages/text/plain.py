@@ -1,4 +1,4 @@
-"""What a reader sees of a text: plain text of markup."""
+"""Convert markup to the plain text that a reader sees."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from html import unescape
 from django.core.exceptions import SuspiciousOperation
 from django.utils.html import strip_tags
 
-# Letters, as Unicode has it, that show nothing.
+# Invisible characters that Unicode classifies as letters.
 _BLANK_LETTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 
-# Elements that end a line, so that no words of two of them become one; and what is not read at all.
+# Elements that separate words.
 _BLOCK_TAG = re.compile(
     r"<(?=/?(?:address|article|aside|blockquote|br|caption|dd|div|dl|dt|fieldset|figcaption|figure"
     r"|footer|form|h[1-6]|header|hr|li|main|nav|ol|option|p|pre|section|table|td|th|tr|ul)\b)",
@@ -22,14 +22,14 @@ _SCRIPT_OR_STYLE = re.compile(r"<(script|style)\b.*?(?:</\1\s*>|\Z)", re.IGNOREC
 
 
 def has_visible_text(text: str) -> bool:
-    """Tell whether there is anything to see of `text`: more than spaces and the like."""
-    if text[:1].isalnum() and text[0] not in _BLANK_LETTERS:  # most texts, and quicker
+    """Return whether `text` has any visible characters."""
+    if text[:1].isalnum() and text[0] not in _BLANK_LETTERS:  # fast path for most texts
         return True
     return any(unicodedata.category(c)[0] in "LNPS" and c not in _BLANK_LETTERS for c in text)
 
 
 def to_plain_text(html: str) -> str:
-    """Return what a reader sees of `html`; markup beyond what Django takes apart as it is."""
+    """Return `html` as plain text, or unchanged if Django refuses to strip its tags."""
     try:
         text = strip_tags(_BLOCK_TAG.sub("\n<", _SCRIPT_OR_STYLE.sub("", html)))
     except SuspiciousOperation:
@@ -38,7 +38,7 @@ def to_plain_text(html: str) -> str:
 
 
 def plain_text_start(html: str, length: int) -> str:
-    """Return what a reader sees of the first `length` characters of `html`, without half a tag."""
+    """Return the first `length` characters of `html` as plain text, without a truncated tag."""
     begin = "" + html[:length]
     if begin.rfind("<") > begin.rfind(">"):
         begin = begin[: begin.rfind("<")]

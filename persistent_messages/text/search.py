@@ -1,4 +1,4 @@
-"""How a search compares texts: without case and accents."""
+"""Fold texts for a search that ignores case and accents, and find matches."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from itertools import accumulate
 from .plain import plain_text_start
 
 SEARCH_LENGTH = 10_000
-"""Characters of a message that a search looks through, names and subject first."""
+"""The number of characters of a message that are searched, subject and names first."""
 PLAIN_LENGTH = 300
-"""Of a message that has no more, and nothing to fold, the columns are looked through themselves."""
+"""Up to this length, plain ASCII messages have no `search_text`; their columns are searched."""
 
-# Accents of Latin, Greek and Cyrillic, vowel signs of Hebrew and Arabic, and what is not seen: soft
-# hyphens, joiners, directions.
+# Accents of Latin, Greek and Cyrillic, vowel signs of Hebrew and Arabic, and invisible characters:
+# soft hyphens, joiners and direction marks.
 _IGNORED_CHARACTERS = (
     "\u00ad\u0300-\u036f\u0591-\u05bd\u05bf-\u05c7\u061c\u0640\u064b-\u065f\u0670\u180e"
     "\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff"
 )
 _IGNORED = re.compile(f"[{_IGNORED_CHARACTERS}]")
-# A character, and what belongs to it: with those, and the parts of Japanese and Korean ones.
+# A character with its combining characters, including Japanese sound marks and Korean jamo.
 _CLUSTER = re.compile(f".[{_IGNORED_CHARACTERS}\u3099\u309a\u1160-\u11ff]*", re.DOTALL)
 _APOSTROPHES = str.maketrans({"\N{LEFT SINGLE QUOTATION MARK}": "'", "\u2019": "'"})
 
 
-# What is compared
+# Folding
 
 
 def fold(text: str) -> str:
-    """Return `text` as a search compares it: spaces as one, in no case, without accents."""
+    """Return `text` case-folded, without accents, and with single spaces."""
     return " ".join(_fold_characters(text).split())
 
 
 def _fold_characters(text: str) -> str:
-    # That of Unicode for comparing (NFKC, casefold), less the accents. It keeps the spaces.
+    # Unicode's normalization for comparisons (NFKC and casefold), without accents. Keeps spaces.
     if text.isascii():
         return text.lower()
     seen = _IGNORED.sub("", unicodedata.normalize("NFKD", text))
@@ -45,9 +45,10 @@ def _fold_characters(text: str) -> str:
 
 @lru_cache(maxsize=16)  # the copies of a message have the same texts
 def search_text(subject: str, text: str, *names: str, is_html: bool) -> str:
-    """Return what a search looks through, folded, the columns line by line; of `names` each line.
+    """Return the folded text to search, with a line for each column and each line of `names`.
 
-    "" where these say just that themselves, but for upper and lower case: in short ASCII.
+    Returns "" if the columns themselves can be searched: short ASCII texts that differ from their
+    folded form only in case.
     """
     columns = (subject, *names, text)
     is_short = sum(map(len, columns)) <= PLAIN_LENGTH and all(map(str.isascii, columns))
@@ -65,11 +66,11 @@ def _is_one_line(text: str) -> bool:
     return text == " ".join(text.split())
 
 
-# What was found
+# Matches
 
 
 def find_first_match(text: str, terms: Sequence[str]) -> tuple[int, int] | None:
-    """Return where in `text` the first of `terms`, folded ones, begins and ends."""
+    """Return the start and end of the first match of the folded `terms` in `text`, or None."""
     folded = _fold_characters(text)
     match = _pattern_of(terms).search(folded)
     if match is None or len(folded) == len(text):
@@ -78,11 +79,11 @@ def find_first_match(text: str, terms: Sequence[str]) -> tuple[int, int] | None:
 
 
 def find_matches(text: str, terms: Sequence[str]) -> list[tuple[int, int]]:
-    """Return where in `text` each of `terms`, folded ones, begins and ends, in order."""
+    """Return the start and end of each match of the folded `terms` in `text`, in order."""
     pattern = _pattern_of(terms)
     if text.isascii():
         return [match.span() for match in pattern.finditer(text.lower())]
-    # A character may become several, or none, so each place is counted.
+    # Folding may turn a character into several or none, so map positions back to `text`.
     clusters = _CLUSTER.findall(text)
     pieces = [_fold_cluster(cluster) for cluster in clusters]
     place = [number for number, piece in enumerate(pieces) for _ in piece]
@@ -97,6 +98,6 @@ _fold_cluster = lru_cache(maxsize=4096)(_fold_characters)
 
 
 def _pattern_of(terms: Sequence[str]) -> re.Pattern[str]:
-    # The longest first, which has the others in it.
+    # The longest first, because it may contain others.
     ordered = sorted(terms, key=len, reverse=True)
     return re.compile("|".join(r"\s+".join(map(re.escape, term.split())) for term in ordered))

@@ -1,4 +1,4 @@
-"""The beginning of a text, of plain text or of markup."""
+"""Truncate plain text and markup."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from django.utils.html import VOID_ELEMENTS
 from django.utils.safestring import SafeData, mark_safe
 
 MARKUP_FACTOR = 10
-"""How many characters of markup are looked at for each of text; what follows is cut off."""
+"""The number of characters of markup that are parsed for each character of text."""
 MAX_DEPTH = 100
-"""How many elements may stand in each other; what follows is cut off."""
+"""The maximum depth of nested elements; anything after it is cut off."""
 ELLIPSIS = "…"
-# Their text is for no reader.
+# Elements whose text is not displayed.
 ELEMENTS_WITHOUT_TEXT = ("script", "style", "template", "title")
-# One follows another without an end tag in between.
+# Elements that end where the next one begins.
 OPTIONAL_END_TAGS = ("dd", "dt", "li", "option", "p", "td", "th", "tr")
 
 
 def truncate(text: Any, length: int) -> tuple[Any, bool]:
-    """Return at most `length` characters of `text`, and whether something was cut off.
+    """Return at most `length` characters of `text`, and whether it was truncated.
 
-    An ellipsis follows what was cut. Safe text stays safe: its elements are closed. Takes no longer
-    for a longer text.
+    A truncated text ends with an ellipsis. Safe text stays safe, and its elements are closed. The
+    time does not depend on the length of the text.
     """
     written = str(text)
     if len(written) <= length:
@@ -34,12 +34,12 @@ def truncate(text: Any, length: int) -> tuple[Any, bool]:
     parser = _Truncator(length)
     parser.feed(written[: MARKUP_FACTOR * length])
     if len(written) <= MARKUP_FACTOR * length and not parser.is_full:
-        return text, False  # its markup is long, not its text
+        return text, False  # only the markup is long
     return mark_safe(parser.closed(ELLIPSIS)), True  # noqa: S308 (its caller marked it)
 
 
 class _Truncator(HTMLParser):
-    """Writes markup anew, up to `length` characters of text."""
+    """A parser that copies markup up to `length` characters of text."""
 
     def __init__(self, length: int) -> None:
         super().__init__(convert_charrefs=True)
@@ -49,7 +49,7 @@ class _Truncator(HTMLParser):
         self.open: list[str] = []
 
     def closed(self, end: str) -> str:
-        """Return what was written, and `end`, with all elements closed."""
+        """Return the copied markup followed by `end`, with all elements closed."""
         tags = (f"</{tag}>" for tag in reversed(self.open) if tag not in ELEMENTS_WITHOUT_TEXT)
         return "".join([*self.written, end, *tags])
 
@@ -71,7 +71,7 @@ class _Truncator(HTMLParser):
     def handle_startendtag(self, tag: str, attrs: Any) -> None:
         self.handle_starttag(tag, attrs)
         if tag not in VOID_ELEMENTS and self.written and self.written[-1].endswith("/>"):
-            # To a browser this is a start tag.
+            # Browsers treat this as a start tag.
             self.written[-1] = self.written[-1].removesuffix("/>") + ">"
 
     def handle_endtag(self, tag: str) -> None:

@@ -1,4 +1,4 @@
-"""Whether an account is still there: whoever was deleted or deactivated meanwhile is a visitor."""
+"""Whether an account still exists. A deleted or deactivated user is treated as a visitor."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ _deleted: ContextVar[set[Any] | None] = ContextVar("persistent_messages_deleted"
 
 
 def watch_deletions(request: HttpRequest) -> None:
-    """Remember from now on which accounts `request` deletes."""
+    """Start to remember the accounts that `request` deletes."""
     _deleted.set(vars(request).setdefault(MEMO, set()))
 
 
 def remember_deleted(instance: Any, **_: Any) -> None:
-    """Remember that this account was deleted. A receiver of `post_delete`."""
+    """Remember that the account `instance` was deleted. A receiver of `post_delete`."""
     remember_missing(instance.pk)
 
 
 def remember_missing(key: Any) -> None:
-    """Remember that there may be no account with this key: `has_mailbox` will ask."""
+    """Remember that the account may be missing, so that `has_mailbox` checks the database."""
     keys = _deleted.get()
     if keys is not None:
         keys.add(key)
 
 
 def signed_in_user(request: HttpRequest) -> Any:
-    """Return who is signed in, None for visitors. May ask the database, as `request.user` does.
+    """Return the signed-in user, or None for visitors; may query, as `request.user` does.
 
-    An account that was deleted or deactivated meanwhile is a visitor.
+    Returns None if the account has been deleted or deactivated.
     """
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated:
@@ -48,26 +48,26 @@ def signed_in_user(request: HttpRequest) -> Any:
 
 
 def has_mailbox(user: Any) -> bool:
-    """Tell whether `user` is an account that will be able to read messages.
+    """Return whether `user` is an account that will be able to read messages.
 
-    No query, but where an account of this key was deleted in this request: that may have been
-    rolled back, so the table is asked.
+    No query, unless an account with this key was deleted in this request. One query then checks
+    whether that was rolled back.
     """
     key = user.pk
-    if key is None:  # what Django makes of an object that it deleted
+    if key is None:  # Django clears the key of a deleted object
         return False
     if not isinstance(user, _owner_model()) and isinstance(user, Model):
-        return False  # some sites sign in others than their users: those have no mailbox
+        return False  # a site that signs in instances of another model
     if not getattr(user, "is_active", True) and not _may_sign_in(user):
         return False
     return key not in (_deleted.get() or ()) or account_exists(key)
 
 
 def closed_account_key(request: HttpRequest) -> Any:
-    """Return the key of the account that the session signed in, but that may not be any more.
+    """Return the key of the account in the session if it is no longer allowed to sign in.
 
-    It was deactivated, say, by another object than `request.user`. None where nobody has looked
-    for the user in the session. No query.
+    For example, it was deactivated during the request. None if the session has not been accessed.
+    No query.
     """
     session: Any = getattr(request, "session", None)
     if not getattr(session, "accessed", False) or request.user.is_authenticated:
@@ -84,13 +84,13 @@ def _owner_model() -> Any:
 
 
 def account_exists(key: Any) -> bool:
-    """Tell whether there is an account of this key; one query, where writes go."""
+    """Return whether the account exists; one query to the primary database."""
     model = auth.get_user_model()
     return model._base_manager.using(router.db_for_write(model)).filter(pk=key).exists()
 
 
 def _may_sign_in(user: Any) -> bool:
-    # Some sites sign inactive users in, by a backend of Django's that says so.
+    # Django's AllowAllUsersModelBackend signs inactive users in.
     return any(
         backend.user_can_authenticate(user)
         for backend in auth.get_backends()

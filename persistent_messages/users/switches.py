@@ -1,4 +1,4 @@
-"""Sessions whose user was replaced by another without a log-out: staff who impersonate a user."""
+"""Impersonation: sessions of staff who have taken the place of a user."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ SWITCHED = "_pm_switched"
 
 
 def remember_log_out(sender: Any, request: Any, user: Any, **_: Any) -> None:  # noqa: ARG001
-    """Remember who logged out in `request`; a receiver of `user_logged_out`."""
+    """Remember which user logged out in `request`; a receiver of `user_logged_out`."""
     if request is not None and user is not None:
         vars(_django_request(request))[SWITCHED] = user.pk
 
 
 def remember_switch(sender: Any, request: Any, user: Any, **_: Any) -> None:  # noqa: ARG001
-    """Mark the session if `user` takes somebody else's place; a receiver of `user_logged_in`.
+    """Mark the session if `user` replaces another user; a receiver of `user_logged_in`.
 
-    Django-hijack logs the other user in on top, django-loginas logs out first, in one request.
+    django-hijack logs the user in without a log-out; django-loginas logs out first, in the same
+    request.
     """
     if request is None:
         return
@@ -28,14 +29,14 @@ def remember_switch(sender: Any, request: Any, user: Any, **_: Any) -> None:  # 
 
 
 def is_switched(request: Any) -> bool:
-    """Tell whether the user of this session took somebody else's place. No query of its own.
+    """Return whether the user of this session is impersonated.
 
-    Ask only where the user is known: that has loaded the session.
+    Call this after the user has been looked up, which loads the session, so that it needs no query.
     """
     session = getattr(request, "session", None)
     return session is not None and SWITCHED in session
 
 
 def _django_request(request: Any) -> Any:
-    # Django REST framework wraps it.
+    # Django REST framework wraps the request.
     return getattr(request, "_request", request)

@@ -1,4 +1,4 @@
-"""Users by what somebody typed: whoever would log in with it."""
+"""Look up users by typed usernames, in the same way as Django's log-in does."""
 
 from __future__ import annotations
 
@@ -16,40 +16,40 @@ from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 from persistent_messages.constants import storable
 
 MAX_LENGTH = 254
-"""Characters of a username: log-in normalizes no longer ones, which would take long."""
+"""The maximum length of a username. Normalizing longer texts is slow; log-in does not, either."""
 BATCH_SIZE = 100
-"""Names that one query looks for: each is a column of its result."""
+"""The maximum number of names in one query, which has a column for each."""
 
 
 def find_by_username(people: QuerySet[Any], names: Iterable[str]) -> dict[str, Any]:
-    """Return those of `names` that are the username of one of `people`, with that user.
+    """Return the users among `people` whose usernames are in `names`, by name.
 
-    As Django's log-in has it: normalized, and compared by the database or, where the manager of the
-    user model has its own, by `get_by_natural_key`. One query; for a manager of that kind one for
-    each spelling of a name, and one more. Ambiguous names are left out.
+    As in Django's log-in, names are normalized and compared by the database, or by
+    `get_by_natural_key()` if the manager of the user model overrides it. One query; with such a
+    manager, one for each spelling of a name, and one more. Ambiguous names are left out.
     """
     wanted = list(dict.fromkeys(names))
     if _has_own_lookup():
         return _by_natural_key(people, wanted)
     found: dict[str, Any] = {}
     rest = iter(wanted)
-    while some := list(islice(rest, BATCH_SIZE)):
-        found |= _by_field(people, some)
+    while batch := list(islice(rest, BATCH_SIZE)):
+        found |= _by_field(people, batch)
     return found
 
 
 def user_named(name: str) -> Any:
-    """Return the user who would log in as `name`, active or not; None if there is none."""
+    """Return the user with the username `name`, active or not, as log-in finds it; or None."""
     return find_by_username(get_user_model()._base_manager.all(), [name]).get(name)
 
 
 def is_username_of(user: Any, name: str) -> bool:
-    """Tell whether `name` is the username of `user` however it is compared; no query."""
+    """Return whether a spelling of `name` is exactly the username of `user`; no query."""
     return str(user.get_username()) in spellings(name)
 
 
 def spellings(name: str) -> list[str]:
-    """Return `name` normalized as log-in and the user model do, and as it is."""
+    """Return `name` as normalized by log-in and by the user model, and unchanged."""
     text = storable(name).strip()
     if len(text) > MAX_LENGTH:
         return [text]
@@ -60,14 +60,14 @@ def spellings(name: str) -> list[str]:
 
 def _has_own_lookup() -> bool:
     method = getattr(type(get_user_model()._default_manager), "get_by_natural_key", None)
-    # By its module: this one is imported before the registry of apps is ready, and that may not be.
+    # Compare the module's name, because it cannot be imported before the app registry is ready.
     return method is not None and method.__module__ != "django.contrib.auth.base_user"
 
 
 def _by_field(people: QuerySet[Any], names: list[str]) -> dict[str, Any]:
     username = get_user_model().USERNAME_FIELD
     values = {name: list(_values(name)) for name in names}
-    # The database says whom each name means: MariaDB compares without case and accents, say.
+    # The database decides which user a name means. For example, MariaDB ignores case and accents.
     means = {
         f"pm_means_{number}": Q(**{f"{username}__in": values[name]})
         for number, name in enumerate(names)
@@ -75,13 +75,13 @@ def _by_field(people: QuerySet[Any], names: list[str]) -> dict[str, Any]:
     }
     if not means:
         return {}
-    everyone = [value for name in names for value in values[name]]
+    all_values = [value for name in names for value in values[name]]
     columns = {
         column: ExpressionWrapper(condition, output_field=BooleanField())
         for column, condition in means.items()
     }
-    rows = people.filter(**{f"{username}__in": everyone}).annotate(**columns)
-    persons = {person.pk: person for person in rows}.values()  # a join gives some more than once
+    rows = people.filter(**{f"{username}__in": all_values}).annotate(**columns)
+    persons = {person.pk: person for person in rows}.values()  # a join may repeat some
     found = {}
     for number, name in enumerate(names):
         meant = [p for p in persons if values[name] and getattr(p, f"pm_means_{number}")]
@@ -91,7 +91,7 @@ def _by_field(people: QuerySet[Any], names: list[str]) -> dict[str, Any]:
 
 
 def _unambiguous(people: list[Any], values: list[Any]) -> Any:
-    # As spelled before as compared: "ﬁ" and "fi" may both be there.
+    # Prefer the exact spelling: both "ﬁ" and "fi" may exist.
     for value in values:
         same = [person for person in people if person.get_username() == value]
         if len(same) == 1:
@@ -100,7 +100,7 @@ def _unambiguous(people: list[Any], values: list[Any]) -> Any:
 
 
 def _values(name: str) -> Iterator[Any]:
-    # What no such field holds is nobody's name: a number may be asked for, too.
+    # Skip values that the username field cannot have. It may be a number.
     field: Any = get_user_model()._meta.get_field(get_user_model().USERNAME_FIELD)
     target = getattr(field, "target_field", field)
     ranges = [v for v in target.validators if isinstance(v, (MinValueValidator, MaxValueValidator))]
@@ -121,14 +121,14 @@ def _by_natural_key(people: QuerySet[Any], names: list[str]) -> dict[str, Any]:
     }
     keys = {person.pk for person in meant.values()}
     username = get_user_model().USERNAME_FIELD
-    # A query for nobody as well, so that their number does not tell who exists.
+    # Make the query even if nobody was found, so that it does not reveal who exists.
     nobody = {f"{username}__in": [value for name in names for value in _values(name)]}
     there = {person.pk: person for person in people.filter(**{"pk__in": keys} if keys else nobody)}
     return {name: there[person.pk] for name, person in meant.items() if person.pk in there}
 
 
 def _find_by_natural_key(manager: Any, name: str) -> Any:
-    # All of them in any case: the number of queries tells nothing.
+    # Always try every spelling, so that the number of queries reveals nothing.
     found = [_get_by_natural_key(manager, text) for text in spellings(name)]
     return next((person for person in found if person is not None), None)
 
@@ -138,5 +138,5 @@ def _get_by_natural_key(manager: Any, username: str) -> Any:
         return manager.get_by_natural_key(username)
     except (ObjectDoesNotExist, MultipleObjectsReturned):
         return None
-    except (ValidationError, TypeError, ValueError, OverflowError):  # no value of that field
+    except (ValidationError, TypeError, ValueError, OverflowError):  # not valid for the field
         return None

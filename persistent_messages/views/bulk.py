@@ -1,4 +1,4 @@
-"""The views that act on many messages: a whole list, or the selected ones."""
+"""Views that act on many messages: a whole list, or the selected ones."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from persistent_messages.web import page_state, responses
 from persistent_messages.web.decorators import changes_state
 from persistent_messages.web.responses import bulk_action_response
 
-MAX_IDS = 500  # Django takes a thousand fields
+MAX_IDS = 500  # well below DATA_UPLOAD_MAX_NUMBER_FIELDS, which is 1,000 by default
 
 
 @changes_state
 def message_mark_all_read(request: HttpRequest) -> HttpResponse:
-    """Mark the filtered list read, as far as the page that asked could show it; in steps."""
+    """Mark the filtered list as read, up to the newest message of the page; in steps."""
     inbox, newest = _shown_inbox(request)
     if request.method != "POST":
         question = _("Mark all messages as read?")
@@ -34,7 +34,7 @@ def message_mark_all_read(request: HttpRequest) -> HttpResponse:
 
 @changes_state
 def message_delete_all(request: HttpRequest) -> HttpResponse:
-    """Delete the filtered list, as far as the page that asked could show it; in steps."""
+    """Delete the filtered list, up to the newest message of the page; in steps."""
     inbox, newest = _shown_inbox(request)
     if request.method != "POST":
         return _ask_to_delete_all(request, inbox, newest)
@@ -71,15 +71,15 @@ def _ask_to_delete_all(request: HttpRequest, inbox: InboxPage, newest: int) -> H
 def _act_on_all(request: HttpRequest, verb: str, inbox: InboxPage, newest: int) -> HttpResponse:
     task = BulkAction.of_list(verb, inbox.filter, newest)
     if request.POST.get("pm-from") == "strip" and not get_config().STRIP_LETTERS:
-        task = replace(task, leaves_letters=True)  # the strip showed none
+        task = replace(task, leaves_letters=True)  # the strip does not show letters
     return bulk_action_response(request, task)
 
 
 @changes_state
 def message_bulk(request: HttpRequest) -> HttpResponse:
-    """Act on the messages that are ticked, of the folder in which they were; in steps.
+    """Act on the selected messages, if they are still in their folder; in steps.
 
-    With `every` in the form on the whole list, as far as the page that asked could show it.
+    With `every` in the form, act on the whole list, up to the newest message of the page.
     """
     if request.method != "POST":
         return redirect("message_list")
@@ -104,7 +104,7 @@ def message_bulk(request: HttpRequest) -> HttpResponse:
 
 
 def _whole_list(request: HttpRequest) -> tuple[Filter, int]:
-    # Nothing where the page that asked does not say how far it goes: what came later stays.
+    # Without `newest`, select nothing: messages that arrived after the page are left alone.
     filter_, newest = page_state.posted_filter(request), parse_key(request.POST.get("newest"))
     return filter_, 0 if filter_.words or newest is None else newest
 
@@ -133,9 +133,9 @@ def _permanent_deletion_question(count: int) -> str:
 
 @changes_state
 def message_go_on(request: HttpRequest) -> HttpResponse:
-    """Do the next step of an action on many messages: the one that `token` in the form stands for.
+    """Run the next step of the bulk action that `token` in the form describes.
 
-    A page with JavaScript asks for it by itself; a page without has a button.
+    A page with JavaScript requests it automatically; without JavaScript, the page has a button.
     """
     if request.method != "POST":
         return redirect("message_list")
@@ -146,12 +146,12 @@ def message_go_on(request: HttpRequest) -> HttpResponse:
 
 
 def _shown_inbox(request: HttpRequest) -> tuple[InboxPage, int]:
-    # Up to the first message of the page that asked, else of the list as it is now: what comes
-    # later stays as it is, unseen. After a search nothing: its page offers no such action.
+    # Act up to the newest message of the requesting page, or of the current list: messages that
+    # arrive later are left alone. Select nothing for a search, whose page offers no such action.
     asked = request.POST or request.GET
     filter_ = page_state.posted_filter(request) if request.POST else Filter.from_query(request.GET)
     if request.POST.get("pm-from") in ("strip", "bell"):
-        filter_ = Filter()  # they show the inbox, whatever the list beside them shows
+        filter_ = Filter()  # they show the inbox, even next to a list with a filter
     inbox = InboxPage(request, filter_)
     newest = parse_key(asked.get("newest"))
     if newest is not None:

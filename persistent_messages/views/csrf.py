@@ -1,4 +1,4 @@
-"""CSRF: a fresh token for pages whose own was replaced, and what is said without one."""
+"""CSRF: fresh tokens for open pages, and the failure page."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from persistent_messages.web.decorators import check_charset
 @ensure_csrf_cookie
 @require_safe
 def message_token(request: HttpRequest) -> HttpResponse:
-    """Return a CSRF token for a page whose own was replaced since, by logging in say."""
+    """Return a CSRF token for a page whose token was rotated, for example by a log-in."""
     check_charset(request)
     return htmx.never_cache(HttpResponse(get_token(request), content_type="text/plain"))
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """Say in the frame of the site that a form has expired; for the setting `CSRF_FAILURE_VIEW`.
+    """Tell the user that a form has expired. A view for the setting `CSRF_FAILURE_VIEW`.
 
-    Status 403. For the pages of this app; others get Django's own answer, and so do swaps, whose
-    script fetches a fresh token and goes on.
+    Renders a page of the site with status 403 for the URLs of this app. Other URLs get Django's
+    default response, and so do swaps, whose script then fetches a fresh token.
     """
     match = request.resolver_match
     is_ours = match is not None and match.func.__module__.startswith(__package__)

@@ -16,14 +16,14 @@ from persistent_messages.web.redirects import is_on_this_site
 @require_safe
 @decorators.signed_in
 def message_list(request: HttpRequest) -> HttpResponse:
-    """Show a page of a folder, newest first, as its query string filters and places it."""
+    """Show a page of a folder, newest first; the query string has the filter and the position."""
     inbox = InboxPage(request, Filter.from_query(request.GET))
     context = {"inbox": inbox, "pm_is_page": True, "pm_last_day": request.GET.get("day", "")}
     if request.GET.get(htmx.FRAGMENT) == "every" and htmx.wants_fragment(request):
         return htmx.skip_messages(
             htmx.fragment_only(request, f"{htmx.INBOX}#every", {"inbox": inbox})
         )
-    # A further page joins the list that is there; anything else is a new view, with its address.
+    # A further page is appended to the list; anything else is a new view with its own URL.
     further = inbox.filter.before is not None
     here, shown = (
         redirects.address_without_fragment(request),
@@ -31,7 +31,7 @@ def message_list(request: HttpRequest) -> HttpResponse:
     )
     asked, joins = request.GET.get(htmx.FRAGMENT), further and htmx.wants_fragment(request)
     if joins and shown is not None:
-        # As far as the list is open: who comes back, or reloads, finds the same rows.
+        # The URL says how far the list is open, so that reloading shows the same rows.
         until = inbox.page.messages[-1].pk if inbox.page.messages else shown.until
         here = request.path + shown.query(until=until)
     if (shown is not None or not further) and is_on_this_site(request, here):
@@ -42,7 +42,7 @@ def message_list(request: HttpRequest) -> HttpResponse:
     page = "persistent_messages/message/list.html"
     response = htmx.page_or_fragment(request, page, f"{htmx.INBOX}#{partial}", context)
     if asked in ("view", "pane") and htmx.wants_fragment(request):
-        # A search while typing is one entry of the history, whatever it is changed to.
+        # A search makes one history entry, however often it changes during typing.
         is_same = asked == "pane" and shown is not None and bool(shown.q or shown == inbox.filter)
         (replace_url if is_same else push_url)(response, here)
     elif joins and shown is not None:
@@ -53,7 +53,7 @@ def message_list(request: HttpRequest) -> HttpResponse:
 @require_safe
 @decorators.signed_in
 def message_latest(request: HttpRequest) -> HttpResponse:
-    """Show the newest few, for the bell; a page of its own is the inbox."""
+    """Show the newest messages for the bell; redirect to the inbox if it is not a swap."""
     if not htmx.wants_fragment(request):
         return redirect("message_list")
     context = {"inbox": InboxPage(request)}

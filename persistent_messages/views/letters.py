@@ -1,4 +1,4 @@
-"""The views of letters between users: write, reply, block, report."""
+"""Views of letters between users: write, reply, block, report."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ LETTER = "persistent_messages/message/includes/letter.html"
 @changes_state
 @letters_enabled
 def message_compose(request: HttpRequest) -> HttpResponse:
-    """Write a letter; `?to=` (user names) and `?subject=` fill the form in beforehand.
+    """Write a letter. `?to=` (usernames) and `?subject=` set the form's initial values.
 
-    With `pm-field` in the form it only checks that one field, and sends nothing.
+    With `pm-field` in the form, only that field is validated, and nothing is sent.
     """
     form = _letter_form(request)
     if request.method != "POST":
@@ -48,7 +48,7 @@ def message_compose(request: HttpRequest) -> HttpResponse:
         return _letter_response(request, form)
     responses.queue_message(request, _sent_text(sent))
     address = reverse("message_detail", args=[sent.own.pk])
-    if sent.own.folder == Folder.TOMBSTONE:  # sent before, and deleted for good since
+    if sent.own.folder == Folder.TOMBSTONE:  # sent before, and permanently deleted since
         address = reverse("message_list")
     redirection = (
         HttpResponseClientRedirect if htmx.wants_fragment(request) else HttpResponseRedirect
@@ -68,10 +68,10 @@ def _letter_form(request: HttpRequest) -> LetterForm:
 
 
 def _send(request: HttpRequest, form: LetterForm | ReplyForm) -> sending.Sent | None:
-    # None: the form is to be shown again, with what is wrong.
+    # Returns None if the form is to be shown again with its errors.
     asked = request.POST.get("pm-field")
     if asked:
-        form.only(asked)
+        form.keep_errors_of(asked)
         return None
     sent = form.send() if form.is_valid() else None
     if sent is None:
@@ -80,7 +80,6 @@ def _send(request: HttpRequest, form: LetterForm | ReplyForm) -> sending.Sent | 
 
 
 def _sent_text(sent: sending.Sent) -> str:
-    """Say who got a letter."""
     text = _("Sent to %(names)s.") % {"names": join_labels(map(name_of, sent.recipients))}
     if sent.previous_recipients:
         before = _("Already sent to %(names)s.")
@@ -96,8 +95,8 @@ def _letter_response(request: HttpRequest, form: LetterForm) -> HttpResponse:
 
 
 def _field_response(request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
-    # Never the page, whose strip would hand messages out that nobody gets to see: htmx 4 asks for
-    # all of it, since the field selects itself from the answer.
+    # Always a fragment, although htmx 4 requests a full page here, because the field selects itself
+    # from the response. The strip of a full page would show messages that htmx discards.
     return htmx.skip_messages(htmx.fragment_only(request, LETTER, context))
 
 
@@ -105,11 +104,11 @@ def _field_response(request: HttpRequest, context: dict[str, Any]) -> HttpRespon
 @decorators.signed_in
 @letters_enabled
 def message_people(request: HttpRequest) -> HttpResponse:
-    """Offer names that complete the last one in `?to=`, within LOOKUP_RATE."""
+    """Suggest names that complete the last one in `?to=`, within `LOOKUP_RATE`."""
     typed = ",".join(request.GET.getlist("to")).replace("\0", "")
     names, _comma, begun = typed.rpartition(",")
     chosen = {name.strip() for name in names.split(",")}
-    # Above the rate nobody is sought: the names can be typed all the same.
+    # Above the rate there are no suggestions, but a name can still be typed.
     was_sought = autocomplete.is_searchable(begun) and throttling.allow_lookups(request.user)
     found = autocomplete.suggestions(request.user, begun) if was_sought else []
     offered = [person for person in found if person.typed not in chosen]
@@ -120,10 +119,10 @@ def message_people(request: HttpRequest) -> HttpResponse:
 @changes_state
 @letters_enabled
 def message_reply(request: HttpRequest, message_id: int) -> HttpResponse:
-    """Answer a letter; the form is also below the conversation. `?quote=1` quotes the letter.
+    """Reply to a letter. The form is also below the conversation. `?quote=1` quotes the letter.
 
-    With `pm-quote` in the form it adds the quotation to what was typed, and sends nothing.
-    With `pm-field` in the form it only checks that one field, and sends nothing.
+    With `pm-quote` in the form, the quotation is added to the text, and nothing is sent.
+    With `pm-field` in the form, only that field is validated, and nothing is sent.
     """
     message = _own_message(request, message_id)
     if request.method != "POST":
@@ -150,9 +149,9 @@ def _form_with_quote(request: HttpRequest, message: Message) -> ReplyForm:
 
 
 def _reply_response(request: HttpRequest, message: Message, sent: sending.Sent) -> HttpResponse:
-    """Add to a conversation what came to it since, which a page says by its last letter.
+    """Append the letters that arrived after the last letter of the page, including the reply.
 
-    Where it does not say so, the reply, unless that was sent before.
+    If the page does not name its last letter, append only the reply, unless it was sent before.
     """
     address, after = (
         reverse("message_detail", args=[message.pk]),
@@ -162,7 +161,7 @@ def _reply_response(request: HttpRequest, message: Message, sent: sending.Sent) 
         after = sent.own.pk - int(sent.is_new)
     conversation = Conversation(request, message, after=after)
     is_page = not htmx.wants_fragment(request)
-    # A page of the form alone has no conversation to add to.
+    # The page of the form alone has no conversation to append to.
     is_alone = urlsplit(redirects.current_path(request)).path == request.path
     if is_page or is_alone or conversation.page.older:
         responses.queue_message(request, _sent_text(sent))
@@ -196,7 +195,7 @@ def _reply_form_response(request: HttpRequest, message: Message, form: Any) -> H
 @changes_state
 @letters_enabled
 def message_block(request: HttpRequest, message_id: int) -> HttpResponse:
-    """Have no more letters of who is at the other end of a letter; who is not told."""
+    """Block the other person in a conversation, who is not told."""
     message = _own_message(request, message_id)
     other = Conversation(request, message).other
     if other is None:
@@ -219,7 +218,7 @@ def message_block(request: HttpRequest, message_id: int) -> HttpResponse:
 @decorators.signed_in
 @letters_enabled
 def message_blocked(request: HttpRequest) -> HttpResponse:
-    """Show whom the user has blocked, latest first."""
+    """List the users that the user has blocked, latest first."""
     page = "persistent_messages/message/blocked.html"
     fragment = "persistent_messages/message/includes/blocked.html"
     context = {"blocks": policy.blocks_of(request.user)[:BLOCKS_SHOWN]}
@@ -229,7 +228,7 @@ def message_blocked(request: HttpRequest) -> HttpResponse:
 @changes_state
 @letters_enabled
 def message_unblock(request: HttpRequest, block_id: int) -> HttpResponse:
-    """Let letters pass again."""
+    """Unblock a user."""
     block = get_object_or_404(for_write(request, policy.blocks_of(request.user)), pk=block_id)
     name = name_of(block.blocked)
     if request.method != "POST":
@@ -247,7 +246,7 @@ def message_unblock(request: HttpRequest, block_id: int) -> HttpResponse:
 @changes_state
 @letters_enabled
 def message_report(request: HttpRequest, message_id: int) -> HttpResponse:
-    """Show the staff a letter that the user received."""
+    """Report a received letter to the moderators."""
     message = _own_message(request, message_id)
     if not Conversation(request, message).may_be_reported:
         return responses.error_response(request, _("You can only report messages you received."))
@@ -262,7 +261,7 @@ def message_report(request: HttpRequest, message_id: int) -> HttpResponse:
     return htmx.page_or_fragment(request, page, LETTER, {"message": message, "form": form})
 
 
-# What they share
+# Helpers
 
 
 def _own_message(request: HttpRequest, message_id: int) -> Message:

@@ -1,4 +1,4 @@
-"""The views of one message: show it, and act on it."""
+"""Views of one message: show it, and act on it."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ from persistent_messages.web.lookups import for_write
 @require_safe
 @decorators.signed_in
 def message_detail(request: HttpRequest, message_id: int) -> HttpResponse:
-    """Show one message and mark it read: opening is the one GET that changes something.
+    """Show one message and mark it as read. This is the only GET that changes anything.
 
-    Not for HEAD, nor for a browser that only fetches ahead. With `?follow=1` go on to where the
-    message leads, if anywhere. With `?next=` it was opened there: its actions lead back.
-    A fragment with `?after=<id>` is what came to its conversation since.
+    HEAD requests and prefetching change nothing. `?follow=1` redirects to the `url` of the message,
+    if it has one. `?next=` is the page that the message was opened from, to which its actions
+    return. A fragment with `?after=<id>` has the letters that followed in the conversation.
     """
     message = get_object_or_404(Message.objects.visible_to(request.user).current(), pk=message_id)
     place = [parse_key(request.GET.get(name)) for name in ("before", "after")]
@@ -68,7 +68,7 @@ def message_detail(request: HttpRequest, message_id: int) -> HttpResponse:
 
 
 def _list_context(request: HttpRequest, message: Message) -> dict[str, Any]:
-    # The list in which it was opened: where that is another page, beside the newest messages.
+    # The neighbors are those in the list that the message was opened from, or in the inbox.
     back = redirects.next_url(request)
     filter_ = page_state.filter_at(back)
     here = filter_ or Filter()
@@ -84,7 +84,7 @@ def _list_context(request: HttpRequest, message: Message) -> dict[str, Any]:
 
 
 def _posts(context: dict[str, Any]) -> list[Message]:
-    # Read before they are marked: the page says which are new.
+    # Loaded before they are marked as read, because the page shows which are new.
     return context["conversation"].posts if "conversation" in context else []
 
 
@@ -94,10 +94,10 @@ def _posts(context: dict[str, Any]) -> list[Message]:
 def acts_on_message(
     view: Callable[[HttpRequest, Message], HttpResponse],
 ) -> Callable[..., HttpResponse]:
-    """Look the message of `message_id` up in the mailbox of the user, for `view`.
+    """Look up the message with `message_id` in the user's mailbox, and pass it to `view`.
 
-    A message that was permanently deleted, in another tab for example, is taken off the page that
-    still shows it.
+    If the message was permanently deleted, for example in another tab, it is removed from the page
+    that still shows it.
     """
 
     @wraps(view)
@@ -115,7 +115,7 @@ def acts_on_message(
 
 @changes_state
 def message_open(request: HttpRequest, message_id: int) -> HttpResponse:
-    """Mark one message read and go where it leads, which is only ever its stored address."""
+    """Mark one message as read and redirect to its `url`, never to a URL from the request."""
     message = _own_message(request, message_id)
     if not message.url:
         return redirect("message_detail", message.pk)
@@ -129,7 +129,7 @@ def message_open(request: HttpRequest, message_id: int) -> HttpResponse:
 @changes_state
 @acts_on_message
 def message_mark_read(request: HttpRequest, message: Message) -> HttpResponse:
-    """Mark one message read: what closing it means."""
+    """Mark one message as read. Closing a notice does this, too."""
     question, text = _("Mark “%(title)s” as read?"), _("“%(title)s” marked as read.")
     return _ask_or_act(request, message, "read", question, _("Mark as read"), text)
 
@@ -137,7 +137,7 @@ def message_mark_read(request: HttpRequest, message: Message) -> HttpResponse:
 @changes_state
 @acts_on_message
 def message_mark_unread(request: HttpRequest, message: Message) -> HttpResponse:
-    """Mark one message unread."""
+    """Mark one message as unread."""
     question, text = _("Mark “%(title)s” as unread?"), _("“%(title)s” marked as unread.")
     return _ask_or_act(request, message, "unread", question, _("Mark as unread"), text)
 
@@ -145,7 +145,7 @@ def message_mark_unread(request: HttpRequest, message: Message) -> HttpResponse:
 @changes_state
 @acts_on_message
 def message_archive(request: HttpRequest, message: Message) -> HttpResponse:
-    """Move one message out of the inbox."""
+    """Move one message from the inbox to the archive."""
     question, text = _("Archive “%(title)s”?"), _("“%(title)s” archived.")
     return _ask_or_act(request, message, "archive", question, pgettext("verb", "Archive"), text)
 
@@ -153,7 +153,7 @@ def message_archive(request: HttpRequest, message: Message) -> HttpResponse:
 @changes_state
 @acts_on_message
 def message_restore(request: HttpRequest, message: Message) -> HttpResponse:
-    """Move one message from the archive or the trash back into the inbox."""
+    """Move one message from the archive or the trash back to the inbox or sent messages."""
     question, text = _("Move “%(title)s” to the inbox?"), _("“%(title)s” restored.")
     return _ask_or_act(request, message, "restore", question, _("Move to inbox"), text)
 
@@ -161,21 +161,21 @@ def message_restore(request: HttpRequest, message: Message) -> HttpResponse:
 @changes_state
 @acts_on_message
 def message_delete(request: HttpRequest, message: Message) -> HttpResponse:
-    """Move one message to the trash; from there delete it for good, once that was confirmed."""
-    for_good = message.folder == Folder.TRASH
+    """Move one message to the trash, or delete a trashed one permanently after confirmation."""
+    is_final = message.folder == Folder.TRASH
     if request.method != "POST":
-        question = _("Permanently delete “%(title)s”?") if for_good else _("Delete “%(title)s”?")
-        button = _("Delete permanently") if for_good else _("Delete")
+        question = _("Permanently delete “%(title)s”?") if is_final else _("Delete “%(title)s”?")
+        button = _("Delete permanently") if is_final else _("Delete")
         return responses.confirm_response(
             request,
             question % {"title": message.title},
             button,
-            note=_("You can’t undo this.") if for_good else "",
+            note=_("You can’t undo this.") if is_final else "",
             deletes=True,
-            final=int(for_good),
+            final=int(is_final),
         )
-    if for_good and request.POST.get("final") != "1":
-        # The second click of a double click, say: the first one did what was asked.
+    if is_final and request.POST.get("final") != "1":
+        # For example the second request of a double click: the first one moved the message.
         return responses.action_response(
             request,
             _("“%(title)s” deleted.") % {"title": message.title},
@@ -183,7 +183,7 @@ def message_delete(request: HttpRequest, message: Message) -> HttpResponse:
             message,
             offers_restore=True,
         )
-    if for_good:
+    if is_final:
         change, rest = _write(request, message, "delete")
         if rest is not None:
             return responses.action_response(request, bulk_result_text(change), change, rest=rest)
@@ -193,21 +193,21 @@ def message_delete(request: HttpRequest, message: Message) -> HttpResponse:
     return _act(request, message, "delete", _("“%(title)s” deleted."))
 
 
-@login_not_required  # visitors have such messages too
+@login_not_required  # visitors have one-shot messages, too
 @require_safe
 def message_dismiss(request: HttpRequest) -> HttpResponse:
-    """Close a message that was shown once: it is gone already, only the page still has it."""
+    """Close a one-shot message, which is only on the page: its row has been removed."""
     check_charset(request)
     if htmx.wants_fragment(request):
         return htmx.never_cache(HttpResponse())
     return htmx.never_cache(HttpResponseRedirect(redirects.next_url(request)))
 
 
-# What the views share
+# Helpers
 
 
 def _own_message(request: HttpRequest, message_id: int) -> Message:
-    # Whatever its folder: who archives twice, in two tabs say, meets no error.
+    # In any folder, so that archiving a message twice, for example in two tabs, is no error.
     rows = for_write(request, Message.objects.visible_to(request.user))
     message: Message = get_object_or_404(rows, pk=message_id)
     return message
@@ -216,7 +216,7 @@ def _own_message(request: HttpRequest, message_id: int) -> Message:
 def _write(
     request: HttpRequest, message: Message, verb: str
 ) -> tuple[mailbox.Change, BulkAction | None]:
-    # In a list it stands for its whole conversation there.
+    # In a list, a letter represents its whole conversation.
     folder = Folder(message.folder)
     if message.is_letter:
         return bulk_actions.run_step(request.user, BulkAction.of_rows(verb, folder, {message.pk}))
@@ -263,7 +263,7 @@ def _gone_response(request: HttpRequest, message_id: int) -> HttpResponse:
 
 
 def _is_elsewhere(request: HttpRequest, message: Message) -> bool:
-    # The row of a list is out of date that shows another folder.
+    # If the list shows another folder, its row is out of date.
     is_row = request.POST.get("pm-from") == "row"
     return is_row and message.folder != page_state.posted_filter(request).folder
 
@@ -275,7 +275,7 @@ UNCHANGED_TEXTS = {
 
 
 def _location_text(message: Message) -> str:
-    """Say where `message` lies: another tab came first."""
+    """Return a text that says which folder another request has moved `message` to."""
     return {
         Folder.ARCHIVE: _("“%(title)s” was already archived."),
         Folder.SENT: _("“%(title)s” is in your sent messages."),
@@ -289,4 +289,4 @@ def _refresh(message: Message, *fields: str) -> None:
             fields=fields, from_queryset=Message.objects.on_primary().owned_by(message.user_id)
         )
     except Message.DoesNotExist:
-        raise Http404("It was deleted for good meanwhile.") from None
+        raise Http404("The message has been permanently deleted.") from None

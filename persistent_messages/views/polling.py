@@ -1,6 +1,6 @@
-"""The view that pages poll, to learn whether what they show is still true.
+"""The view that pages poll to stay up to date.
 
-The page says what it shows; the answer has only the parts that differ.
+A page sends what it shows, and the response has only the parts that differ.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from persistent_messages.web.polling import (
 )
 
 STOP = 286
-"""Tells a page, as htmx has it, to ask no more."""
+"""The status that makes htmx stop polling."""
 
 
 @login_not_required
 @require_safe
 def message_news(request: HttpRequest) -> HttpResponseBase:
-    """Renew what a page shows, out of band; 204 where all of it is still true.
+    """Return the parts of a page that have changed, out of band; 204 if nothing has.
 
-    At most one query each for the counter, the notices, the rows and what came after them, and one
-    each to draw rows and totals that changed. 286 where the user of the page is signed in no more.
-    With `?of=<id>` it says instead how many replies came into the conversation of that message
-    after `?after=<id>`, and never what they are. Keeps no session alive, and hands out no one-shot
-    message. A page of its own is the inbox.
+    At most one query each for the counter, the notices, the rows and the newer messages, and one
+    each to render changed rows and totals. Returns 286 if the page's user is no longer signed in.
+    With `?of=<id>`, it only returns how many replies the conversation of that message got after
+    `?after=<id>`. Does not keep a session alive, and shows no one-shot messages. Redirects to the
+    inbox if it is not a swap.
     """
     if htmx.FRAGMENT not in request.GET:
         return _visit(request)

@@ -1,4 +1,4 @@
-"""The views of what users choose: the page of it, and how a mail is unsubscribed from."""
+"""Views of the preferences: their page, the export, and unsubscribing from mail."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FORM = "persistent_messages/message/includes/preferences.html"
 
 @changes_state
 def message_preferences(request: HttpRequest) -> HttpResponse:
-    """Show what the user chose for each topic, and save what is chosen."""
+    """Show and save the user's preferences for each topic."""
     url = reverse("message_preferences")
     form = PreferencesForm(request.user, request.POST or None, url=url)
     if request.method != "POST":
@@ -43,7 +43,7 @@ def message_preferences(request: HttpRequest) -> HttpResponse:
 
 def _saved_response(request: HttpRequest, url: str) -> HttpResponse:
     response = responses.action_response(request, _("Saved."))
-    if "pm-wrong" in request.POST:  # the page still says what was wrong
+    if "pm-wrong" in request.POST:  # the page still shows the errors
         form = PreferencesForm(request.user, url=url, is_saved=True)
         context = {"form": form, "pm_oob": True}
         response.content += htmx.render_fragment(request, FORM, context).encode()
@@ -61,9 +61,9 @@ def _invalid_response(request: HttpRequest, form: PreferencesForm) -> HttpRespon
 @require_safe
 @decorators.signed_in
 def message_export(request: HttpRequest) -> StreamingHttpResponse:
-    """Send all that is kept for the user, as a file of JSON Lines."""
+    """Return everything that is stored about the user as a JSON Lines file."""
     lines = export_lines(request.user)
-    # Before the answer begins: where the database does not answer, the page says so.
+    # Query before the response begins, so that the user gets an error page during an outage.
     first = next(lines, "")
     response = StreamingHttpResponse(chain([first], lines), content_type="application/jsonl")
     response["Content-Disposition"] = 'attachment; filename="messages.jsonl"'
@@ -74,10 +74,10 @@ def message_export(request: HttpRequest) -> StreamingHttpResponse:
 @csrf_exempt
 @require_http_methods(["GET", "HEAD", "POST"])
 def message_unsubscribe(request: HttpRequest, token: str) -> HttpResponse:
-    """Mail no more of the topics of a mail to its reader; a GET asks, and changes nothing.
+    """Turn off mail for the topics in `token`; a GET asks for confirmation.
 
-    By RFC 8058 a program posts to it: without a log-in, a cookie or a CSRF token. The signed token
-    is what allows it, and it can do nothing else.
+    Mail programs post to it without a log-in, cookies or a CSRF token (RFC 8058). The signed token
+    authorizes the request, and allows nothing else.
     """
     decorators.check_charset(request)
     found = tokens.read_token(token)

@@ -1,4 +1,4 @@
-"""Undo."""
+"""The view behind “Undo”."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from persistent_messages.web.responses import bulk_action_response
 
 @changes_state
 def message_undo(request: HttpRequest, token: str) -> HttpResponse:
-    """Take the action back that `token` stands for, for exactly the rows it touched; in steps."""
+    """Undo the change in `token` for exactly the rows that it changed; in steps."""
     change = undo_tokens.read_token(request.user, token)
     if change is None:
         return responses.error_response(request, _("This can no longer be undone."))

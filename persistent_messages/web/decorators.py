@@ -1,4 +1,4 @@
-"""Decorators of the views."""
+"""Decorators for views."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 def signed_in(
     view: Callable[Concatenate[HttpRequest, P], HttpResponseBase],
 ) -> Callable[Concatenate[HttpRequest, P], HttpResponseBase]:
-    """Ask visitors to sign in, the whole page of them: never inside a row of the inbox."""
+    """Redirect visitors to the log-in page, as a whole page even if htmx asked for a fragment."""
 
     @wraps(view)
     def wrapped(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
@@ -55,11 +55,11 @@ def signed_in(
                 return view(request, *args, **kwargs)
         except Http404:
             if wants_fragment(request):
-                raise  # the script of the page says so
+                raise  # the script shows a message
             return _missing_response(request)
         return _sign_in_response(request)
 
-    # Django's LoginRequiredMiddleware would answer a swap with a redirect: we ask ourselves.
+    # Django's LoginRequiredMiddleware would redirect a swap, so the log-in is checked above.
     return login_not_required(wrapped)
 
 
@@ -68,7 +68,7 @@ def _sign_in_response(request: HttpRequest) -> HttpResponse:
         current_path(request), resolve_url(settings.LOGIN_URL)
     )
     htmx = getattr(request, "htmx", None)
-    # What goes back in history takes the whole page that it is led to.
+    # A history restore follows redirects and takes the whole page.
     if htmx and not htmx.history_restore_request:
         sign_in = HttpResponseClientRedirect(sign_in["Location"])
     return never_cache(sign_in)
@@ -78,39 +78,39 @@ def _unreachable_response(request: HttpRequest) -> HttpResponse:
     address = current_path(request) if request.method in ("GET", "HEAD") else ""
     context = {"address": address}
     try:
-        request.user = AnonymousUser()  # nobody can be looked up
+        request.user = AnonymousUser()  # no user can be looked up
         page = render_to_string(UNAVAILABLE, {**context, "pm_page": True}, request)
     except Exception:
-        # The frame of the site, or a context processor, needs the database: a page that needs none.
+        # The site's base template or a context processor needs the database, too.
         page = render_to_string(UNREACHABLE, context)
-    # htmx 2 swaps no such answer, but says that there was one; htmx 4 would swap it.
+    # htmx 2 does not swap a 503, but sends an event; htmx 4 would swap it.
     return never_cache(reswap(HttpResponse(page, status=503), "none"))
 
 
 def _missing_response(request: HttpRequest) -> HttpResponse:
-    # The same for what does not exist and for what is somebody else's.
+    # The same page whether the object does not exist or belongs to another user.
     return never_cache(render(request, MISSING, {"pm_page": True}, status=404))
 
 
 def check_charset(request: HttpRequest) -> None:
-    """Raise `BadRequest`, answered with 400, where a request says it is not in UTF-8.
+    """Raise `BadRequest` if the charset of the request is not UTF-8.
 
-    Django does so for one kind of form. In UTF-7, say, somebody can write half a surrogate pair,
-    which no database stores and no answer can hold.
+    Django checks this for one form encoding only. Other charsets, such as UTF-7, can express half a
+    surrogate pair, which can neither be stored nor rendered.
     """
     if codecs.lookup(request.encoding or "utf-8").name != "utf-8":
         raise BadRequest("The charset must be UTF-8.")
 
 
 def changes_state(view: Callable[Concatenate[HttpRequest, P], HttpResponse]) -> View[P]:
-    """Let signed-in people ask by GET and act by POST."""
+    """Require a signed-in user; allow GET to ask for confirmation, and POST to act."""
     return csrf_protect(require_http_methods(["GET", "HEAD", "POST"])(signed_in(view)))
 
 
 def letters_enabled(
     view: Callable[Concatenate[HttpRequest, P], HttpResponse],
 ) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
-    """Answer 404 unless the site lets its users write to each other."""
+    """Raise `Http404` unless the setting `LETTERS` is on."""
 
     @wraps(view)
     def wrapped(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:

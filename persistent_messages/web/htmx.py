@@ -1,12 +1,12 @@
-"""Whether HTMX gets a page or a fragment, and how a fragment is rendered.
+"""Decide whether htmx gets a page or a fragment, and render fragments.
 
-A page of ours that acts tells with its request which of our parts it shows: an answer carries those
-out of band, and no other. The parts say so in hidden `<output>` elements, `pm-part`, `pm-row` and
-`pm-notice`, which `hx-include` gathers, and which no form of the site sends by itself.
+A request of our pages lists the parts that the page shows, and the response returns only those out
+of band. The parts are named in hidden `<output>` elements, `pm-part`, `pm-row` and `pm-notice`.
+`hx-include` collects them, and the site's own forms do not submit them.
 
-Whether the answer is a page or a fragment, a request of ours says in its address, or among what it
-posts: htmx 4 sets `HX-Request-Type` by itself, by what the page around our part has, and a whole
-page would hand out messages with a strip that htmx throws away.
+A request of our pages also says in its URL or its data that it wants a fragment. The header
+`HX-Request-Type` is not enough: htmx 4 derives it from the page around our part, and a full page
+would show messages in a strip that htmx discards.
 """
 
 from __future__ import annotations
@@ -34,19 +34,21 @@ THREAD = "persistent_messages/message/includes/thread.html"
 CONFIRM = "persistent_messages/message/includes/confirm.html"
 
 FRAGMENT = "pm-fragment"
-"""Asks for a fragment, whatever the headers say: "view" is a new one of the inbox, which gets its
-address; "pane" the same without its head; "every" how many there are; "part" what the address has
-to give."""
+"""The parameter that asks for a fragment, whatever the headers say.
 
-# What decides between page and fragment, for caches.
+"view" is a new view of the inbox, with its own URL. "pane" is a view without the head. "every" is
+the number of messages in the list. "part" is the fragment of any other URL.
+"""
+
+# The headers that decide between page and fragment.
 VARY = ("HX-Request", "HX-Request-Type", "HX-Boosted", "HX-History-Restore-Request")
 
 
 def wants_fragment(request: HttpRequest) -> bool:
-    """Tell whether the answer is swapped into a page.
+    """Return whether the response will be swapped into a page.
 
-    Always where a part of ours asks. Else boosted links and what says "full" want all of it; what
-    goes back in history does in any case, as a plain visit does.
+    Requests of our own parts always want a fragment. Other htmx requests do unless they are boosted
+    or have the request type "full". History restores and plain visits never do.
     """
     htmx = getattr(request, "htmx", None)
     if not htmx or htmx.history_restore_request:
@@ -61,14 +63,14 @@ def _is_asked_by_our_script(request: HttpRequest) -> bool:
 def page_or_fragment(
     request: HttpRequest, page: str, fragment: str, context: dict[str, Any]
 ) -> HttpResponse:
-    """Render the template `page`, or for a swap `fragment`, a template or "template#partial"."""
+    """Render the template `page`, or `fragment` for a swap: a template or "template#partial"."""
     if not wants_fragment(request):
         return never_cache(render(request, page, {**context, "pm_page": True}))
     return fragment_only(request, fragment, context)
 
 
 def fragment_only(request: HttpRequest, fragment: str, context: dict[str, Any]) -> HttpResponse:
-    """Render `fragment`, of which there is no page."""
+    """Render `fragment`, which has no page of its own."""
     context = {**context, "pm_fragment": True}
     return never_cache(HttpResponse(render_fragment(request, fragment, context)))
 
@@ -81,10 +83,10 @@ def render_fragment(request: HttpRequest, fragment: str, context: dict[str, Any]
 
 
 def get_partial(name: str, partial: str) -> Any:
-    """Return a partial of a template, with whatever loaders the site has.
+    """Return a partial of a template, whatever template loaders the site uses.
 
-    Django 6.0 knows "name#partial". On 5.2 the tags leave the partials with their template, and
-    that package's loader, which a site need not have, is not asked.
+    Django 6.0 supports "name#partial". On Django 5.2, the partials are in the `extra_data` of their
+    template, so that a site does not need the loader of django-template-partials.
     """
     if django.VERSION >= (6, 0):
         return get_template(f"{name}#{partial}")
@@ -98,16 +100,16 @@ def get_partial(name: str, partial: str) -> Any:
 
 
 def skip_messages(response: Response) -> Response:
-    """Mark an answer that a page asked for by itself: people may have left that page meanwhile.
+    """Have `HtmxMessagesMiddleware` add no messages to `response`.
 
-    `HtmxMessagesMiddleware` hands no messages out with it.
+    For requests that a page makes automatically: the user may have left the page in the meantime.
     """
     vars(response)["pm_skips_messages"] = True
     return response
 
 
 def never_cache(response: Response) -> Response:
-    """Have no cache keep or mix up `response`: it differs by user, and for HTMX."""
+    """Prevent caching of `response`, which varies by user and by the htmx headers."""
     patch_vary_headers(response, VARY)
     add_never_cache_headers(response)
     return response

@@ -1,4 +1,4 @@
-"""Rows that a view looks up."""
+"""Lookups of rows in views."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ Row = TypeVar("Row", bound=Model)
 
 
 def for_write(request: HttpRequest, rows: QuerySet[Row]) -> QuerySet[Row]:
-    """Return `rows`, for a POST read where it will write: a replica may lag."""
+    """Return `rows`, read from the primary database for a POST, because a replica may lag."""
     return rows.using(router.db_for_write(rows.model)) if request.method == "POST" else rows

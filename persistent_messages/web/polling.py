@@ -1,4 +1,4 @@
-"""Polling: what a page asks by itself, and which of its parts differ."""
+"""Polling: find the parts of a page that have changed."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from persistent_messages.rendering.row_actions import PageContext
 from . import htmx, page_state
 
 STATE_HEADER = "PM-State"
-"""Names what was unread; where it differs from what the page knew, other pages differ, too."""
+"""The header with the state of the unread messages, which the tabs of a browser compare."""
 MAX_ROWS = 200
-"""How many rows of a page are compared; the script sends no more."""
+"""The number of rows of a page that are compared; the script sends no more."""
 
 
 def keep_session_unchanged(request: HttpRequest) -> None:
-    """Have Django neither save the session of `request` nor send its cookie, unless it changed.
+    """Prevent Django from saving the session of `request`, unless it was modified.
 
-    With `SESSION_SAVE_EVERY_REQUEST` it would do so, and a page left open never be logged out.
+    With `SESSION_SAVE_EVERY_REQUEST`, polling would otherwise keep an open page logged in forever.
     """
     session: Any = getattr(request, "session", None)
     if session is None:
@@ -45,7 +45,7 @@ def keep_session_unchanged(request: HttpRequest) -> None:
     is_empty: Callable[[], bool] = session.is_empty
 
     def is_empty_if_modified() -> bool:
-        # The middleware leaves the response alone where there is no session to ask.
+        # SessionMiddleware catches the AttributeError and leaves the response alone.
         if not session.modified:
             raise AttributeError("This session is left as it is.")
         return is_empty()
@@ -55,7 +55,7 @@ def keep_session_unchanged(request: HttpRequest) -> None:
 
 
 def tabs_key(user: Any) -> str:
-    """Return a name that the tabs of `user` share and nobody else's; it does not tell the key."""
+    """Return a name that only the tabs of `user` share, without revealing the user's key."""
     return _tabs_key(str(user.pk), settings.SECRET_KEY)
 
 
@@ -65,10 +65,10 @@ def _tabs_key(key: str, secret: str | bytes) -> str:
 
 
 def polling_attributes(user: Any, context: PageContext) -> SafeString:
-    """Return what a part says to the script: where to ask, and for whom.
+    """Return the attributes that tell the script which URL to poll, and for which user.
 
-    Nothing on a site without the URLs of the app. Every page with the counter has it: no template,
-    and looked up once for each user and `page_context`.
+    Empty on a site without the URLs of the app. Cached for each user and `page_context`, because
+    every page with the counter has them.
     """
     return _attributes(str(user.pk), settings.SECRET_KEY, settings.STATIC_URL, context)
 
@@ -90,13 +90,13 @@ def _attributes(
 
 @receiver(setting_changed)
 def _forget_attributes(setting: str, **_: Any) -> None:
-    # The address of a static file hangs on it.
+    # These settings change the URLs of static files.
     if setting in ("STORAGES", "STATIC_ROOT"):
         _attributes.cache_clear()
 
 
 class ShownParts:
-    """What a page says that it shows, beside what is true; each part is read once, if shown."""
+    """The parts that a page shows, to compare with the database. Each part is read at most once."""
 
     def __init__(self, request: HttpRequest, user: Any) -> None:
         self.request, self.user, self.asked = request, user, request.GET
@@ -110,15 +110,15 @@ class ShownParts:
 
     @cached_property
     def unread(self) -> UnreadState:
-        """Read what is unread; one query, which the counter takes over."""
+        """The state of the unread messages; one query, whose count the counter reuses."""
         unread = Message.objects.unread_state_of(self.user, get_config().COUNTER_LIMIT + 1)
         vars(self.request).setdefault(MEMO, {})[self.user.pk] = unread.number
         caching.mark_private(self.request)
         return unread
 
     def changed_parts(self) -> Iterator[str]:
-        """Render what differs, once what is to arrive has arrived."""
-        visits.visit(self.request, self.user)
+        """Yield the changed parts as HTML."""
+        visits.visit(self.request, self.user)  # delivers running broadcasts first
         if self.parts & {"counter", "list", "latest"} and self._has_other_number():
             yield self._render(htmx.COUNTER, **counter_context(self.request))
             yield self._render(f"{htmx.INBOX}#totals", pm_list_shown=True)
@@ -141,7 +141,7 @@ class ShownParts:
         )
         shown, there = self.asked.getlist("pm-notice"), [str(message.pk) for message in waiting]
         if there and there == [key for key in shown if key in set(there)]:
-            # Whoever is at another one stays there.
+            # Remove single notices, so that the focus stays on another one.
             for key in parse_keys(set(shown) - set(there)):
                 yield self._render(f"{htmx.STRIP}#closed", message=Message(pk=key))
         elif there != shown:
@@ -174,5 +174,5 @@ class ShownParts:
 
 
 def parse_keys(texts: Iterable[str]) -> list[int]:
-    """Return the keys that `texts` write, without what is none."""
+    """Return the keys in `texts`, without invalid ones."""
     return [key for text in texts if (key := parse_key(text)) is not None]

@@ -1,4 +1,4 @@
-"""Where a response may lead: paths on this site only."""
+"""Targets of redirects and links back: paths on this site only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .htmx import FRAGMENT
 
 
 def address_without_fragment(request: HttpRequest) -> str:
-    """Return the address of the request as people see it: without what asks for a fragment."""
+    """Return the URL of the request without the parameter that asks for a fragment."""
     query = request.GET.copy()
     query.pop(FRAGMENT, None)
     words = query.urlencode()
@@ -19,33 +19,33 @@ def address_without_fragment(request: HttpRequest) -> str:
 
 
 def current_path(request: HttpRequest) -> str:
-    """Return the path of the page that people look at: of the page that asked, if HTMX did.
+    """Return the path of the page in the browser, which for htmx requests is the requesting page.
 
-    "/" where that is none to come back to.
+    "/" if that is not a page on this site.
     """
     return current_path_or_blank(request) or "/"
 
 
 def current_path_or_blank(request: HttpRequest) -> str:
-    """Return that path, "" where it is none to come back to."""
+    """Return the path of the page in the browser; "" if that is not a page on this site."""
     htmx = getattr(request, "htmx", None)
     try:
         path = htmx.current_url_abs_path if htmx else request.get_full_path()
-    except ValueError:  # a header says what it likes, "http://[" for one
+    except ValueError:  # an invalid header, such as "http://["
         path = None
     return path if path and is_on_this_site(request, path) else ""
 
 
 def next_url(request: HttpRequest) -> str:
-    """Return where the form asked to go afterwards, if that is on this site; else the inbox."""
+    """Return the `next` parameter if it is on this site, or else the URL of the inbox."""
     wanted = request.POST.get("next") or request.GET.get("next") or ""
     return wanted if is_on_this_site(request, wanted) else resolve_url("message_list")
 
 
 def origin_page(path: str) -> str:
-    """Return the page to go back to from a message that was opened at `path`.
+    """Return the page to go back to from a message that was opened from `path`.
 
-    "" for the inbox as it is without a filter. From another page of ours it is where that leads.
+    "" for the inbox without a filter. For any other page of the app, the page that it goes back to.
     """
     inbox = resolve_url("message_list")
     address, _, query = path.partition("?")
@@ -55,8 +55,8 @@ def origin_page(path: str) -> str:
 
 
 def is_on_this_site(request: HttpRequest, url: str) -> bool:
-    """Tell whether one may go on to `url`: it is on this site, and has at most 2048 characters."""
-    # The check drops tabs and line ends, as browsers do; a redirect encodes them.
+    """Return whether `url` is a safe target of a redirect on this site."""
+    # Django's check ignores tabs and newlines, as browsers do, but a redirect would encode them.
     hosts = {request.get_host()}
     return url.isprintable() and url_has_allowed_host_and_scheme(
         url, hosts, require_https=request.is_secure()

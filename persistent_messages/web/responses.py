@@ -49,10 +49,11 @@ def confirm_response(
     deletes: bool = False,
     **fields: Any,
 ) -> HttpResponse:
-    """Answer a GET to an address that changes something: ask, in a form that posts to it.
+    """Return a page that asks for confirmation, with a form that posts to the URL of the request.
 
-    To `address` where it is given. `note` says what follows from it; the button of a form that
-    `deletes` looks dangerous. `fields` go along as hidden fields; a list gives several of a name.
+    The form posts to `address` if it is given. `note` explains the consequences, and `deletes`
+    makes the button look dangerous. `fields` become hidden fields; a list becomes one for each
+    item.
     """
     hidden = [
         (name, value)
@@ -73,7 +74,7 @@ def confirm_response(
 
 
 def error_response(request: HttpRequest, words: str) -> HttpResponse:
-    """Say in words what cannot be done: a page with 400; to a swap 200, or nobody sees them."""
+    """Return an error: a page with status 400, or for a swap a toast with 200, as htmx needs."""
     toast = Message(level=contrib_messages.ERROR, message=words)
     page = "persistent_messages/message/refused.html"
     response = page_or_fragment(request, page, f"{STRIP}#said", {"words": words, "pm_toast": toast})
@@ -91,15 +92,16 @@ def action_response(
     *,
     offers_restore: bool = False,
 ) -> HttpResponse:
-    """Answer an action on `message`, or on more than one where it is None.
+    """Return the response to an action on `message`, or on several messages if it is None.
 
-    A plain form goes on to its `next`, with `text` as a one-shot message. A swap gets the
-    parts that its page shows out of band, or just the changed one as content where the request
-    names none. Both offer to undo `change`, or with `offers_restore` to move `message` to the
-    inbox. The event `pm:changed` tells the number of unread
-    messages, up to the limit of the counter and one more.
-    While there is a `rest`, a plain form leads to a page that offers to go on with it, and a swap
-    gets a progress bar that goes on by itself, and offers to undo at the end.
+    A plain form redirects to its `next`, with `text` as a one-shot message. A swap gets the parts
+    of its page that have changed out of band. If the request names no parts, it gets the changed
+    row or list as content. Both offer to undo `change`, or with `offers_restore` to move `message`
+    to the inbox. The event `pm:changed` has the unread count, up to the limit of the counter plus
+    one.
+
+    If there is a `rest`, a plain form gets a page that asks to continue. A swap gets a progress bar
+    that continues automatically, and offers to undo at the end.
     """
     undo_url, tag = "", undo_tokens.UNDO_TAG
     if message is not None and offers_restore:
@@ -114,7 +116,7 @@ def action_response(
     reset_unread_count(request)
     toast = Message(level=contrib_messages.SUCCESS, message=text, url=undo_url, extra_tags=tag)
     if _is_continuation(request) and rest:
-        # The list, once it was renewed, stays as it is until the end.
+        # The list was updated by the first step, and is updated again by the last one.
         parts = _progress_parts(request, toast, rest)
     else:
         parts = chain(
@@ -137,13 +139,13 @@ def _is_continuation(request: HttpRequest) -> bool:
 
 
 def _progress_parts(request: HttpRequest, toast: Message, rest: BulkAction | None) -> Iterator[str]:
-    # Where an action begins or ends its progress bar, or shows how far it is.
+    # The first step adds the progress bar, and the last one removes it.
     if rest is None and not _is_continuation(request):
         return
     shown = request.POST.getlist("pm-part")
     place = ".pm-said" if {"strip", "said"} & {*shown} else ".pm-rest"
     context = {
-        # Afterwards it is renewed where it is.
+        # Later steps replace the bar where it is.
         "pm_place": "" if _is_continuation(request) else place,
         "pm_toast": toast,
         "pm_rest": rest,
@@ -159,7 +161,7 @@ def _progress_parts(request: HttpRequest, toast: Message, rest: BulkAction | Non
 def queue_message(
     request: HttpRequest, text: str, undo_url: str = "", tag: str = undo_tokens.UNDO_TAG
 ) -> None:
-    """Queue what was done for the page that comes next, with its undo."""
+    """Queue `text` as a one-shot message for the next page, with a URL to undo the action."""
     storage = getattr(request, "_messages", None)
     if isinstance(storage, PersistentMessageStorage):
         storage.add(contrib_messages.SUCCESS, text, extra_tags=tag, url=undo_url)
@@ -180,17 +182,17 @@ def _changed_parts(
     view.pages = min(1 + further, MAX_PAGES)
     context: dict[str, Any] = {
         "pm_oob": bool(shown),
-        # What closed by itself says nothing.
+        # A notice that closed by itself needs no toast.
         "pm_toast": toast if acted_from and not rest else None,
-        # The acting button is replaced by the answer: its successor takes the focus. Not when the
-        # page asked by itself.
+        # The response replaces the button that was pressed, so its successor takes the focus. A
+        # request that the page made automatically leaves the focus alone.
         "pm_focus": None if _is_continuation(request) else acted_from,
         "inbox": view,
         "pm_is_page": request.POST.get("pm-page") == "1",
         "pm_has_date": "list" not in shown,
     }
     if (message is None and not shown) or (
-        # A toast has no row, and what it undoes or restores may belong anywhere in the list.
+        # A toast has no row. What it undoes or restores may belong anywhere in the list.
         "list" in shown and (message is None or acted_from == "list")
     ):
         view.prefetch()
@@ -220,12 +222,12 @@ def _notice_parts(
     if message is None or (not message.read and message.folder == Folder.INBOX):
         yield render_fragment(request, f"{STRIP}#oob", context)
     elif str(message.pk) in request.POST.getlist("pm-notice"):
-        # Only its notice goes: whoever is at another one stays there.
+        # Remove only this notice, so that the focus stays on another one.
         yield render_fragment(request, f"{STRIP}#closed", {**context, "message": message})
 
 
 def bulk_action_response(request: HttpRequest, task: BulkAction) -> HttpResponse:
-    """Do the next step of `task`, and say how far it is; the page goes on with what is left."""
+    """Run the next step of `task`, and return its response, which continues with the rest."""
     change, rest = bulk_actions.run_step(request.user, task)
     text = bulk_result_text(change, goes_on=rest is not None)
     return action_response(request, text, change, rest=rest)
