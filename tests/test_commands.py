@@ -3,6 +3,7 @@
 import json
 from datetime import timedelta
 from io import StringIO
+from uuid import uuid4
 
 import pytest
 from django.contrib import messages as contrib_messages
@@ -17,6 +18,7 @@ from django.utils.safestring import mark_safe
 from persistent_messages import (
     INFO,
     Folder,
+    Topic,
     mailbox,
     prune_messages,
     send_letter,
@@ -24,7 +26,9 @@ from persistent_messages import (
 )
 from persistent_messages.letters import policy, reports
 from persistent_messages.mailbox import pruning
-from persistent_messages.models import Block, Message, Report
+from persistent_messages.models import Block, DueMail, Message, Report
+from persistent_messages.preferences import choices
+from persistent_messages.topics import topics
 
 
 def run(name, *arguments, **options):
@@ -72,7 +76,12 @@ def test_what_is_expired_or_long_in_the_trash_goes_and_the_rest_stays(fill):
         "kept: passing",
         "kept: will expire",
     ]
-    assert out.splitlines() == ["expired: 3 removed", "trash: 1 removed", "tombstones: 0 removed"]
+    assert out.splitlines() == [
+        "expired: 3 removed",
+        "trash: 1 removed",
+        "tombstones: 0 removed",
+        "unsent mail: 0 removed",
+    ]
 
 
 def test_a_dry_run_counts_the_same_and_removes_nothing(fill):
@@ -88,6 +97,7 @@ def test_a_dry_run_counts_the_same_and_removes_nothing(fill):
         "expired: 6 would be removed",
         "trash: 3 would be removed",
         "tombstones: 0 would be removed",
+        "unsent mail: 0 would be removed",
     ]
     assert left() == before
     assert not [query for query in queries if query["sql"].startswith("DELETE")]
@@ -95,6 +105,7 @@ def test_a_dry_run_counts_the_same_and_removes_nothing(fill):
         "expired: 6 removed",
         "trash: 3 removed",
         "tombstones: 0 removed",
+        "unsent mail: 0 removed",
     ]
 
 
@@ -128,6 +139,55 @@ def test_of_a_conversation_that_is_read_in_part_the_rest_stays(user, other, sett
 
     (head,) = Message.objects.inbox_of(user).unread_thread_heads()
     assert head.message == "At one."
+
+
+@pytest.fixture
+def wait(user, monkeypatch):
+    """Mail of a message for Sally that has been due for so many days."""
+    monkeypatch.setitem(topics, "news", Topic("news", "News", mail="unread"))
+
+    def wait(days, to=None, **fields):
+        send_message(to or user, INFO, f"{days} days", topic="news")
+        due = timezone.now() - timedelta(days)
+        DueMail.objects.filter(pk=DueMail.objects.latest("pk").pk).update(due=due, **fields)
+
+    return wait
+
+
+def days_due():
+    """How long mail has been due, in days, by now."""
+    return sorted((timezone.now() - row.due).days for row in DueMail.objects.all())
+
+
+def test_mail_that_nobody_sends_goes_in_the_end(wait, user, other, settings):
+    settings.PERSISTENT_MESSAGES = {"LETTERS": True}
+    for days in (-1, 0, 29, 31, 400):
+        wait(days)
+    wait(31, other)
+    send_letter(other, user, "Lunch?", "At noon.")
+    DueMail.objects.filter(thread__isnull=False).update(due=timezone.now() - timedelta(31))
+    assert "unsent mail: 4 would be removed" in run("prune_messages", "--dry-run")
+
+    assert "unsent mail: 4 removed" in run("prune_messages")
+
+    assert days_due() == [-1, 0, 29]
+    assert Message.objects.exclude(folder=Folder.SENT).count() == 7  # all are still in the inbox
+    assert prune_messages() == 0
+
+
+@pytest.mark.parametrize("claim", [None, uuid4()])
+def test_what_a_clock_noted_that_ran_ahead_is_due_again(wait, other, claim):
+    """Nothing is stuck: a process was killed that had claimed it, say, for five minutes of 2036."""
+    wait(-3650, claim=claim)
+    wait(-7)
+    wait(-100, other)
+    choices.pause([other.pk], timezone.now() + timedelta(100))
+
+    run("prune_messages", "--dry-run")
+    assert days_due() == [-3650, -100, -7]
+    run("prune_messages")
+
+    assert days_due() == [-100, -7, 0]
 
 
 def test_days_below_zero_are_refused(db):
@@ -178,6 +238,7 @@ def test_there_may_be_nothing_to_remove(db):
         "expired: 0 removed",
         "trash: 0 removed",
         "tombstones: 0 removed",
+        "unsent mail: 0 removed",
     ]
 
 
@@ -189,6 +250,7 @@ def test_running_it_again_removes_nothing_more(fill):
         "expired: 0 removed",
         "trash: 0 removed",
         "tombstones: 0 removed",
+        "unsent mail: 0 removed",
     ]
 
 
@@ -227,6 +289,7 @@ def test_it_removes_in_batches(fill):
         f"expired: {count} removed",
         "trash: 0 removed",
         "tombstones: 0 removed",
+        "unsent mail: 0 removed",
     ]
     deletes = [query["sql"] for query in queries if query["sql"].startswith("DELETE")]
     assert len(deletes) >= 3
@@ -258,7 +321,7 @@ def test_a_message_that_somebody_takes_out_of_the_trash_meanwhile_stays(user, fi
     assert left() == ["back in the inbox"] * 2
 
 
-@pytest.mark.parametrize(("verbosity", "lines"), [(0, 0), (1, 3), (2, 4)])
+@pytest.mark.parametrize(("verbosity", "lines"), [(0, 0), (1, 4), (2, 5)])
 def test_it_says_as_much_as_one_wants_to_hear(fill, verbosity, lines):
     fill("expired", expired=1)
 

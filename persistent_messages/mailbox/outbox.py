@@ -10,15 +10,16 @@ from uuid import uuid4
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from persistent_messages import signals
 from persistent_messages.conf import get_config
 from persistent_messages.constants import Folder, is_persistent
 from persistent_messages.db.times import after
-from persistent_messages.models import DueMail, Message
+from persistent_messages.models import DueMail, Message, Preference
 from persistent_messages.preferences.choices import Choices, choices_of, topic_of
-from persistent_messages.topics import DAILY, NEVER, NOW, OTHERS, UNREAD, WEEKLY
+from persistent_messages.topics import DAILY, MAIL, NEVER, NOW, OTHERS, UNREAD, WEEKLY
 
 from .writes import primary_database, send_after_commit
 
@@ -26,6 +27,10 @@ LEASE = timedelta(minutes=5)
 """How long a process may keep due mail claimed without renewing the claim.
 
 After that, another process sends the mail of one that was killed."""
+
+
+UNSENT_DAYS = 30
+"""Days after which mail that was due, and that nobody sent, is removed."""
 
 
 class Posting:
@@ -128,3 +133,25 @@ def _next_digest(now: datetime, days: int) -> datetime:
     while digest <= local or (days == 7 and digest.weekday() != 0):
         digest += timedelta(days=1)
     return digest
+
+
+def unsent() -> QuerySet[DueMail]:
+    """Return mail that has been due for `UNSENT_DAYS`, the longest due first.
+
+    Nobody sends it, or it would be gone, or due again later. News of that age help nobody; the
+    messages stay in the inbox.
+    """
+    long_ago = timezone.now() - timedelta(UNSENT_DAYS)
+    return DueMail.objects.using(primary_database()).filter(due__lt=long_ago).order_by("due")
+
+
+def bring_forward() -> int:
+    """Have mail be due now that is due later than any can be; returns how much. One statement.
+
+    A clock that ran ahead said so, and was set right since. Mail of users who paused it waits.
+    """
+    now = timezone.now()
+    latest = after(now, max(get_config().EMAIL_DELAY, timedelta(7)) + timedelta(1))
+    rows = DueMail.objects.using(primary_database()).filter(due__gt=latest)
+    paused = Preference.objects.using(primary_database()).filter(topic=MAIL, until__gt=now)
+    return rows.exclude(user__in=paused.values("user")).update(due=now)

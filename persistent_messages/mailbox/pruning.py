@@ -10,13 +10,14 @@ from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from persistent_messages.constants import Folder
 from persistent_messages.models import Message
 from persistent_messages.querysets import MessageQuerySet
 
-from . import threads
+from . import outbox, threads
 from .deadlocks import retry_on_deadlock
 
 BATCH_SIZE = 1000
@@ -76,7 +77,8 @@ def _owners(using: str) -> Iterator[list[Any]]:
 
 
 def prune_all(trash_days: int, read_days: int | None = None) -> Iterator[tuple[str, int]]:
-    """Delete the messages of `all_sources` in batches; yield the reason and size of each batch."""
+    """Delete the rows of `all_sources` in batches; yield the reason and size of each batch."""
+    outbox.bring_forward()
     for reason, sources in all_sources(trash_days, read_days).items():
         for source in sources:
             for removed in prune(source):
@@ -85,41 +87,44 @@ def prune_all(trash_days: int, read_days: int | None = None) -> Iterator[tuple[s
 
 def all_sources(
     trash_days: int, read_days: int | None = None
-) -> dict[str, Iterable[MessageQuerySet]]:
+) -> dict[str, Iterable[QuerySet[Any]]]:
     """Return the querysets to prune by reason: read messages only if `read_days` is given.
 
     Raises `ValueError` if `read_days` is negative.
     """
     if read_days is not None and read_days < 0:
         raise ValueError(f"read_older_than must be a number of days, 0 or more, not {read_days}.")
-    sources: dict[str, Iterable[MessageQuerySet]] = {
+    sources: dict[str, Iterable[QuerySet[Any]]] = {
         reason: [messages] for reason, messages in prunable(trash_days).items()
     }
     sources["expired"] = chain(sources["expired"], unseen_one_shots())
+    sources["unsent mail"] = [outbox.unsent()]
     if read_days is not None:
         sources["read"] = long_read(read_days)
     return sources
 
 
-def prune(messages: MessageQuerySet) -> Iterator[int]:
-    """Delete `messages`, ordered by one column, in batches; yield the size of each batch.
+def prune(found: QuerySet[Any]) -> Iterator[int]:
+    """Delete `found`, ordered by one column, in batches; yield the size of each batch.
 
     Each batch has its own transaction.
     """
-    (by,) = messages.query.order_by
-    rest = keys = messages.values_list("pk", "user_id", "thread", by)
+    (by,) = found.query.order_by
+    rest = keys = found.values_list("pk", "user_id", "thread", by)
     while batch := list(rest[:BATCH_SIZE]):
         # Filter by the range as well, or the database looks for the keys in every partition.
         place = {f"{by}__gte": batch[0][3], f"{by}__lte": batch[-1][3]}
-        rows = messages.order_by().filter(pk__in=[pk for pk, *_ in batch], **place)
+        rows = found.order_by().filter(pk__in=[pk for pk, *_ in batch], **place)
         letters = [(owner, thread) for _, owner, thread, _ in batch if thread is not None]
+        if found.model is not Message:  # mail that is due: nothing of a conversation goes
+            letters = []
         yield _prune_batch(rows, letters)
         # Continue where this batch ended: deleted rows stay in the index until a vacuum.
         rest = keys.filter(**{f"{by}__gte": batch[-1][3]})
 
 
 @retry_on_deadlock
-def _prune_batch(rows: MessageQuerySet, letters: list[tuple[Any, UUID]]) -> int:
+def _prune_batch(rows: QuerySet[Any], letters: list[tuple[Any, UUID]]) -> int:
     if not letters:
         return rows.delete()[0]
     owners = {owner for owner, _ in letters}

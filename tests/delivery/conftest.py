@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import threading
+from contextlib import ExitStack
 from email import message_from_bytes, policy
 
 import django
@@ -87,10 +88,21 @@ def use_server(settings):
 
 
 @pytest.fixture
-def sink(use_server):
-    with Sink() as server:
-        use_server(server.port)
+def server(use_server):
+    """Servers of several kinds, by the options of aiosmtpd."""
+    with ExitStack() as stack:
+
+        def server(timeout=10, **options):
+            sink = stack.enter_context(Sink(**options))
+            use_server(sink.port, timeout)
+            return sink
+
         yield server
+
+
+@pytest.fixture
+def sink(server):
+    return server()
 
 
 @pytest.fixture

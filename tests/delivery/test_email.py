@@ -1,7 +1,6 @@
 """Mails, as a real server of SMTP gets them."""
 
 import re
-from contextlib import ExitStack
 from smtplib import SMTPNotSupportedError
 
 import django
@@ -11,8 +10,6 @@ from django.core.mail.backends.smtp import EmailBackend
 
 from persistent_messages.delivery.server import MailServer
 from persistent_messages.models import DueMail
-
-from .conftest import Sink
 
 
 def recipients(sink):
@@ -147,19 +144,6 @@ def test_a_bad_address_of_the_sender_loses_no_mail(sink, people, other, mail_to,
 
 
 # What kind of server it is
-
-
-@pytest.fixture
-def server(use_server):
-    """Servers of several kinds, by the options of aiosmtpd."""
-    with ExitStack() as stack:
-
-        def server(timeout=10, **options):
-            sink = stack.enter_context(Sink(**options))
-            use_server(sink.port, timeout)
-            return sink
-
-        yield server
 
 
 def set_address(person, address):

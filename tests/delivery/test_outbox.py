@@ -27,8 +27,6 @@ from persistent_messages.preferences import choices
 from persistent_messages.preferences.choices import Choice
 from persistent_messages.topics import topics
 
-from .conftest import Sink
-
 pytestmark = pytest.mark.django_db
 
 
@@ -426,7 +424,7 @@ def test_what_fails_for_days_is_given_up(no_server, user, caplog):
     assert not DueMail.objects.exists()
 
 
-def test_an_hour_without_a_server_loses_nothing(no_server, use_server, people, caplog):
+def test_an_hour_without_a_server_loses_nothing(no_server, server, people, caplog):
     send_message(people, 120, "Hello", topic="waits")
     send_message(people[0], 120, "Hello again", topic="waits")
     let_time_pass()
@@ -442,12 +440,11 @@ def test_an_hour_without_a_server_loses_nothing(no_server, use_server, people, c
         end_pauses()
     assert DueMail.objects.first().attempts == 4  # 5, 10, 20 and 40 minutes
 
-    with Sink() as server:
-        use_server(server.port)
-        assert work_off() == "6 sent"
+    sink = server()
+    assert work_off() == "6 sent"
 
     first, *others = people
-    assert sorted(server.recipients) == sorted(
+    assert sorted(sink.recipients) == sorted(
         [first.email, first.email, *(person.email for person in others)]
     )
 

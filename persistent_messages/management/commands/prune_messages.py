@@ -8,10 +8,10 @@ from itertools import chain
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db.models import QuerySet
 
 from persistent_messages.conf import get_config
-from persistent_messages.mailbox import pruning
-from persistent_messages.querysets import MessageQuerySet
+from persistent_messages.mailbox import outbox, pruning
 
 
 class Command(BaseCommand):
@@ -19,8 +19,8 @@ class Command(BaseCommand):
 
     help = (
         "Removes expired messages, one-shot messages that were not shown for 90 days, and messages "
-        "that lay in the trash for TRASH_DAYS, in batches, each in a transaction of its own: it "
-        "can be stopped and started again at any time."
+        "that lay in the trash for TRASH_DAYS, and mail that nobody sent for 30 days, in batches, "
+        "each in a transaction of its own: it can be stopped and started again at any time."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -41,6 +41,8 @@ class Command(BaseCommand):
             found = pruning.all_sources(get_config().TRASH_DAYS, read_older_than)
         except ValueError as error:
             raise CommandError(str(error)) from None
+        if not dry_run:
+            outbox.bring_forward()
         for reason, sources in found.items():
             if dry_run:
                 count = sum(source.order_by().count() for source in sources)
@@ -50,7 +52,7 @@ class Command(BaseCommand):
                 verb = "would be removed" if dry_run else "removed"
                 self.stdout.write(f"{reason}: {count} {verb}")
 
-    def remove(self, reason: str, sources: Iterable[MessageQuerySet], verbosity: int) -> int:
+    def remove(self, reason: str, sources: Iterable[QuerySet[Any]], verbosity: int) -> int:
         """Remove `sources`, telling how far it is every ten batches; returns how many."""
         count = 0
         batches = chain.from_iterable(map(pruning.prune, sources))
