@@ -23,7 +23,7 @@ class PersistentMessagesConfig(AppConfig):
         from . import checks, signals
         from .delivery import outbox
         from .http import draft_cookie, visits
-        from .mailbox import threads
+        from .mailbox import locks
         from .notices import arrivals
         from .notices import checks as notice_checks
         from .users import accounts, switches
@@ -35,7 +35,7 @@ class PersistentMessagesConfig(AppConfig):
         visits.mailbox_visited.connect(
             arrivals.receive, dispatch_uid="persistent_messages.broadcasts"
         )
-        threads.connect_deletion_lock()
+        locks.connect_deletion_lock()
         user_logged_out.connect(
             draft_cookie.remember_log_out, dispatch_uid="persistent_messages.draft_cookie"
         )

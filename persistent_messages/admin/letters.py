@@ -17,8 +17,8 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext, pgettext_lazy
 
-from persistent_messages.letters.policy import has_field
 from persistent_messages.models import Block, Report
+from persistent_messages.users.accounts import has_user_field
 from persistent_messages.users.names import Name, name_of
 
 from .base import CappedPaginator, PrivateLogAdmin, account_link
@@ -101,7 +101,7 @@ class ReportAdmin(PrivateLogAdmin):
     def has_deactivate_permission(self, request: HttpRequest) -> bool:
         """Offer it to staff who may resolve reports, if the user model has the fields for it."""
         may_resolve = self.has_change_permission(request)
-        return may_resolve and has_field("is_active") and has_field("is_staff")
+        return may_resolve and has_user_field("is_active") and has_user_field("is_staff")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Never: recipients report."""

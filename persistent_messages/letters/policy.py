@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.core.exceptions import FieldDoesNotExist
 from django.db import router, transaction
 from django.db.models import Exists, Manager, OuterRef, QuerySet
 from django.utils import formats, timezone
@@ -17,25 +16,17 @@ from django.utils.translation import ngettext
 from persistent_messages.conf import get_config, naming
 from persistent_messages.db.times import after, ago
 from persistent_messages.exceptions import LetterRefused
-from persistent_messages.mailbox import threads
+from persistent_messages.mailbox import locks
 from persistent_messages.models import Block, Message
+from persistent_messages.users.accounts import has_user_field
 from persistent_messages.users.names import addressable_name
 from persistent_messages.users.usernames import find_by_username
-
-
-def has_field(name: str) -> bool:
-    """Return whether the user model has the field `name`."""
-    try:
-        get_user_model()._meta.get_field(name)
-    except FieldDoesNotExist:
-        return False
-    return True
 
 
 def active_users(user: Any) -> QuerySet[Any]:  # noqa: ARG001 (the signature of RECIPIENTS)
     """Return all active users; the default of the setting RECIPIENTS. Lazy."""
     people = get_user_model()._default_manager.all()
-    return people.filter(is_active=True) if has_field("is_active") else people
+    return people.filter(is_active=True) if has_user_field("is_active") else people
 
 
 def possible_recipients(user: Any) -> QuerySet[Any]:
@@ -47,7 +38,7 @@ def possible_recipients(user: Any) -> QuerySet[Any]:
     with naming("RECIPIENTS"):
         if not isinstance(allowed, (QuerySet, Manager)):
             raise TypeError(f"it must return a QuerySet, not {allowed!r}.")
-        if has_field("is_active"):
+        if has_user_field("is_active"):
             allowed = allowed.filter(is_active=True)
         people: QuerySet[Any] = allowed.exclude(pk=user.pk)
     return people
@@ -185,7 +176,7 @@ def block(user: Any, other: Any) -> Block:
     """
     rows = Message.objects.on_primary()
     with transaction.atomic(using=rows.db):
-        if len(threads.lock_mailboxes(rows, [user.pk, other.pk])) < len({user.pk, other.pk}):
+        if len(locks.lock_mailboxes(rows, [user.pk, other.pk])) < len({user.pk, other.pk}):
             raise LetterRefused("other", _("There is no one to block."))
         return Block.objects.get_or_create(user_id=user.pk, blocked_id=other.pk)[0]
 

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from persistent_messages import signals
 from persistent_messages.constants import storable
 from persistent_messages.exceptions import LetterRefused
-from persistent_messages.mailbox import threads
+from persistent_messages.mailbox import locks
 from persistent_messages.models import Message, Report
 from persistent_messages.users.names import Name
 
@@ -31,7 +31,7 @@ def report(user: Any, message: Message, reason: str = "") -> Report:
     model = Report
     rows = Message.objects.on_primary()
     with transaction.atomic(using=rows.db):
-        there = threads.lock_mailboxes(
+        there = locks.lock_mailboxes(
             rows, [key for key in (user.pk, message.from_user_id) if key is not None]
         )
         if user.pk not in there:

@@ -22,7 +22,7 @@ from persistent_messages.conf import MAX_RATE_PERIOD, get_config
 from persistent_messages.constants import INFO, Folder, storable
 from persistent_messages.db.times import ago
 from persistent_messages.exceptions import LetterRefused, LettersOff
-from persistent_messages.mailbox import threads
+from persistent_messages.mailbox import locks, threads
 from persistent_messages.mailbox.deadlocks import retry_on_deadlock
 from persistent_messages.mailbox.outbox import Posting
 from persistent_messages.mailbox.validation import clean_user_key
@@ -108,7 +108,7 @@ def send(
     subject, text = clean_subject(subject), clean_text(message)
     rows = Message.objects.on_primary()
     with transaction.atomic(using=rows.db):
-        there = threads.lock_mailboxes(rows, [sender.pk, *(person.pk for person in recipients)])
+        there = locks.lock_mailboxes(rows, [sender.pk, *(person.pk for person in recipients)])
         content = _digest_of(letter or uuid4(), subject, text, reply_to.pk if reply_to else None)
         previous = _already_received(rows, sender, recipients, content) if letter else {}
         recipients, everybody = [p for p in recipients if p.pk not in previous], recipients

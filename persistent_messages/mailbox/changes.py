@@ -25,7 +25,7 @@ from persistent_messages.db.times import after, ago
 from persistent_messages.models import Message
 from persistent_messages.querysets import IS_SENT, MessageQuerySet
 
-from . import threads
+from . import locks, threads
 from .deadlocks import retry_on_deadlock
 from .writes import primary_rows, send_after_commit
 
@@ -225,7 +225,7 @@ def _keeping_thread_heads(user: Any, rows: MessageQuerySet) -> Iterator[MessageQ
         return
     owner = [getattr(user, "pk", user)]
     with transaction.atomic(using=rows.db):
-        threads.lock_mailboxes(primary_rows(), owner)
+        locks.lock_mailboxes(primary_rows(), owner)
         conversations = rows.thread_ids()
         yield rows
         threads.update_thread_heads(primary_rows(), owner, conversations)

@@ -12,7 +12,7 @@ from persistent_messages.constants import Folder
 from persistent_messages.models import Message
 from persistent_messages.querysets import MessageQuerySet
 
-from . import threads
+from . import locks
 from .deadlocks import retry_on_deadlock
 from .writes import primary_rows, send_after_commit
 
@@ -30,7 +30,7 @@ def remove_copies(copies: Collection[tuple[Any, int]]) -> int:
     """
     rows = _rows(copies)
     with transaction.atomic(using=rows.db):
-        threads.take_sqlite_lock(primary_rows())
+        locks.take_sqlite_lock(primary_rows())
         found = _lock(rows)
         removed = [(owner, pk) for pk, owner, folder in found if folder != Folder.TRASH]
         trashed = [pk for pk, _, folder in found if folder == Folder.TRASH]
@@ -52,7 +52,7 @@ def edit_copies(copies: Collection[tuple[Any, int]], message: Message) -> int:
     message.prepare_text()
     rows = _rows(copies)
     with transaction.atomic(using=rows.db):
-        threads.take_sqlite_lock(primary_rows())
+        locks.take_sqlite_lock(primary_rows())
         edited = [(owner, pk) for pk, owner, folder in _lock(rows) if folder != Folder.TRASH]
         if edited:
             _rows(edited).update(**{name: getattr(message, name) for name in COPIED})

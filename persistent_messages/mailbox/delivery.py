@@ -14,7 +14,7 @@ from persistent_messages.constants import Folder, is_persistent
 from persistent_messages.db.copies import insert_copies
 from persistent_messages.models import Message
 
-from . import keyed, threads
+from . import keyed, locks
 from .deadlocks import retry_on_deadlock
 from .outbox import Posting, has_choices
 from .recipients import BATCH_SIZE, Batch, check_all_there, recipient_batches
@@ -123,7 +123,7 @@ def deliver_to(
 def _deliver_all(users: Any, write: Write, batches: Batches, progress: Progress | None) -> int:
     delivered = 0
     with transaction.atomic(using=primary_database()):
-        threads.take_sqlite_lock(primary_rows())  # before users are read
+        locks.take_sqlite_lock(primary_rows())  # before users are read
         for batch in batches(users):
             delivered += (count := write(batch))
             if count and progress is not None:
@@ -145,7 +145,7 @@ def _deliver_step_by_step(
 @retry_on_deadlock
 def _deliver_step(batch: Batch, write: Write) -> int:
     with transaction.atomic(using=primary_database(), durable=True):
-        threads.take_sqlite_lock(primary_rows())
+        locks.take_sqlite_lock(primary_rows())
         return write(batch)
 
 

@@ -22,7 +22,7 @@ from persistent_messages.db.times import ago
 from persistent_messages.models import Message
 from persistent_messages.querysets import MessageQuerySet
 
-from . import threads
+from . import locks
 from .deadlocks import MAX_SECONDS, retry_on_deadlock
 from .recipients import key_list, recipient_keys
 from .validation import clean_key
@@ -156,14 +156,14 @@ def _lock(rows: MessageQuerySet, users: list[Any]) -> None:
     if connections[rows.db].vendor == "mysql":
         # MariaDB locks the gap where it finds no row, so two transactions that look for the same
         # row and then insert it would deadlock. The insert locks these users in any case.
-        threads.lock_mailboxes(primary_rows(), users)
+        locks.lock_mailboxes(primary_rows(), users)
     elif connections[rows.db].vendor == "postgresql":
         # Lock users before their notices, in the same order as the deletion of a user does, or the
         # two might deadlock.
         people = get_user_model()._base_manager.using(rows.db).filter(pk__in=key_list(users))
         lock_keys(people.order_by("pk").values_list("pk"), rows.db)
     else:
-        threads.take_sqlite_lock(primary_rows())
+        locks.take_sqlite_lock(primary_rows())
 
 
 def _make_room(rows: MessageQuerySet, message: Message, min_interval: timedelta | None) -> Plan:
@@ -226,7 +226,7 @@ def resolve(users: Any, key: str) -> int:
 def _resolve(users: Any, key: str) -> int:
     rows, count = primary_rows().filter(key=key), 0
     with transaction.atomic(using=rows.db):
-        threads.take_sqlite_lock(rows)
+        locks.take_sqlite_lock(rows)
         keys = recipient_keys(users, rows.db)
         while batch := list(islice(keys, BATCH_SIZE)):
             count += _resolve_batch(rows.filter(user__in=batch))

@@ -17,7 +17,7 @@ from persistent_messages.constants import Folder
 from persistent_messages.models import Message
 from persistent_messages.querysets import MessageQuerySet
 
-from . import outbox, threads
+from . import locks, outbox, threads
 from .deadlocks import retry_on_deadlock
 
 BATCH_SIZE = 1000
@@ -131,7 +131,7 @@ def _prune_batch(rows: QuerySet[Any], letters: list[tuple[Any, UUID]]) -> int:
     conversations = {thread for _, thread in letters}
     mailboxes = Message.objects.on_primary()
     with transaction.atomic(using=rows.db):
-        threads.lock_mailboxes(mailboxes, owners)
+        locks.lock_mailboxes(mailboxes, owners)
         removed = rows.delete()[0]
         threads.update_thread_heads(mailboxes, owners, conversations)
     return removed

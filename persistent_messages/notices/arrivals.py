@@ -1,4 +1,4 @@
-"""The arrival of broadcasts: copied into the mailbox of a user whose page is about to read it."""
+"""The arrival of broadcasts: they are copied into a mailbox before a page reads it."""
 
 from __future__ import annotations
 
@@ -18,29 +18,30 @@ from persistent_messages.mailbox.deadlocks import retry_on_deadlock
 from persistent_messages.mailbox.writes import primary_database
 from persistent_messages.models import LANGUAGE_LENGTH, Broadcast, Message, Receipt
 from persistent_messages.users import accounts
+from persistent_messages.users.languages import language_of
 
 from . import audiences
 from .running import Running, running
-from .sending import language_of, supported_language
+from .sending import supported_language
 
 SESSION_KEY = "_pm_broadcasts"
 REFUSAL_SECONDS = 300
-"""For so long a session remembers that its user is not in an audience, who may be later on."""
+"""How long a session remembers that its user is not in an audience, which may change."""
 ATTEMPTS = 3
 SHARE_LOCK = {"postgresql": " FOR SHARE", "mysql": " LOCK IN SHARE MODE"}
-"""Has a change of a broadcast wait for those who are copying it; SQLite has one lock for all."""
+"""Makes edits of a broadcast wait for requests that copy it; SQLite has a single lock."""
 
 
 class ChangedError(Exception):
-    """The broadcast is not any more what it was when it was read."""
+    """A broadcast was changed after it was read."""
 
 
 def receive(request: HttpRequest, user: Any, **_: Any) -> None:
-    """Copy what runs and the user has not got; a receiver of `mailbox_visited`.
+    """Deliver the running broadcasts that the user has not received; on `mailbox_visited`.
 
-    No query while nothing runs, or the session knows that the user was asked about all of it. Else
-    one, and for what the user gets an insert of the copies and one of the receipts; one more for
-    audiences that are groups, and some for those that are functions.
+    No query if no broadcast runs, or if the session remembers that all of them were handled.
+    Otherwise one, and one insert each for the copies and the receipts. Audiences that are groups
+    take one more query, and those that are functions a few more.
     """
     listed = outage.fallback_if_unreachable(request, "messages", running, None)
     if not listed or not accounts.has_mailbox(user):
@@ -63,7 +64,7 @@ def _arrive_for(
     if reached and not arrive(user, [each.pk for each in reached]):
         return
     refused = [each for each in unknown if each.audience not in names]
-    # What is rolled back did not arrive. The session is saved after the transaction of the view.
+    # The session is saved after the view's transaction, which may be rolled back.
     connection = connections[primary_database()]
     committed = [not connection.in_atomic_block]
     if connection.in_atomic_block:
@@ -77,7 +78,7 @@ def _arrive_for(
 
 
 class Memory:
-    """What a session knows of the broadcasts that its user was asked about."""
+    """The broadcasts that a session remembers as handled for its user."""
 
     def __init__(self, request: HttpRequest, user: Any) -> None:
         self.session: Any = getattr(request, "session", None)
@@ -89,15 +90,14 @@ class Memory:
         self.now = int(timezone.now().timestamp())
 
     def has(self, broadcast: Running) -> bool:
-        """Tell whether the user has it, or is not in its audience, as far as is known."""
-        # Until when it is known; 0 for always.
-        until = self.known.get(broadcast.name)
+        """Return whether the user is known to have received it, or not to be in its audience."""
+        until = self.known.get(broadcast.name)  # 0 means forever
         return until is not None and (until == 0 or self.now < until)
 
     def update(
         self, listed: Iterable[Running], reached: list[Running], refused: list[Running]
     ) -> None:
-        """Remember it, and forget what does not run any more."""
+        """Remember `reached` and `refused`, and forget broadcasts that no longer run."""
         if self.session is None:
             return
         known = {**self.known}
@@ -109,11 +109,11 @@ class Memory:
 
 
 def arrive(user: Any, broadcasts: Iterable[int]) -> bool:
-    """Copy those of `broadcasts`, by their keys, for which `user` has no receipt.
+    """Copy the broadcasts with these keys for which `user` has no receipt.
 
-    In the language of the user, once however many requests come at the same time. Returns whether
-    the user has been asked about all of them now: not while they are being changed, nor if the
-    account is gone. One query if there is nothing to copy.
+    The copies are in the user's language, and are made once, even by concurrent requests. Returns
+    whether all of them have been handled: False while they are being changed, or if the account no
+    longer exists. One query if there is nothing to copy.
     """
     language = _language_of(user)
     for _attempt in range(ATTEMPTS):
@@ -125,7 +125,7 @@ def arrive(user: Any, broadcasts: Iterable[int]) -> bool:
         except ChangedError:
             continue
         except IntegrityError:
-            # Another request of the same user was quicker, or the account was deleted.
+            # Another request of the user was quicker, or the account was deleted.
             if _missing(user, broadcasts).exists():
                 return False
         return True
@@ -144,13 +144,13 @@ def _language_of(user: Any) -> str:
 @retry_on_deadlock
 def _copy(user: Any, broadcasts: list[Broadcast], language: str) -> None:
     with transaction.atomic(using=primary_database()):
-        plain = [each for each in broadcasts if not audiences.is_asked(each.audience)]
-        asked = [each for each in broadcasts if audiences.is_asked(each.audience)]
+        plain = [each for each in broadcasts if not audiences.is_function(each.audience)]
+        asked = [each for each in broadcasts if audiences.is_function(each.audience)]
         if plain:
             copies = _deliver(user, plain, language)
             _insert_receipts(user, plain, language, copies)
         if asked:
-            # The receipt first, so that no other request asks as well.
+            # Insert the receipts first, so that no other request calls the functions, too.
             _insert_receipts(user, asked, language, {})
             asked = [each for each in asked if audiences.includes(each.audience, user)]
             for pk, copy in _deliver(user, asked, language).items():
@@ -159,7 +159,7 @@ def _copy(user: Any, broadcasts: list[Broadcast], language: str) -> None:
 
 
 def _deliver(user: Any, broadcasts: list[Broadcast], language: str) -> dict[int, int]:
-    """Insert the copies; returns their keys by those of their broadcasts."""
+    """Insert the copies; return their keys by the keys of their broadcasts."""
     copies: dict[int, Message] = {}
     for each in broadcasts:
         message = each.in_language(language)
@@ -175,8 +175,8 @@ def _insert_receipts(
 ) -> None:
     """Insert a receipt for each of `broadcasts`; one statement.
 
-    Raises `ChangedError` if one of them was changed since it was read, and `IntegrityError` if
-    there is such a receipt.
+    Raises `ChangedError` if one of them has changed since it was read, and `IntegrityError` if a
+    receipt exists.
     """
     rows = Broadcast.objects.using(primary_database())
     as_read = Q()

@@ -1,4 +1,4 @@
-"""Audiences: whom a broadcast reaches."""
+"""Audiences: the users that a broadcast reaches."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from persistent_messages.mailbox.writes import primary_database
 from persistent_messages.models import AUDIENCE_LENGTH
+from persistent_messages.users.accounts import has_user_field
 
 logger = logging.getLogger(__name__)
 
@@ -24,23 +25,23 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
 class Audience(NamedTuple):
-    """A function of the site that says whom a broadcast reaches."""
+    """A function of the site that decides whether a broadcast reaches a user."""
 
     name: str
     label: Any
-    """What staff reads of it; may be lazy."""
+    """The name in the admin; may be lazy."""
     includes: Callable[[Any], bool]
 
 
 registered: dict[str, Audience] = {}
-"""The audiences of the site by their names, in the order in which they were registered."""
+"""The audiences of the site by name, in the order of registration."""
 
 
 def audience(name: str, label: Any) -> Callable[[Function], Function]:
-    """Register a function `(user) -> bool` as the audience `name`, which staff reads as `label`.
+    """Register a function `(user) -> bool` as the audience `name`, shown as `label` in the admin.
 
-    It is asked once for each user and broadcast, when the user comes. A name that is registered
-    again has the later function. Raises `TypeError` or `ValueError`.
+    The function is called once for each user and broadcast, when the user visits the site. If a
+    name is registered again, the later function is used. Raises `TypeError` or `ValueError`.
     """
     if not isinstance(name, str):
         raise TypeError(f"An audience's name must be a str, not {name!r}.")
@@ -63,11 +64,11 @@ def audience(name: str, label: Any) -> Callable[[Function], Function]:
 
 
 def clean_audience(name: Any) -> str:
-    """Return `name` if it is that of an audience; for a group one query. Raises `ValueError`."""
+    """Return `name` if the audience exists; one query for a group. Raises `ValueError` if not."""
     value = getattr(name, "name", name) if isinstance(name, Audience) else name
     if not isinstance(value, str):
         raise TypeError(f"audience must be the name of one, not {value!r}.")
-    if value in (EVERYBODY, *registered) or (value == STAFF and _has_field("is_staff")):
+    if value in (EVERYBODY, *registered) or (value == STAFF and has_user_field("is_staff")):
         return value
     if _is_group(value) and _groups().filter(name=value.removeprefix(GROUP)).exists():
         return value
@@ -76,30 +77,30 @@ def clean_audience(name: Any) -> str:
 
 
 def choices(*, with_groups: bool = True) -> Iterator[tuple[str, Any]]:
-    """Yield the audiences that there are, each with its label; for the groups one query."""
+    """Yield the name and the label of each audience; one query for the groups."""
     yield EVERYBODY, _("Everybody")
-    if _has_field("is_staff"):
+    if has_user_field("is_staff"):
         yield STAFF, _("Administrators")
     yield from ((each.name, each.label) for each in registered.values())
-    if with_groups and _has_field("groups"):
+    if with_groups and has_user_field("groups"):
         for name in _groups().order_by("name").values_list("name", flat=True):
             yield f"{GROUP}{name}", _("Group: %(name)s") % {"name": name}
 
 
 def label_of(name: str) -> str:
-    """Return what staff reads of the audience `name`; no query."""
+    """Return the name of the audience in the admin; no query."""
     if _is_group(name):
         return str(_("Group: %(name)s") % {"name": name.removeprefix(GROUP)})
     return str(dict(choices(with_groups=False)).get(name, name))
 
 
-def is_asked(name: str) -> bool:
-    """Tell whether a function of the site says whom `name` includes: then it is asked once."""
+def is_function(name: str) -> bool:
+    """Return whether the audience `name` is a function of the site."""
     return name not in (EVERYBODY, STAFF) and not _is_group(name)
 
 
 def possible(names: set[str], user: Any) -> set[str]:
-    """Return those of `names` that include `user`, or may do so if a function is asked.
+    """Return those of `names` that include `user`, and all that are functions.
 
     One query if there are groups among them.
     """
@@ -107,16 +108,17 @@ def possible(names: set[str], user: Any) -> set[str]:
     if STAFF in names and getattr(user, "is_staff", False):
         found.add(STAFF)
     groups = {name.removeprefix(GROUP) for name in names if _is_group(name)}
-    if groups and _has_field("groups"):
+    if groups and has_user_field("groups"):
         joined = user.groups.using(primary_database()).filter(name__in=groups)
         found |= {f"{GROUP}{name}" for name in joined.values_list("name", flat=True)}
     return found
 
 
 def includes(name: str, user: Any) -> bool:
-    """Ask the function of the audience `name`; one that fails says no, and is logged."""
+    """Call the function of the audience `name`; log an error and return False if it fails."""
     try:
-        with transaction.atomic(using=primary_database()):  # or its error would break ours
+        # A savepoint, so that an error in a query does not break the outer transaction.
+        with transaction.atomic(using=primary_database()):
             return bool(registered[name].includes(user))
     except Exception:
         logger.exception("The audience %r failed for the user %s.", name, user.pk)
@@ -124,19 +126,19 @@ def includes(name: str, user: Any) -> bool:
 
 
 def estimate(name: str, sample_size: int) -> tuple[int, bool]:
-    """Return about how many users the audience `name` has, and whether that is exact.
+    """Return the estimated number of users in the audience, and whether it is exact.
 
-    For a function of the site, by asking it for the `sample_size` latest users.
+    For a function, the estimate is based on the `sample_size` latest users.
     """
     people: QuerySet[Any] = get_user_model()._base_manager.all()
-    if _has_field("is_active"):
+    if has_user_field("is_active"):
         people = people.filter(is_active=True)
     if name == STAFF:
         people = people.filter(is_staff=True)
     elif _is_group(name):
         people = people.filter(groups__name=name.removeprefix(GROUP))
     total = people.count()
-    if not is_asked(name):
+    if not is_function(name):
         return total, True
     sample = list(people.order_by("-pk")[:sample_size])
     included = sum(includes(name, user) for user in sample)
@@ -147,10 +149,6 @@ def estimate(name: str, sample_size: int) -> tuple[int, bool]:
 
 def _is_group(name: str) -> bool:
     return name.startswith(GROUP)
-
-
-def _has_field(name: str) -> bool:
-    return any(field.name == name for field in get_user_model()._meta.get_fields())
 
 
 def _groups() -> QuerySet[Any]:

@@ -1,4 +1,4 @@
-"""Broadcasts: stored once, and copied into a mailbox when its user comes; edited, withdrawn."""
+"""Create, edit and withdraw broadcasts. `arrivals` copies them into mailboxes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from django.utils.functional import Promise
 from persistent_messages import mailbox
 from persistent_messages.constants import is_persistent
 from persistent_messages.mailbox.deadlocks import retry_on_deadlock
-from persistent_messages.mailbox.threads import take_sqlite_lock
+from persistent_messages.mailbox.locks import take_sqlite_lock
 from persistent_messages.mailbox.validation import clean_time, new_message
 from persistent_messages.mailbox.writes import primary_database, primary_rows
 from persistent_messages.models import Broadcast, Message, Receipt
@@ -26,14 +26,14 @@ from .audiences import clean_audience
 from .running import forget
 
 BATCH_SIZE = 500
-"""Copies that one transaction of an edit or a withdrawal changes."""
+"""Copies that an edit or withdrawal changes in one transaction."""
 ARGUMENTS = ("level", "message", "subject", "audience", "topic", "url", "action", "starts")
 EDITABLE = (*ARGUMENTS, "expires")
 ON_COPIES = ("level", "message", "subject", "topic", "url", "action", "expires")
-"""What of a broadcast stands in its copies."""
+"""The arguments that also change copies."""
 
 Texts = Callable[[], Message]
-"""A function that returns the message, not saved, with the texts of the active language."""
+"""A function that returns the unsaved message with the texts of the active language."""
 
 
 def create(
@@ -43,7 +43,7 @@ def create(
     starts: datetime | None = None,
     by_language: bool = True,
 ) -> Broadcast:
-    """Store one row for all of `audience`. Raises `TypeError` or `ValueError` before that.
+    """Store a broadcast to `audience`. Raises `TypeError` or `ValueError` before writing anything.
 
     `by_language` says whether the texts may differ by language.
     """
@@ -63,14 +63,14 @@ def create(
 
 
 def store(new: Broadcast) -> None:
-    """Insert `new`, whose texts are checked. Raises `ValueError`; one statement."""
+    """Insert `new`, whose texts have been validated; one statement. Raises `ValueError`."""
     check(new)
     new.save(force_insert=True, using=primary_database())
     forget()
 
 
 def check(broadcast: Broadcast) -> None:
-    """Raise `ValueError` for what contradicts itself."""
+    """Raise `ValueError` if the level is not persistent, or it expires before it starts."""
     if not is_persistent(broadcast.level):
         raise ValueError(f"level must be persistent, not {broadcast.level!r}.")
     starts, expires = broadcast.starts, broadcast.expires
@@ -79,12 +79,12 @@ def check(broadcast: Broadcast) -> None:
 
 
 def is_lazy(*texts: Any) -> bool:
-    """Tell whether one of `texts` may differ by language."""
+    """Return whether one of `texts` may differ by language."""
     return any(isinstance(text, Promise) for text in texts)
 
 
 def _rendered(texts: Texts, *, by_language: bool) -> tuple[Message, dict[str, dict[str, Any]]]:
-    """Return the message in the language of the site, and what differs in the other ones."""
+    """Return the message in the site's language, and the texts that differ in other languages."""
     with translation.override(settings.LANGUAGE_CODE):
         base = _checked(texts())
     translations: dict[str, dict[str, Any]] = {}
@@ -106,11 +106,11 @@ def _checked(message: Message) -> Message:
 
 def _texts_of(message: Message) -> dict[str, Any]:
     texts = {name: getattr(message, name) for name in Broadcast.TEXTS}
-    # A plain string, which JSON takes; `is_safe` says what it was.
+    # Convert to plain strings for JSON; `is_safe` keeps the mark.
     return {k: v if isinstance(v, bool) else "" + str(v) for k, v in texts.items()}
 
 
-# Later
+# Changes
 
 
 def withdraw(broadcast: Broadcast) -> int:
@@ -143,9 +143,9 @@ def edit(broadcast: Broadcast, **changes: Any) -> int:
 
 
 def replace(broadcast: Broadcast, new: Broadcast) -> None:
-    """Do what `edit` does, with all that `new` says, a broadcast that is not saved.
+    """Replace all values with those of the unsaved broadcast `new`.
 
-    The copies once the transaction has committed, in batches.
+    The copies are edited in batches after the transaction has committed.
     """
     _save(broadcast, lambda _now: new)
     transaction.on_commit(partial(_edit_copies, broadcast), using=primary_database())
@@ -163,7 +163,7 @@ def _edit_batch(pk: int, batch: list[tuple[Any, int, str]]) -> int:
         by_language.setdefault(language, []).append((owner, copy))
     with transaction.atomic(using=rows.db):
         take_sqlite_lock(primary_rows())
-        # As it is by now: of two who edit it at once, the last to come to a copy says the latest.
+        # Read the current values, so that concurrent edits leave the latest ones in every copy.
         now = rows.select_for_update().get(pk=pk)
         for language, copies in by_language.items():
             edited += mailbox.edit_copies(copies, now.in_language(language))
@@ -177,26 +177,26 @@ def _save(broadcast: Broadcast, change: Callable[[Broadcast], Broadcast]) -> Non
         take_sqlite_lock(primary_rows())
         now = rows.select_for_update().get(pk=broadcast.pk)
         if now.withdrawn_at is not None:
-            raise ValueError("The broadcast was withdrawn, and cannot be edited.")
+            raise ValueError("The broadcast has been withdrawn and cannot be edited.")
         changed = change(now)
         check(changed)
         columns = {name: getattr(changed, name) for name in (*EDITABLE, "is_safe", "translations")}
         rows.filter(pk=now.pk).update(**columns, edition=F("edition") + 1)
         if changed.audience != now.audience:
-            # Who was asked about another audience is asked about this one.
+            # Check users who were not in the old audience again.
             Receipt.objects.using(rows.db).filter(broadcast=now, message_id=None).delete()
         forget()
     broadcast.refresh_from_db(using=rows.db)
 
 
 def _changed(broadcast: Broadcast, changes: dict[str, Any]) -> Broadcast:
-    """Return `broadcast`, not saved, with `changes`. Raises `TypeError` or `ValueError`."""
+    """Return an unsaved copy with `changes`. Raises `TypeError` or `ValueError`."""
     source = broadcast.in_language("")
     values: dict[str, Any] = {name: changes.get(name, getattr(source, name)) for name in ON_COPIES}
     values["key"] = broadcast.key
     lazy = is_lazy(*values.values())
     base, rendered = _rendered(lambda: new_message(**values), by_language=lazy)
-    # A text that is not changed keeps its translations.
+    # An unchanged text keeps its translations.
     kept = {name for name in Broadcast.TEXTS if name not in changes}
     if "message" in changes:
         kept.discard("is_safe")
@@ -223,9 +223,9 @@ def _changed(broadcast: Broadcast, changes: dict[str, Any]) -> Broadcast:
 
 
 def _copies(broadcast: Broadcast) -> Iterator[list[tuple[Any, int, str]]]:
-    """Yield owner, key and language of its copies, a batch at a time; one query each."""
+    """Yield batches of copies, with the owner, key and language of each; one query each."""
     rows = Receipt.objects.using(primary_database()).filter(broadcast=broadcast)
-    # In the order of the unique index, which leaves nobody out who stays.
+    # In the order of the unique index, so that concurrent inserts and deletions skip no copy.
     rest = found = rows.order_by("user").values_list("user_id", "message_id", "language")
     while batch := list(rest[:BATCH_SIZE]):
         if copies := [(owner, pk, language) for owner, pk, language in batch if pk is not None]:

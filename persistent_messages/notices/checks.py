@@ -1,4 +1,4 @@
-"""System checks of the kinds of notices: what would fail when they are sent."""
+"""System checks of the site's notice classes, for errors that would occur when they are sent."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .kinds import Notice, kinds, needs_persistent_level, source_texts
 
 
 def check_notices(**_kwargs: Any) -> list[CheckMessage]:
-    """Return what is wrong with the kinds of notices of the site, by their names."""
+    """Return the problems of the site's notice classes, sorted by name."""
     found: list[CheckMessage] = []
     known: dict[str, type[Notice]] = {}
     for kind in kinds():

@@ -10,7 +10,7 @@ from typing import Any
 from django.utils.html import escape
 from django.utils.safestring import SafeData, mark_safe
 
-# No space, as Python allows: "%(percent) full" would be a number, and "ull".
+# Without the space flag that Python allows, or "%(percent) full" would be a float and "ull".
 _PERCENT = re.compile(
     r"%(?:%|\((?P<name>\w+)\)[#0\-+]*\d*(?:\.\d+)?(?P<conversion>[diouxXeEfFgGcrsa])"
     r"|(?P<wrong>.?))",
@@ -19,7 +19,7 @@ _PERCENT = re.compile(
 
 
 def placeholders(text: str) -> dict[str, str]:
-    """Return the placeholders of `text`: each name with the letter that says how it is written.
+    """Return the names of the placeholders in `text`, with their conversion types.
 
     Raises `ValueError` for a percent sign that begins neither a placeholder nor "%%".
     """
@@ -36,11 +36,11 @@ def placeholders(text: str) -> dict[str, str]:
 
 
 def fill(text: Any, values: Mapping[str, Any]) -> str:
-    """Return `text` with its placeholders filled in.
+    """Return `text` with its placeholders replaced by `values`.
 
-    Values are text, never markup: within safe text they are escaped, and other text is escaped as a
-    whole when it is shown. Raises `ValueError` for a placeholder without a value or with one of
-    the wrong type.
+    Values are never markup: in safe text they are escaped, and other text is escaped as a whole
+    when it is displayed. Raises `ValueError` if a placeholder has no value, or one of the wrong
+    type.
     """
     pattern = str(text)
     is_safe = isinstance(pattern, SafeData)
@@ -58,5 +58,5 @@ def fill(text: Any, values: Mapping[str, Any]) -> str:
 
 
 def _escaped(value: Any) -> Any:
-    # Whatever its author marked as safe.
+    # The sum drops the mark of a safe string, so that it is escaped.
     return value if isinstance(value, Number) else escape("" + str(value))

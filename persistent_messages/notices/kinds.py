@@ -1,4 +1,4 @@
-"""Kinds of notices: a class for each, whose instances are sent."""
+"""Notice classes. Each class is a kind of notice, and its instances are sent."""
 
 from __future__ import annotations
 
@@ -26,55 +26,56 @@ from . import broadcasts, sending
 from .formatting import fill, placeholders
 
 NUMBERS = "diouxXeEfFgGc"
-"""The letters of placeholders that take a number."""
+"""The conversion types that take a number."""
 
 
 classes: list[type[Notice]] = []
-"""The subclasses of `Notice`, also those that are only inherited from."""
+"""All subclasses of `Notice`, including abstract ones."""
 
 
 class Notice:
-    """Something that a site tells its users, such as that their storage is nearly full.
+    """Something that a site tells its users, for example that their storage is nearly full.
 
-    A subclass in the `notices.py` of an app has what the notices of one kind have in common. An
-    instance is one notice, with its parameters: the placeholders of `subject` and `message`, the
-    arguments of the methods `url` and `key`, and the names in `parameters`.
+    A subclass in the `notices.py` of an app defines one kind of notice. An instance is one notice
+    with its parameters: the placeholders of `subject` and `message`, the arguments of the methods
+    `url` and `key`, and the names in `parameters`.
     """
 
     topic: ClassVar[str | Topic] = ""
-    """What it is about: a registered topic, or its name."""
+    """A registered topic, or its name."""
     level: ClassVar[int] = INFO
     subject: ClassVar[Text] = ""
-    """At most 255 characters; may be lazy, and have placeholders: "%(name)s"."""
+    """At most 255 characters; may be lazy and have placeholders such as "%(name)s"."""
     message: ClassVar[Text] = ""
-    """The text; may be lazy, and have placeholders. A safe text stays HTML."""
+    """The text; may be lazy and have placeholders. A safe text is HTML."""
     template_name: ClassVar[str] = ""
     """A template that renders the text instead of `message`. Its context is the parameters."""
     url: Any = ""
-    """Where it leads, or a method that returns the address."""
+    """The URL that the notice leads to, or a method that returns it."""
     action: ClassVar[Text] = ""
-    """What the button says that leads to `url`; may be lazy."""
+    """The label of the button that leads to `url`; may be lazy."""
     key: Any = None
-    """A key, or a method that returns one: an inbox has at most one notice of a key."""
+    """A key, or a method that returns it. An inbox has at most one notice with a key."""
     min_interval: ClassVar[timedelta | None] = None
-    """If the notice in the inbox is younger than this, sending it again changes its text and its
-    count, but neither its place nor whether it is read, and nothing is mailed."""
+    """If the notice in the inbox is younger than this, sending it again only changes its text and
+    its count. It keeps its place, stays read or unread, and is not mailed."""
     email: ClassVar[bool] = False
-    """Whether it is mailed as well."""
+    """Whether it is also mailed."""
     parameters: ClassVar[tuple[str, ...]] = ()
     """Further parameters, such as those of the template."""
     example: ClassVar[Mapping[str, Any]] = {}
     """Values of parameters for `sample`."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Note the class."""
+        """Register the class."""
         super().__init_subclass__(**kwargs)
         classes.append(cls)
 
     def __init__(self, **values: Any) -> None:
-        """Take the parameters. Raises `TypeError`, naming one that is missing or unknown.
+        """Set the parameters; no query.
 
-        And `ValueError` for a text that cannot be filled in with them. No query.
+        Raises `TypeError` for a missing or unknown parameter, and `ValueError` if they do not fit
+        the texts.
         """
         names, kind = type(self).parameter_names(), type(self).__name__
         for name in names:
@@ -92,11 +93,11 @@ class Notice:
         values = ", ".join(f"{name}={value!r}" for name, value in self.values.items())
         return f"{type(self).__name__}({values})"
 
-    # What a kind is
+    # The class
 
     @classmethod
     def kind(cls) -> str:
-        """Return the name of the kind: the label of its app and the name of the class."""
+        """Return the app label and the class name, such as "shop.OrderShipped"."""
         config = apps.get_containing_app_config(cls.__module__)
         return f"{config.label if config else cls.__module__}.{cls.__name__}"
 
@@ -112,18 +113,18 @@ class Notice:
 
     @classmethod
     def sample(cls) -> Self:
-        """Return a notice with the values of `example`, and made-up ones for other parameters."""
+        """Return a notice with the values in `example`, and placeholders for other parameters."""
         made_up = {name: name for name in cls.parameter_names()}
         numbers = {name: 1 for name, letter in _placeholders_of(cls).items() if letter in NUMBERS}
         return cls(**{**made_up, **numbers, **cls.example})
 
-    # What one says
+    # Its texts
 
     def preview(self, language: str | None = None) -> Message:
-        """Return the notice as a message that is not saved, with the texts of `language`.
+        """Return the notice as an unsaved message with the texts in `language`.
 
-        The default is the active language. Raises the errors that `send` raises for the texts.
-        Makes no query, unless a method or the template makes one.
+        The default is the active language. Raises the same errors as `send` for the texts. No
+        query, unless a method or the template makes one.
         """
         return self._texts(language)
 
@@ -162,20 +163,20 @@ class Notice:
         except ValueError as error:
             raise ValueError(f"{type(self).__name__}: {error}") from None
 
-    # To send it
+    # Sending
 
     def send(self, users: Recipients | None = None, *, request: HttpRequest | None = None) -> int:
-        """Send the notice to `users`, in the language of each. Returns how many were told.
+        """Send the notice to `users`, each in their language. Returns how many received it.
 
-        `users` is what `send_message` takes. With `request`, the default is its user, who sees the
-        notice on the page that the view returns. Errors in the texts are raised before anything is
-        stored. Raises `TypeError` or `ValueError`, naming the argument, and with `request` the
+        Takes the same `users` as `send_message`. With `request`, the default is its user, who sees
+        the notice on the page that the view returns. Errors in the texts are raised before anything
+        is stored. Raises `TypeError` or `ValueError`, naming the argument, and with `request` the
         errors of `add_message`.
         """
         if request is not None and sending.is_for_user_of(request, users):
             return sending.add_to_request(request, self._texts, **self._delivery)
         if users is None:
-            raise TypeError("users must be given where there is no request.")
+            raise TypeError("users is required without a request.")
         return sending.send(users, self._texts, **self._delivery)
 
     async def asend(
@@ -191,10 +192,10 @@ class Notice:
         starts: datetime | None = None,
         expires: datetime | None = None,
     ) -> Broadcast:
-        """Send it to all users of `audience`, each in their language, when they come.
+        """Send the notice to all users in `audience`, each in their language, on their next visit.
 
-        See `persistent_messages.broadcast`. Its texts are rendered now, once for each language of
-        the site. `email` and `min_interval` do not count.
+        See `persistent_messages.broadcast`. The texts are rendered now, once for each language of
+        the site. `email` and `min_interval` are ignored.
         """
 
         def texts() -> Message:
@@ -206,9 +207,9 @@ class Notice:
 
     @classmethod
     def resolve(cls, users: Recipients, **values: Any) -> int:
-        """Remove its notices from the inboxes of `users`; see `persistent_messages.resolve`.
+        """Remove the notices from the inboxes of `users`; see `persistent_messages.resolve`.
 
-        `values` are those parameters that the method `key` takes.
+        `values` are the parameters of the method `key`.
         """
         names = _arguments(cls.key)
         for name in names:
@@ -226,7 +227,7 @@ class Notice:
 
 
 def kinds() -> list[type[Notice]]:
-    """Return the kinds of notices of the site, by name; classes without a text are none."""
+    """Return the site's notice classes, sorted by name; classes without a text are abstract."""
     return sorted(filter(_has_text, classes), key=lambda kind: kind.kind())
 
 
@@ -235,13 +236,13 @@ def _has_text(kind: type[Notice]) -> bool:
 
 
 def source_texts(kind: type[Notice]) -> list[str]:
-    """Return subject and text as the class has them, in the language of the source."""
+    """Return the subject and text of the class in the source language."""
     with translation.override(None):
         return [str(kind.subject), str(kind.message)]
 
 
 def needs_persistent_level(kind: type[Notice]) -> bool:
-    """Tell whether it has a key, but a level that is shown once."""
+    """Return whether the class has a key, but a one-shot level."""
     return kind.key is not None and not is_persistent(kind.level)
 
 
@@ -253,7 +254,7 @@ def _placeholders_of(kind: type[Notice]) -> dict[str, str]:
 
 
 def _arguments(method: Any) -> list[str]:
-    """Return what a method takes beside the notice itself; nothing for what is no method."""
+    """Return the parameters of a method without `self`; empty if it is not a method."""
     if not callable(method):
         return []
     return list(inspect.signature(method).parameters)[1:]

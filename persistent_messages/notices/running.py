@@ -1,7 +1,7 @@
-"""The list of running broadcasts, which pages ask all the time: cached for some seconds.
+"""The list of running broadcasts, which every page needs, cached for a few seconds.
 
-In the process, and in the cache of the site for all processes. What a transaction has changed and
-not committed yet is known to that transaction alone.
+It is cached in the process, and in the site's cache for all processes. Uncommitted changes are only
+visible in their own transaction.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ KEY = "persistent_messages.running_broadcasts"
 
 
 class Running(NamedTuple):
-    """What a page has to know of a broadcast that its user may have got already."""
+    """The properties of a broadcast that decide whether to deliver it."""
 
     pk: int
     edition: int
@@ -38,38 +38,38 @@ class Running(NamedTuple):
 
     @property
     def name(self) -> str:
-        """How a session remembers it: after a change it is another one."""
+        """The name under which a session remembers this edition of the broadcast."""
         return f"{self.pk}.{self.edition}"
 
 
 class Listed(NamedTuple):
-    """The list, as it was read."""
+    """The list at the time it was read."""
 
     until: float
-    """When it is to be read again, in seconds since the epoch."""
+    """When it must be read again, in seconds since the epoch."""
     broadcasts: list[Running]
 
 
 class _Process:
-    """What this process knows."""
+    """The cache of this process."""
 
     listed: Listed | None = None
 
 
 uncommitted: WeakKeyDictionary[Any, Listed | None] = WeakKeyDictionary()
-"""The list as a transaction has it that has changed it; None for not read yet."""
+"""The lists of transactions that have changed broadcasts; None until it is read again."""
 
 
 def running() -> list[Running]:
-    """Return the broadcasts that run now, oldest first.
+    """Return the running broadcasts, oldest first.
 
-    No query while the list is cached, for `BROADCAST_REFRESH` seconds; else one.
+    One query, or none while the list is cached for `BROADCAST_REFRESH` seconds.
     """
     return [each for each in _listed().broadcasts if is_between(each.starts, each.expires)]
 
 
 def forget() -> None:
-    """Read the list again: in this transaction at once, elsewhere as soon as it is committed."""
+    """Clear the list: at once for this transaction, and after commit for all others."""
     block = outermost_transaction(primary_database())
     if block is None:
         _forget_cached()
@@ -92,7 +92,7 @@ def _forget_cached() -> None:
 
 
 def _listed() -> Listed:
-    # Nothing else asks for the primary: some routers let a request that does so stay there.
+    # Do not ask for the primary database without need: some routers then pin the request to it.
     block = outermost_transaction(primary_database()) if uncommitted else None
     if block is not None and block in uncommitted:
         own = uncommitted[block]

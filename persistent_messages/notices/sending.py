@@ -1,4 +1,4 @@
-"""Send notices: to users, each in their language, or to the user of a request."""
+"""Send notices to users, each in their language, or to the user of a request."""
 
 from __future__ import annotations
 
@@ -17,24 +17,25 @@ from persistent_messages import mailbox
 from persistent_messages.conf import Config, get_config
 from persistent_messages.http.storage import storage_of
 from persistent_messages.mailbox.deadlocks import retry_on_deadlock
+from persistent_messages.mailbox.locks import take_sqlite_lock
 from persistent_messages.mailbox.recipients import recipient_keys
-from persistent_messages.mailbox.threads import take_sqlite_lock
 from persistent_messages.mailbox.writes import primary_database, primary_rows
 from persistent_messages.models import Message
+from persistent_messages.users.languages import language_of
 
 BATCH_SIZE = 1000
-"""Users whose languages are asked for at a time."""
+"""The number of users whose languages are looked up at a time."""
 
 Texts = Callable[[str | None], Message]
-"""A function of a language that returns the message, not saved; None for the active language."""
+"""A function that returns the unsaved message in a language; None means the active language."""
 
 
 @retry_on_deadlock
 def send(users: Any, texts: Texts, *, email: bool, min_interval: timedelta | None) -> int:
-    """Send a message to `users`, each in their language; returns how many.
+    """Send a message to `users`, each in their language; return how many. All or none.
 
-    All or none. One more query for each `BATCH_SIZE` users if the site has a LANGUAGE_OF, and one
-    delivery for each of their languages. Each text is rendered once a language.
+    If the site has a LANGUAGE_OF, each `BATCH_SIZE` users take one more query, and one delivery for
+    each of their languages. Each text is rendered once for each language.
     """
     options: dict[str, Any] = {"email": email, "min_interval": min_interval}
     if get_config().LANGUAGE_OF == Config.LANGUAGE_OF:
@@ -44,15 +45,15 @@ def send(users: Any, texts: Texts, *, email: bool, min_interval: timedelta | Non
     with transaction.atomic(using=using):
         take_sqlite_lock(primary_rows())
         for people in _by_language(users, using):
-            for language, some in people.items():
+            for language, readers in people.items():
                 if language not in messages:
                     messages[language] = texts(language)
-                sent += mailbox.deliver_to(some, messages[language], **options)
+                sent += mailbox.deliver_to(readers, messages[language], **options)
     return sent
 
 
 def _by_language(users: Any, using: str) -> Iterator[dict[str | None, list[Any]]]:
-    """Yield some of `users` at a time, by their language."""
+    """Yield batches of `users`, grouped by their language."""
     people = get_user_model()._base_manager.using(using)
     keys = recipient_keys(users, using)
     while batch := list(islice(keys, BATCH_SIZE)):
@@ -62,14 +63,8 @@ def _by_language(users: Any, using: str) -> Iterator[dict[str | None, list[Any]]
         yield found
 
 
-def language_of(user: Any) -> str | None:
-    """Return the language that the site says `user` reads; None for the active language."""
-    code = get_config().call("LANGUAGE_OF", user)
-    return str(code) if code else None
-
-
 def supported_language(code: str | None) -> str:
-    """Return the language of the site that comes next to `code`; "" for none, or no such."""
+    """Return the site's closest language to `code`, or "" if there is none."""
     try:
         return get_supported_language_variant(code or "")
     except LookupError:
@@ -77,7 +72,7 @@ def supported_language(code: str | None) -> str:
 
 
 def is_for_user_of(request: HttpRequest, users: Any) -> bool:
-    """Tell whether `users` is nobody but the user of `request`; None is."""
+    """Return whether `users` is None or the user of `request`."""
     user = getattr(request, "user", None)
     return users is None or (isinstance(users, Model) and users == user)
 
@@ -85,9 +80,9 @@ def is_for_user_of(request: HttpRequest, users: Any) -> bool:
 def add_to_request(
     request: HttpRequest, texts: Texts, *, email: bool, min_interval: timedelta | None
 ) -> int:
-    """Add a message for the user of `request`; returns 0 if its level is not recorded.
+    """Add a message for the user of `request`; return 0 if it is below the recording level.
 
-    Raises what `add_message` raises.
+    Raises the same errors as `add_message`.
     """
     storage = storage_of(request)
     user = getattr(request, "user", None)

@@ -1,4 +1,4 @@
-"""Read and write what users chose. Rows are sparse: what the site set is in the code."""
+"""Read and write preferences. Rows are sparse: the site's defaults are not stored."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ CHANNELS = ("inbox", "mail")
 
 
 class Choice(NamedTuple):
-    """What a user chose for one topic."""
+    """A user's preferences for one topic."""
 
     in_inbox: bool = True
     mail: str = ""
-    """One of `MAIL_CHOICES`; "" for what the site set."""
+    """One of `MAIL_CHOICES`; "" for the site's default."""
 
 
 class Pause(NamedTuple):
-    """That a user gets no mail."""
+    """A pause of all mail to a user."""
 
     until: datetime | None
-    """None: until the user ends it, since mail to that address came back."""
+    """None if mail to the address was returned, until the user ends the pause."""
 
 
 class Choices:
-    """What some users chose for some topics."""
+    """The preferences of some users for some topics."""
 
     def __init__(self, rows: Collection[tuple[Any, str, bool, str, datetime | None]]) -> None:
         now = timezone.now()
@@ -46,44 +46,44 @@ class Choices:
                 self._pauses[user_id] = Pause(until)
 
     def chosen(self, user_id: Any, topic: str) -> Choice:
-        """Return what the user chose for `topic`; what a user has who has not chosen, else."""
+        """Return the user's preferences for `topic`, or the defaults."""
         return self._chosen.get((user_id, topic), Choice())
 
     def is_in_inbox(self, user_id: Any, topic: str) -> bool:
-        """Tell whether notices of `topic` go to the inbox of the user."""
+        """Return whether notices of `topic` go to the inbox of the user."""
         return not may_leave_inbox(topic) or self.chosen(user_id, topic).in_inbox
 
     def mail(self, user_id: Any, topic: str, *, email: bool) -> str:
         """Return how a message of `topic` is mailed to the user, one of `MAIL_CHOICES`.
 
-        `email` is whether whoever sent it asked for a mail. No matter whether mail is paused.
+        `email` says whether it was sent with `email=True`. Pauses are not considered.
         """
         if topic == OTHERS and not email:
             return NEVER
         return self.chosen(user_id, topic).mail or default_mail(topic) or (NOW if email else NEVER)
 
     def pause_of(self, user_id: Any) -> Pause | None:
-        """Return what keeps all mail from the user for now, if anything does."""
+        """Return the current pause of mail to the user, or None."""
         return self._pauses.get(user_id)
 
 
 def choices_of(users: Collection[Any], about: Collection[str], using: str) -> Choices:
-    """Return what `users`, by their keys, chose for the topics `about`; one query."""
+    """Return the preferences of the users with these keys for the topics `about`; one query."""
     rows = Preference.objects.using(using).filter(user__in=users, topic__in={*about, MAIL})
     return Choices(rows.values_list("user_id", "topic", "in_inbox", "mail", "until"))
 
 
 def topic_of(message: Any) -> str:
-    """Return the topic by which users choose for `message`; `OTHERS` where it has none."""
+    """Return the topic whose preferences apply to `message`; `OTHERS` if it has none."""
     if message.letter is not None:
         return LETTERS
     return message.topic if message.topic in topics else OTHERS
 
 
 def default_mail(topic: str) -> str:
-    """Return how all messages of `topic` are mailed to users who have not chosen.
+    """Return how messages of `topic` are mailed to users who have not chosen.
 
-    "" where those are that were sent with `email=True`, at once, and no others.
+    "" means that only messages sent with `email=True` are mailed, at once.
     """
     if topic == LETTERS:
         return get_config().MAIL_LETTERS
@@ -91,17 +91,17 @@ def default_mail(topic: str) -> str:
 
 
 def may_leave_inbox(topic: str) -> bool:
-    """Tell whether users may have the notices of `topic` archived at once."""
+    """Return whether users may turn off the inbox for `topic`, so that it is archived at once."""
     return topic in topics and not topics[topic].mandatory
 
 
 def known_topics() -> list[str]:
-    """Return the topics for which users choose, as the page shows them: `OTHERS` is the last."""
+    """Return the topics on the preferences page in their order; `OTHERS` is last."""
     return [*topics, *([LETTERS] if get_config().LETTERS else []), OTHERS]
 
 
 def wants(user: Any, topic: Any, channel: str) -> bool:
-    """Do what `api.wants` says."""
+    """Implement `api.wants`."""
     if channel not in CHANNELS:
         raise ValueError(f"channel must be one of {', '.join(CHANNELS)}, not {channel!r}.")
     name = getattr(topic, "name", topic)
@@ -115,7 +115,7 @@ def wants(user: Any, topic: Any, channel: str) -> bool:
 
 
 def export(user: Any) -> dict[str, Any]:
-    """Do what `api.export_preferences` says."""
+    """Implement `api.export_preferences`."""
     rows = _rows_of(user).order_by("topic")
     pauses = [row.until for row in rows if row.topic == MAIL]
     return {
@@ -130,7 +130,7 @@ def export(user: Any) -> dict[str, Any]:
 
 
 def save(user: Any, chosen: Mapping[str, Choice]) -> None:
-    """Store what `user` chose, by topic; other topics stay. Two statements at most."""
+    """Store the preferences of `user` for the topics in `chosen`. At most two statements."""
     rows = [
         Preference(user_id=user.pk, topic=topic, in_inbox=choice.in_inbox, mail=choice.mail)
         for topic, choice in chosen.items()
@@ -143,29 +143,29 @@ def save(user: Any, chosen: Mapping[str, Choice]) -> None:
 
 
 def never_mail(user_id: Any, about: Collection[str]) -> None:
-    """Mail nothing more of the topics `about` to the user of that key. One statement."""
+    """Turn off mail for the topics `about` for the user with this key. One statement."""
     _upsert([Preference(user_id=user_id, topic=topic, mail=NEVER) for topic in about], ["mail"])
 
 
 def pause(users: Collection[Any], until: datetime | None) -> None:
-    """Mail nothing to `users`, keys, until then; None: until they end it. One statement."""
+    """Pause all mail to the users with these keys; None: until they end it. One statement."""
     _upsert(
         [Preference(user_id=key, topic=MAIL, mail=NEVER, until=until) for key in users], ["until"]
     )
 
 
 def resume(user: Any) -> None:
-    """Mail `user` again. One statement."""
+    """End the pause of mail to `user`. One statement."""
     _rows_of(user).filter(topic=MAIL).delete()
 
 
 def replica() -> str:
-    """Return the alias of the database from which a page reads the choices."""
+    """Return the alias of the database that preferences are read from."""
     return router.db_for_read(Preference)
 
 
 def primary() -> str:
-    """Return the alias of the database that takes the choices: a replica may lag."""
+    """Return the alias of the database that preferences are written to."""
     return router.db_for_write(Preference)
 
 
@@ -177,7 +177,7 @@ def _upsert(rows: list[Preference], changed: list[str]) -> None:
     if not rows:
         return
     features = connections[primary()].features
-    # MariaDB takes none: there it is any unique constraint, of which there is one.
+    # MariaDB does not take the fields; it uses any unique constraint, and there is only one.
     fields = ["user", "topic"] if features.supports_update_conflicts_with_target else None
     Preference.objects.using(primary()).bulk_create(
         rows, update_conflicts=True, update_fields=changed, unique_fields=fields

@@ -1,4 +1,4 @@
-"""The form of the page on which users choose."""
+"""The form of the preferences page."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ INBOX, ARCHIVE = "inbox", "archive"
 
 
 class PreferencesForm(forms.Form):
-    """What a user chooses: for each topic, and a day until which all mail is paused."""
+    """The preferences for each topic, and a date until which all mail is paused."""
 
     def __init__(
         self, user: Any, *args: Any, url: str = "", is_saved: bool = False, **kwargs: Any
     ) -> None:
-        """Show what `user` chose; one query, where writes go if it is filled in or was saved."""
+        """Load the preferences of `user`; one query, to the primary after they were submitted."""
         self.user = user
         self.topics = choices.known_topics()
         is_filled_in = bool(args) and args[0] is not None
@@ -53,7 +53,7 @@ class PreferencesForm(forms.Form):
 
     @property
     def is_returned(self) -> bool:
-        """Whether the user gets no mail since it came back."""
+        """Whether mail is paused because it was returned."""
         return self.pause is not None and self.pause.until is None
 
     def _initial_choices(self, chosen: Choices) -> dict[str, Any]:
@@ -78,7 +78,7 @@ class PreferencesForm(forms.Form):
         self.fields[f"mail-{topic}"] = _select(f"{label}: {_('Mail')}", mail_choices(topic))
 
     def _html_attrs(self, url: str) -> dict[str, str]:
-        # What is chosen is saved at once; without a script, by the button.
+        # Changes are saved immediately, or by the button if there is no script.
         return {
             "action": url,
             "hx-post": url,
@@ -91,7 +91,7 @@ class PreferencesForm(forms.Form):
 
     @property
     def groups(self) -> list[tuple[str, list[str]]]:
-        """The lines of the form: what each is about, and its fields."""
+        """The lines of the form: a heading and the names of its fields."""
         lines = [(topic_label(topic), self._fields_of(topic)) for topic in self.topics]
         if self.is_returned:
             return [*lines, (_("Mail to you came back, so none is sent."), [])]
@@ -107,11 +107,11 @@ class PreferencesForm(forms.Form):
         return [name for name in (f"inbox-{topic}", f"mail-{topic}") if name in self.fields]
 
     def clean_pause_until(self) -> datetime | None:
-        """Return when the chosen day begins."""
+        """Return the beginning of the chosen day."""
         day = self.cleaned_data["pause_until"]
         if day is None:
             return None
-        # Far enough, and in every time zone a time that there is.
+        # The limit keeps the time valid in every time zone.
         day = min(day, timezone.now().date() + LONGEST_PAUSE)
         begin = datetime.combine(day, time())
         if timezone.is_aware(timezone.now()):
@@ -121,7 +121,7 @@ class PreferencesForm(forms.Form):
         return as_stored(begin) if timezone.is_aware(begin) else begin
 
     def save(self) -> None:
-        """Store what was chosen. Four statements at most."""
+        """Store the preferences. At most four statements."""
         chosen = {}
         for topic in self.topics:
             place, mail = (self.cleaned_data.get(f"{name}-{topic}") for name in ("inbox", "mail"))
@@ -136,14 +136,14 @@ class PreferencesForm(forms.Form):
 
 
 def topic_label(topic: str) -> str:
-    """Return what people read of `topic`."""
+    """Return the name of `topic` for users."""
     if topic == LETTERS:
         return _("Messages from people")
     return _("Everything else") if topic == OTHERS else str(topics.get(topic, topic))
 
 
 def default_choice(topic: str) -> str:
-    """Return what the page shows as chosen for `topic` where the user has not chosen."""
+    """Return the choice that the page shows for `topic` if the user has not chosen."""
     return choices.default_mail(topic) or (NOW if topic == OTHERS else "")
 
 
@@ -151,7 +151,7 @@ IMPORTANT = gettext_lazy("Mail what is important at once")
 
 
 def mail_choices(topic: str) -> list[tuple[str, str]]:
-    """Return how `topic` can be mailed, in words."""
+    """Return the choices for mail of `topic`, with their labels."""
     minutes = max(1, round(get_config().EMAIL_DELAY / timedelta(minutes=1)))
     if minutes % 60 == 0:
         words = ngettext(
@@ -177,9 +177,9 @@ def mail_choices(topic: str) -> list[tuple[str, str]]:
 
 def _select(label: str, options: list[tuple[str, str]]) -> forms.ChoiceField:
     widget = forms.Select(attrs={"aria-label": label, "class": "pm-input"})
-    # Django's words that do not repeat what was posted, which may be long.
+    # The default error of ChoiceField repeats the submitted value, which may be long.
     errors = forms.ModelChoiceField.default_error_messages
-    # Not posted: as it was set.
+    # A field that was not submitted keeps the default.
     return forms.ChoiceField(
         label="", required=False, choices=options, widget=widget, error_messages=errors
     )

@@ -1,4 +1,4 @@
-"""The addresses in mails by which their readers unsubscribe: whoever has one needs no log-in."""
+"""Tokens for unsubscribe links in mails, which work without a log-in."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ MAX_AGE = timedelta(days=365)
 
 
 class Unsubscription(NamedTuple):
-    """Who wants no more mail of which topics."""
+    """A user and the topics to unsubscribe from."""
 
     user_id: Any
     topics: list[str]
 
 
 def make_token(user: Any, topics: Collection[str]) -> str:
-    """Return a text that stands for `user` and `topics`, for a year."""
+    """Return a token for `user` and `topics` that is valid for a year."""
     return signing.dumps([str(user.pk), *sorted(topics)], salt=SALT)
 
 
 def read_token(token: str) -> Unsubscription | None:
-    """Return what `token` stands for; None if it is forged or too old. No query."""
+    """Return the content of `token`; None if it is forged or too old. No query."""
     try:
         key, *topics = signing.loads(token, salt=SALT, max_age=MAX_AGE)
         return Unsubscription(get_user_model()._meta.pk.to_python(key), topics)

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.apps import apps
 from django.contrib import auth
-from django.core.exceptions import ValidationError
+from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import router
 from django.db.models import Model
 from django.http import HttpRequest
@@ -81,6 +81,15 @@ def closed_account_key(request: HttpRequest) -> Any:
 @cache
 def _owner_model() -> Any:
     return apps.get_model("persistent_messages", "Message")._meta.get_field("user").related_model
+
+
+def has_user_field(name: str) -> bool:
+    """Return whether the user model has the field `name`."""
+    try:
+        auth.get_user_model()._meta.get_field(name)
+    except FieldDoesNotExist:
+        return False
+    return True
 
 
 def account_exists(key: Any) -> bool:

@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.db import OperationalError, connection, transaction
 
-from persistent_messages.mailbox.threads import lock_before_deletion, lock_mailboxes
+from persistent_messages.mailbox.locks import lock_before_deletion, lock_mailboxes
 from persistent_messages.models import Message
 
 pytestmark = pytest.mark.django_db(transaction=True)

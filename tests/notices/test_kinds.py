@@ -377,7 +377,7 @@ def test_an_unsaved_user_is_refused(db):
 
 
 def test_users_must_be_given_where_there_is_no_request(db):
-    with pytest.raises(TypeError, match="users must be given where there is no request"):
+    with pytest.raises(TypeError, match="users is required without a request"):
         full().send()
 
 
