@@ -1,4 +1,4 @@
-"""The table: one row lies in exactly one folder of exactly one user's mailbox."""
+"""The tables. A message is in exactly one folder of exactly one user's mailbox."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ LANGUAGE_LENGTH = 35
 class Message(models.Model):
     """One message in one mailbox.
 
-    Equals a `django.contrib.messages` message of the same level and text, so that a site's
-    `assertMessages` goes on working.
+    Equals a `django.contrib.messages` message with the same level and text, so that
+    `assertMessages` keeps working.
     """
 
     id = models.BigAutoField(primary_key=True)
-    # No labels here: a changed word would mean a migration for every site.
+    # No verbose names: changing one would need a migration on every site.
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         on_delete=cascade,
         related_name="persistent_messages",
-        # The composite indexes begin with it.
+        # The composite indexes begin with this column.
         db_index=False,
     )
     folder = models.PositiveSmallIntegerField(default=Folder.INBOX.value)
@@ -68,50 +68,49 @@ class Message(models.Model):
         null=True,
         blank=True,
     )
-    # Of a sent letter: the names of all its recipients, a line each.
+    # The names of all recipients of a sent letter, one on each line.
     to_name = models.TextField(blank=True)
-    # What stands beside these names: of a sent letter a line for each recipient, else the sender's.
+    # The details beside the names: for a sent letter a line for each recipient, else the sender's.
     name_details = models.TextField(blank=True)
     level = models.SmallIntegerField()
     subject = models.CharField(max_length=255, blank=True)
     message = models.TextField()
     is_safe = models.BooleanField(default=False)
-    # What a search looks through, empty where the other columns will do. Written with the row, and
-    # read by searches only.
+    # The folded text to search; empty if the other columns can be searched. Only read by searches.
     search_text = models.TextField(blank=True, editable=False)
     extra_tags = models.TextField(blank=True)
     url = models.CharField(max_length=2000, blank=True)
-    # What a button says that leads to `url`; "" for the usual word.
+    # The label of the button that leads to `url`; "" for the default.
     action = models.CharField(max_length=ACTION_LENGTH, blank=True)
-    # What a notice is about, by the name of a registered topic; "" for none.
+    # The name of a registered topic, or "".
     topic = models.CharField(max_length=TOPIC_LENGTH, blank=True)
-    # What a notice says, whatever its words: sent again, it replaces the one in the inbox. A row
-    # keeps its key wherever it is moved. is_live: True for the one that was delivered last and has
-    # not left the inbox since; else null, which the constraint does not compare. times: how often
-    # it was sent since there was none in the inbox.
+    # key: a notice replaces the one with the same key in the inbox. A row keeps its key when it is
+    # moved. is_live: True for the notice that was delivered last and has stayed in the inbox, else
+    # null, which the constraint does not compare. times: how often it was sent while the inbox had
+    # one.
     key = KeyField(max_length=KEY_LENGTH, null=True, blank=True)
     is_live = models.BooleanField(null=True, editable=False)
     times = models.PositiveIntegerField(default=1)
     created = models.DateTimeField(default=timezone.now)
-    # Of a one-shot message: the browser whose request queued it; null for any.
+    # The browser whose request queued a one-shot message; null for any browser.
     browser = models.BigIntegerField(null=True, blank=True)
     read_at = models.DateTimeField(null=True, blank=True)
     expires = models.DateTimeField(null=True, blank=True)
-    # Of the last move between folders, by which one undo finds what to take back: for nothing else.
+    # The time of the last move between folders. Undo finds its rows by it; nothing else uses it.
     moved_at = models.DateTimeField(null=True, blank=True)
-    # Since when it lies in the trash; null in every other folder.
+    # The time of the move to the trash; null in every other folder.
     trashed_at = models.DateTimeField(null=True, blank=True)
     close_timeout = models.PositiveIntegerField(null=True, blank=True)
-    # letter: shared by all copies of one letter. thread: shared by a conversation. thread_position:
-    # 1 for the first letter of the conversation. superseded_by: key of a newer letter of the
-    # conversation in the same folder; null if this row stands for the conversation in the list of
-    # its folder (the thread head), and for every notice.
+    # letter: shared by all copies of a letter. thread: shared by a conversation. thread_position:
+    # 1 for the first letter of the conversation. superseded_by: the key of a newer letter of the
+    # conversation in the same folder; null for the thread head, which represents the conversation
+    # in the list of the folder, and for every notice.
     letter = models.UUIDField(null=True, blank=True)
     thread = models.UUIDField(null=True, blank=True)
     thread_position = models.PositiveIntegerField(null=True, blank=True)
     superseded_by = models.BigIntegerField(null=True, blank=True)
-    # Of a thread head: how many letters the page of the conversation shows, null until its heads
-    # are updated; and how the owner's own letter begins, if that is the latest.
+    # For a thread head: the number of letters on the page of the conversation, null until its
+    # heads are updated; and a snippet of the owner's reply if that is the latest letter.
     thread_length = models.PositiveIntegerField(null=True, blank=True)
     reply_snippet = models.CharField(max_length=SNIPPET_LENGTH, blank=True)
 
@@ -119,33 +118,33 @@ class Message(models.Model):
 
     class Meta:
         indexes = [
-            # All of a folder, newest first.
+            # All messages in a folder, newest first.
             models.Index(fields=["user", "folder", "id"], name="pm_folder"),
-            # A page of it: notices and thread heads.
+            # The list of a folder: notices and thread heads.
             models.Index(fields=["user", "folder", "superseded_by", "id"], name="pm_thread_head"),
-            # One level of a folder.
+            # The list of one level in a folder.
             models.Index(
                 fields=["user", "folder", "level", "superseded_by", "id"], name="pm_level"
             ),
-            # The unread of a folder, newest first: the counter and the list.
+            # The unread messages in a folder, newest first: the counter and the list.
             models.Index(
                 fields=["user", "folder", "read_at", "superseded_by", "id"], name="pm_unread"
             ),
-            # The unread notices, for the strip: however many letters lie unread above them.
+            # The unread notices for the strip, without the unread letters among them.
             models.Index(fields=["user", "folder", "read_at", "thread", "id"], name="pm_notice"),
-            # What one undo takes back. The time first, so that no read of a mailbox takes it.
+            # The rows of an undo. The time is first, so that no read of a mailbox uses this index.
             models.Index(fields=["moved_at", "user"], name="pm_moved"),
             # A conversation in one mailbox.
             models.Index(fields=["user", "thread", "id"], name="pm_thread"),
-            # What somebody sent lately; and what to update when that account is deleted.
+            # Letters that a user sent recently, and rows to update when that user is deleted.
             models.Index(fields=["from_user", "user", "created"], name="pm_sender"),
-            # What prune_messages removes. None begins with the folder: by such an index PostgreSQL
-            # might read that folder of everybody where it is asked for that of one.
+            # The rows that prune_messages removes. These indexes do not begin with the folder, or
+            # PostgreSQL might use them to read one user's folder among those of all users.
             models.Index(fields=["expires"], name="pm_expires"),
             models.Index(fields=["trashed_at"], name="pm_trashed"),
         ]
         constraints = [
-            # The key first, so that no read of a mailbox takes it.
+            # The key is first, so that no read of a mailbox uses this index.
             SparseUniqueConstraint(fields=["key", "user", "is_live"], name="pm_key"),
         ]
 
@@ -168,10 +167,10 @@ class Message(models.Model):
     __hash__ = models.Model.__hash__
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Save the row, and what a search looks through with its texts."""
+        """Save the row, and update `search_text` with its texts."""
         fields = kwargs.get("update_fields")
         if fields is None or not SEARCHED.isdisjoint(fields):
-            # Of a row that was loaded in parts, those that it has may have changed.
+            # If some fields are deferred, any of the loaded ones may have changed.
             if fields is not None or not (SEARCHED - {"is_safe"}).isdisjoint(self.__dict__):
                 self.update_search_text()
             if fields is not None:
@@ -186,9 +185,9 @@ class Message(models.Model):
         values: Collection[Any],
         **kwargs: Any,
     ) -> Self:
-        """Load a row; text that was stored as safe is safe again."""
+        """Load a row; text that was stored as safe is marked safe again."""
         gaps = _gaps(cls, tuple(field_names))
-        if gaps:  # else Django looks each field of the model up in the names, for each row
+        if gaps:  # faster than Django, which looks up each field of the model for each row
             values = list(values)
             for place in gaps:
                 values.insert(place, models.DEFERRED)
@@ -198,7 +197,7 @@ class Message(models.Model):
         return message
 
     def prepare_text(self) -> None:
-        """Force lazy texts, drop what no database stores, note whether the text is safe."""
+        """Evaluate lazy texts, remove characters that cannot be stored, and set `is_safe`."""
         text = str(self.message)
         self.is_safe = isinstance(text, SafeData)
         text = storable(text)
@@ -208,7 +207,7 @@ class Message(models.Model):
         self.update_search_text()
 
     def update_search_text(self) -> None:
-        """Note what a search looks through, as the texts are now."""
+        """Set `search_text` from the current texts."""
         self.search_text = search_text(
             str(self.subject),
             "" + str(self.message),
@@ -220,91 +219,91 @@ class Message(models.Model):
 
     @property
     def read(self) -> bool:
-        """Whether it was opened or closed."""
+        """Whether the message was opened or closed."""
         return self.read_at is not None
 
     @property
     def folder_name(self) -> str:
-        """Where it lies, as `constants.Folder` names it: "INBOX", for one."""
+        """The name of the folder in `constants.Folder`, such as "INBOX"."""
         return Folder(self.folder).name
 
     @property
     def is_letter(self) -> bool:
-        """Whether it belongs to a conversation between users."""
+        """Whether the message belongs to a conversation between users."""
         return self.thread is not None
 
     @property
     def is_sent(self) -> bool:
-        """Whether it is the copy of a letter that its owner wrote."""
-        # Nobody writes to themselves; what a site sends in a user's own name is no letter.
+        """Whether the message is the sender's copy of a letter."""
+        # Users cannot write to themselves. A notice in the owner's name has no `letter`.
         return self.letter is not None and self.from_user_id == self.user_id
 
     @property
     def is_from_user(self) -> bool:
-        """Whether it is from a user, or in the name of one, who may be gone; else from the site."""
+        """Whether the sender is a user, who may have been deleted, and not the site."""
         is_letter = self.letter is not None or self.is_letter
         return is_letter or self.from_user_id is not None or bool(self.from_name)
 
     @property
     def sender(self) -> Name:
-        """How its sender is named; blank for what the site sent, and for one's own letters."""
+        """The name of the sender; empty for messages from the site and for sent letters."""
         return Name("") if self.is_sent else Name(self.from_name, self.name_details)
 
     @property
     def recipients(self) -> list[Name]:
-        """How those are named to whom its owner sent it; empty for what its owner received."""
+        """The names of the recipients of a sent letter; empty for received messages."""
         names = self.to_name.splitlines()
         details = self.name_details.split("\n") if self.is_sent else []
         return list(starmap(Name, zip_longest(names, details[: len(names)], fillvalue="")))
 
     @property
     def topic_label(self) -> str:
-        """What people read of its topic; "" for none."""
+        """The label of the topic, or ""."""
         return topic_label(self.topic)
 
     @property
     def to_names(self) -> list[str]:
-        """The names of those to whom its owner sent it; empty for what its owner received."""
+        """The recipients' names without details; empty for received messages."""
         return self.to_name.splitlines()
 
     @property
     def other_name(self) -> str:
-        """The name of the other end: the first recipient of a sent letter, else the sender."""
+        """The first recipient of a sent letter, or else the sender."""
         return next(iter(self.to_names), self.from_name)
 
     @property
     def has_expired(self) -> bool:
-        """Whether its time is over: it is in no list any more."""
+        """Whether the message has expired, so that no list shows it."""
         return self.expires is not None and self.expires <= timezone.now()
 
     @property
     def is_persistent(self) -> bool:
-        """Whether it stays until somebody deletes it."""
+        """Whether the level is persistent."""
         return is_persistent(self.level)
 
     @property
     def base_level(self) -> int:
-        """Django's level of the same meaning, to compare with: 40 for a persistent error (140)."""
+        """The corresponding level of Django: 40 for a persistent error (140)."""
         return base_level(self.level)
 
     @property
     def level_tag(self) -> str:
-        """The tag of its own level, else of its base level, as `MESSAGE_TAGS` has it now."""
-        # Through the module: contrib replaces the object when the setting changes.
+        """The tag in `MESSAGE_TAGS` of the level, or else of the base level."""
+        # Read it from the module, because contrib replaces the dict when the setting changes.
         tags = cast("dict[int, str]", contrib.LEVEL_TAGS)
         return str(tags[self.level] if self.level in tags else tags.get(self.base_level, ""))
 
     @property
     def tags(self) -> str:
-        """Extra tags, level tag and, for a persistent message, `read` or `unread`."""
+        """The extra tags, the level tag and, for persistent messages, `read` or `unread`."""
         state = ("read" if self.read else "unread") if self.is_persistent else ""
         return " ".join(tag for tag in (str(self.extra_tags or ""), self.level_tag, state) if tag)
 
     @property
     def title(self) -> str:
-        """The subject, or the beginning of the text where there is none; plain text.
+        """The subject, or else the beginning of the text, as plain text.
 
-        Where neither shows anything, what is to be said instead: never blank.
+        If neither has visible characters, a default text; never empty.
         """
         if self.has_subject:
             return self.subject
@@ -315,18 +314,18 @@ class Message(models.Model):
 
     @property
     def has_subject(self) -> bool:
-        """Whether there is anything to see of a subject."""
+        """Whether the subject has visible characters."""
         return has_visible_text(str(self.subject))
 
     @property
     def plain_text(self) -> str:
-        """The text; of safe text what remains without its tags."""
+        """The text; without tags if it is safe."""
         text = str(self.message)
         return to_plain_text(text) if isinstance(text, SafeData) else text
 
     @property
     def searched_text(self) -> str:
-        """As much of `plain_text` as a search looks through."""
+        """The part of `plain_text` that is searched."""
         return self._beginning(SEARCH_LENGTH)
 
     def _beginning(self, length: int) -> str:
@@ -337,8 +336,8 @@ class Message(models.Model):
 
     @property
     def snippet(self) -> str:
-        """The beginning of the text on one line, plain."""
-        # Enough, however long it is; or more, where that is nothing but markup and spaces.
+        """The beginning of the text as plain text on one line."""
+        # Read only the beginning of a long text, unless that is nothing but markup and spaces.
         words = self._beginning(10 * SNIPPET_LENGTH).split() or self.searched_text.split()
         text = " ".join(words)
         return text if len(text) <= SNIPPET_LENGTH else Truncator(text).chars(SNIPPET_LENGTH)
@@ -346,13 +345,13 @@ class Message(models.Model):
 
 @lru_cache(64)
 def _gaps(model: type[models.Model], names: tuple[str, ...]) -> list[int]:
-    """Return where the columns of `model` stand that a query left out, lowest first."""
+    """Return the positions of the columns of `model` that are not in `names`, in order."""
     columns = [field.attname for field in model._meta.concrete_fields]
     return [place for place, name in enumerate(columns) if name not in names]
 
 
 class Block(models.Model):
-    """A user who does not want letters of another, who is not told."""
+    """A block of a user by another, which the blocked user is not told about."""
 
     id = models.BigAutoField(primary_key=True)
     user = models.ForeignKey(
@@ -369,7 +368,7 @@ class Block(models.Model):
 
 
 class Report(models.Model):
-    """A letter that its recipient showed to the staff, with what came before it, as it was then."""
+    """A report of a letter by its recipient, with copies of the letter and those before it."""
 
     id = models.BigAutoField(primary_key=True)
     reporter = models.ForeignKey(
@@ -381,7 +380,7 @@ class Report(models.Model):
     accused_name = models.CharField(max_length=NAME_LENGTH)
     letter = models.UUIDField()
     reason = models.TextField(blank=True)
-    # The letters, oldest first: name, time, subject and text of each.
+    # The letters, oldest first, each with its sender, time, subject and text.
     excerpt = models.JSONField()
     created = models.DateTimeField(default=timezone.now)
     resolved_at = models.DateTimeField(null=True, blank=True)
@@ -402,7 +401,7 @@ class Report(models.Model):
 
 
 class Broadcast(models.Model):
-    """A message to an audience: one row, which each user gets a copy of when they come."""
+    """A message to an audience, stored once. Users get a copy on their next visit."""
 
     id = models.BigAutoField(primary_key=True)
     level = models.SmallIntegerField()
@@ -413,34 +412,34 @@ class Broadcast(models.Model):
     action = models.CharField(max_length=ACTION_LENGTH, blank=True)
     topic = models.CharField(max_length=TOPIC_LENGTH, blank=True)
     key = KeyField(max_length=KEY_LENGTH, null=True, blank=True)
-    # By the code of a language: those of TEXTS that differ in it.
+    # By language code, the values of TEXTS that differ in that language.
     translations = models.JSONField(default=dict, blank=True)
     audience = models.CharField(max_length=AUDIENCE_LENGTH, default="everybody")
     created = models.DateTimeField(default=timezone.now)
     starts = models.DateTimeField(null=True, blank=True)
     expires = models.DateTimeField(null=True, blank=True)
     withdrawn_at = models.DateTimeField(null=True, blank=True, editable=False)
-    # Counts its changes: who copies it finds out whether it is still what they read.
+    # Incremented by each edit, so that a request that copies the broadcast notices the change.
     edition = models.PositiveIntegerField(default=1, editable=False)
 
     TEXTS = ("subject", "message", "is_safe", "url", "action")
-    """What may differ by language."""
+    """The fields that may differ by language."""
 
     changes: ClassVar[Any] = None
-    """What changes its copies: the module `notices.broadcasts`, which stands above this one."""
+    """The module `notices.broadcasts`, which sets this, because it cannot be imported here."""
 
     def __str__(self) -> str:
         return self.in_language("").title
 
     @property
     def is_running(self) -> bool:
-        """Whether users who come get it."""
+        """Whether users receive it on their next visit."""
         return self.withdrawn_at is None and is_between(self.starts, self.expires)
 
     def in_language(self, language: str) -> Message:
-        """Return it as a message that is not saved and has no owner, with the texts of a language.
+        """Return an unsaved message without an owner, with the texts in `language`.
 
-        Its own texts where it has none in that language. No query.
+        Texts without a translation are those of the site's language. No query.
         """
         texts = {name: getattr(self, name) for name in self.TEXTS}
         texts |= {k: v for k, v in self.translations.get(language, {}).items() if k in texts}
@@ -451,25 +450,25 @@ class Broadcast(models.Model):
         return message
 
     def withdraw(self) -> int:
-        """End it, and remove its copies from inboxes and archives; returns how many.
+        """End the broadcast, and remove its copies from inboxes and archives; return how many.
 
-        Nobody gets it any more. A copy in the trash stays there, and no undo moves it back. Of
-        copies a batch at a time, each in a transaction of its own; sends `mailbox_changed`.
+        Nobody receives it any more. Copies in the trash stay there, and undo does not move them
+        back. Copies are removed in batches, each in its own transaction. Sends `mailbox_changed`.
         """
         return int(self.changes.withdraw(self))
 
     def edit(self, **changes: Any) -> int:
-        """Change it, and its copies that are not in the trash; returns how many of these.
+        """Change the broadcast and its copies outside the trash; return the number of copies.
 
-        `changes` are arguments of `persistent_messages.broadcast`, all but `key`. A new text is
-        for all languages. Neither the order of a mailbox changes, nor what is read. Raises what
-        `broadcast` raises, before anything is written.
+        `changes` are arguments of `persistent_messages.broadcast`, except `key`. A new text applies
+        to all languages. Copies keep their place and stay read or unread. Raises the same errors as
+        `broadcast` before anything is written.
         """
         return int(self.changes.edit(self, **changes))
 
 
 class Receipt(models.Model):
-    """A user who was asked about a broadcast: who got a copy, and who is not in its audience."""
+    """A broadcast that was handled for a user: delivered, or the user is not in its audience."""
 
     id = models.BigAutoField(primary_key=True)
     broadcast = models.ForeignKey(
@@ -479,10 +478,10 @@ class Receipt(models.Model):
         db_index=False,  # pm_receipt begins with it
     )
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=cascade, related_name="+")
-    # The copy, which may be gone; null for a user who is not in the audience. No foreign key: in a
-    # partitioned table an id alone is not unique for the database.
+    # The copy, which may have been deleted; null if the user is not in the audience. It is not a
+    # foreign key, because the id alone is not unique in a partitioned table.
     message_id = models.BigIntegerField(null=True)
-    # Which texts the copy has: a code of `Broadcast.translations`, or "".
+    # The language of the copy: a key of `Broadcast.translations`, or "".
     language = models.CharField(max_length=LANGUAGE_LENGTH, blank=True)
 
     class Meta:
@@ -493,16 +492,16 @@ class Receipt(models.Model):
 
 
 def is_between(starts: datetime | None, expires: datetime | None) -> bool:
-    """Tell whether `starts` has come, and `expires` has not; None for any time."""
+    """Return whether now is between `starts` and `expires`; None means unlimited."""
     now = timezone.now()
     return (starts is None or starts <= now) and (expires is None or expires > now)
 
 
 class Preference(models.Model):
-    """What a user chose for a topic. There is no row while that is what the site set.
+    """A user's preferences for a topic. There is no row for the site's defaults.
 
-    `MAIL` in the place of a topic: the user gets no mail at all, until `until`; where that is null,
-    since mail to that address came back.
+    With the topic `MAIL`, all mail is paused until `until`. If that is null, it is paused because
+    mail to the user's address was returned.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -511,7 +510,7 @@ class Preference(models.Model):
     )
     topic = models.CharField(max_length=TOPIC_LENGTH, blank=True)
     in_inbox = models.BooleanField(default=True)
-    # One of `MAIL_CHOICES`; "" for what the site set.
+    # One of `MAIL_CHOICES`; "" for the site's default.
     mail = models.CharField(max_length=10, blank=True)
     until = models.DateTimeField(null=True, blank=True)
 
@@ -523,20 +522,20 @@ class Preference(models.Model):
 
 
 class DueMail(models.Model):
-    """A message that is to be mailed. The row goes once that is done, or needless."""
+    """A message to be mailed. The row is deleted after that, or if it is no longer necessary."""
 
     id = models.BigAutoField(primary_key=True)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=cascade, related_name="+")
-    # No foreign key: the table of messages may be replaced by a partitioned one, and what was
-    # deleted meanwhile is not mailed.
+    # Not a foreign key, because the table of messages may be replaced by a partitioned one. A
+    # message that has been deleted is not mailed.
     message_id = models.BigIntegerField()
-    # The conversation of a letter: those of one that wait are one mail.
+    # The conversation of a letter: waiting letters of a conversation are one mail.
     thread = models.UUIDField(null=True)
     # One of `MAIL_CHOICES`.
     choice = models.CharField(max_length=10)
-    # Also how long whoever claimed it has: who was killed leaves it due again.
+    # While claimed, the end of the claim: if the process was killed, the row is then due again.
     due = models.DateTimeField()
-    # Who sends it, or was about to: rows of one claim make the same mails when tried again.
+    # The last claim. Rows with the same claim make the same mails when they are retried.
     claim = models.UUIDField(null=True)
     attempts = models.PositiveSmallIntegerField(default=0)
 

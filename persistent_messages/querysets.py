@@ -1,4 +1,4 @@
-"""Every read of the table, named as states. Each starts from the owner of a mailbox."""
+"""Reads of the table of messages, named after states. Each starts from the owner of a mailbox."""
 
 from __future__ import annotations
 
@@ -17,39 +17,36 @@ from .constants import PERSISTENT_MESSAGE_LEVELS, Folder
 from .db.compiled import CompiledQuery, Param
 
 ONE_SHOT_LIMIT = 50
-"""How many one-shot messages a page shows; the rest waits for the next one."""
+"""The maximum number of one-shot messages on a page; the rest waits for the next page."""
 BROWSER_GRACE_PERIOD = timedelta(minutes=10)
-"""How long a message waits for the browser whose request queued it, before any may show it."""
+"""How long only the browser that queued a one-shot message may show it."""
 NIL_UUID = UUID(int=0)
-"""Before every conversation there is."""
+"""Sorts before every conversation."""
 SEARCHED = {"subject", "message", "is_safe", "from_name", "to_name", "name_details"}
-"""The columns that `search_text` comes from."""
+"""The columns that `search_text` is computed from."""
 
 
 IS_SENT = models.Q(from_user=models.F("user"), letter__isnull=False)
-"""What its owner sent, see `Message.is_sent`."""
+"""Letters that their owner sent; see `Message.is_sent`."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """Some messages of a list, newest first."""
+    """A page of a list, newest first."""
 
     messages: list[Any]
     older: int | None = None
-    """The cursor of the next page, None at the end."""
+    """The cursor of the next page; None at the end."""
     further: int | None = None
-    """The cursor from which to search further back, None where all of it was searched."""
+    """The cursor for continuing a search; None if everything has been searched."""
 
     @classmethod
     def of(cls, found: list[Any], size: int) -> Page:
-        """Return the first `size` of what was found: one more says that others follow."""
+        """Return a page with the first `size` rows; an extra row means that more follow."""
         return cls(found[:size], older=found[size - 1].pk if found[size:] else None)
 
     def down_to(self, key: int, size: int) -> Page:
-        """Return the first `size` of those that are no older than row `key`.
-
-        The others say that there are more.
-        """
+        """Return a page that ends at row `key`, or after `size` rows."""
         kept = [message for message in self.messages if message.pk >= key][:size]
         if len(kept) == len(self.messages):
             return self
@@ -57,35 +54,35 @@ class Page:
 
     @property
     def newest(self) -> int:
-        """The key of the first message, else 0: what came after it was not on this page."""
+        """The key of the first message, or 0. Later messages were not on this page."""
         return self.messages[0].pk if self.messages else 0
 
 
 class UnreadState(NamedTuple):
-    """What is unread in a mailbox."""
+    """The unread messages of a mailbox."""
 
     number: int
-    """How many rows, up to a limit."""
+    """The number of rows, up to a limit."""
     state: str
-    """Differs where other rows are unread."""
+    """A text that changes when different rows are unread."""
 
 
 KEYS_MODULUS = 1_000_003
 TOPIC_WINDOW = 200
-"""Rows of a folder among which the filter menu looks for topics: the latest."""
+"""The number of latest rows in a folder whose topics are in the filter menu."""
 TOPICS_FROM = 1000
 SEARCHED_CHARACTERS_PER_ROW = 1000
-"""Characters a row of its window that a search reads, on average: fewer rows are read of longer."""
+"""The average number of characters a search reads for each row; long rows shrink its window."""
 
 
 class TextLength(models.Func):
-    """How long a text is, in characters or bytes: whichever the database knows soonest."""
+    """The length of a text, in characters or bytes, whichever is faster."""
 
     function = "LENGTH"
     output_field = models.IntegerField()
 
     def as_postgresql(self, compiler: Any, connection: Any) -> Any:
-        """Ask for what stands beside a text that is stored apart, without reading that."""
+        """Use OCTET_LENGTH, which does not read a text that is stored out of line (TOAST)."""
         return self.as_sql(compiler, connection, function="OCTET_LENGTH")
 
 
@@ -94,7 +91,7 @@ def _contains_all(terms: list[str]) -> models.Q:
     for term in terms:
         found = models.Q(search_text__contains=term)
         if term.isascii():
-            # There the columns are looked through, which are short, and ASCII: alike everywhere.
+            # Without a search_text, the columns are short and ASCII, so databases agree on case.
             found |= models.Q(search_text="") & (
                 models.Q(subject__icontains=term)
                 | models.Q(message__icontains=term)
@@ -107,56 +104,56 @@ def _contains_all(terms: list[str]) -> models.Q:
 
 
 class MessageQuerySet(models.QuerySet[Any]):
-    """Rows of the table. Lazy, as every QuerySet. `Any` is `Message`, which imports this module."""
+    """A queryset of messages. `Any` is `Message`, which imports this module."""
 
     def on_primary(self) -> Self:
-        """Read where writes go, since a replica may lag: what is about to change, or just did."""
+        """Read from the primary database, because a replica may lag."""
         return self.using(router.db_for_write(self.model))
 
     def owned_by(self, user: Any) -> Self:
-        """Keep the mailbox of `user`, a user or its key; none for a visitor."""
+        """Keep the mailbox of `user`, which is a user or a key; empty for a visitor."""
         key = getattr(user, "pk", user)
         return self.none() if key is None else self.filter(user_id=key).without_search_text()
 
     def without_search_text(self) -> Self:
-        """Leave out the column that only a search reads."""
+        """Defer `search_text`, which only searches read."""
         return self.defer("search_text")
 
     def in_folder(self, folder: Folder) -> Self:
-        """Keep one folder."""
+        """Keep messages in `folder`."""
         return self.filter(folder=folder)
 
     def unread(self) -> Self:
-        """Keep what nobody opened or closed yet."""
+        """Keep unread messages."""
         return self.filter(read_at=None)
 
     def current(self, now: Any = None) -> Self:
-        """Leave out what has expired by now."""
+        """Leave out expired messages."""
         return self.filter(
             models.Q(expires=None) | models.Q(expires__gt=now or timezone.now()),
         )
 
     def expired(self) -> Self:
-        """Keep what has expired by now."""
+        """Keep expired messages."""
         return self.filter(expires__lte=timezone.now())
 
     def up_to(self, newest: int) -> Self:
-        """Keep what had arrived when row `newest` was the newest."""
+        """Keep messages that are not newer than row `newest`."""
         return self.filter(pk__lte=newest)
 
     def newest_first(self) -> Self:
-        """Order by arrival, latest first."""
+        """Order by arrival, newest first."""
         return self.order_by("-pk")
 
     def thread_heads(self) -> Self:
-        """Keep notices and of each conversation the newest letter in its folder, latest first."""
+        """Keep notices, and the newest letter of each conversation in its folder, newest first."""
         return self.filter(superseded_by=None)._latest_by("superseded_by")
 
     def unread_thread_heads(self) -> Self:
-        """Keep the unread ones of `thread_heads`, latest first: what the Unread folder shows.
+        """Keep unread notices and thread heads, newest first: the messages in the Unread folder.
 
-        And what every number of unread messages counts. `update_thread_heads` keeps the head of a
-        conversation in the inbox unread as long as any letter of it there is.
+        Unread counts count these rows. `update_thread_heads` keeps the head of a conversation in
+        the inbox unread as long as any of its letters there is.
         """
         return self.unread().filter(superseded_by=None)._latest_by("read_at", "superseded_by")
 
@@ -165,14 +162,14 @@ class MessageQuerySet(models.QuerySet[Any]):
         return self.filter(thread=None)
 
     def unread_notices(self) -> Self:
-        """Keep the unread ones of `notices`, latest first."""
+        """Keep unread notices, newest first."""
         return self.unread().notices()._latest_by("read_at", "thread")
 
     def _latest_by(self, *nulls: str) -> Self:
-        """Order by arrival, latest first, where the columns `nulls` are null in all rows.
+        """Order by arrival, newest first, given that the columns `nulls` are null in all rows.
 
-        PostgreSQL takes the order from the index that has them only if they are named, and might
-        walk the primary key instead; MariaDB only if they are not; SQLite either way.
+        PostgreSQL uses an index with these columns for the order only if they are in ORDER BY, and
+        might scan the primary key instead. MariaDB uses it only if they are not, and SQLite always.
         """
         mariadb = connections[self.db].vendor == "mysql"
         return self.order_by(*([] if mariadb else [f"-{name}" for name in nulls]), "-pk")
@@ -182,36 +179,36 @@ class MessageQuerySet(models.QuerySet[Any]):
         return self.filter(thread__in=threads)
 
     def letters_in(self, folder: Folder, threads: Collection[UUID]) -> Self:
-        """Keep the letters of these conversations that lie in `folder`.
+        """Keep the letters of these conversations that are in `folder`.
 
-        By the index of conversations: SQLite would take that of the folder, and read all of it.
+        Uses the index of conversations. SQLite would use that of the folder, and read all of it.
         """
-        lying = self.in_threads(threads).alias(place=models.F("folder") + 0)
-        return lying.filter(place=folder.value)
+        letters = self.in_threads(threads).alias(place=models.F("folder") + 0)
+        return letters.filter(place=folder.value)
 
     def letters(self) -> Self:
-        """Keep what belongs to a conversation."""
-        # A range, unlike "is not null", which SQLite would not take from an index.
+        """Keep letters."""
+        # A range, because SQLite does not use an index for "is not null".
         return self.filter(thread__gt=NIL_UUID)
 
     def thread_ids(self, limit: int | None = None) -> list[UUID]:
-        """Return the conversations that have a letter here, `limit` at most; one query."""
+        """Return the conversations of these letters, at most `limit`; one query."""
         found = self.letters().order_by().values_list("thread", flat=True).distinct()
         return [thread for thread in found[:limit] if thread is not None]
 
     def older_than(self, cursor: int | Param | None) -> Self:
-        """Keep what is older than row `cursor`, which need not exist any more; None keeps all."""
+        """Keep messages older than row `cursor`, which need not exist; None keeps all."""
         return self if cursor is None else self.filter(pk__lt=cursor)
 
     def bulk_create(self, objs: Any, *args: Any, **kwargs: Any) -> list[Any]:
-        """Insert rows, with what a search looks through."""
+        """Insert rows, and set their `search_text`."""
         objs = list(objs)
         for message in objs:
             message.update_search_text()
         return super().bulk_create(objs, *args, **kwargs)
 
     def bulk_update(self, objs: Any, fields: Any, *args: Any, **kwargs: Any) -> int:
-        """Update rows, with what a search looks through."""
+        """Update rows, and their `search_text` if needed."""
         objs, fields = list(objs), list(fields)
         if not SEARCHED.isdisjoint(fields):
             for message in objs:
@@ -220,34 +217,34 @@ class MessageQuerySet(models.QuerySet[Any]):
         return super().bulk_update(objs, fields, *args, **kwargs)
 
     def page(self, size: int) -> Page:
-        """Return the first `size` in the order at hand, newest first; one query."""
+        """Return the first page of `size` rows in the current order, newest first; one query."""
         return Page.of(list(self[: size + 1]), size)
 
     def search(self, user: Any, terms: list[str], size: int, window: int) -> Page:
-        """Return the first `size` that have all `terms` among the first `window`; two queries.
+        """Return a page of rows among the first `window` that contain all `terms`; two queries.
 
-        The terms, folded, are looked for in subject, text and names. The head of a conversation is
-        found by any letter of it that lies in the same folder of `user`. Letters count as rows of
-        the window. It ends early at `SEARCHED_CHARACTERS_PER_ROW` times as many characters of text.
+        The folded terms are searched in subject, text and names. A thread head is found by any
+        letter of its conversation in the same folder of `user`. All these letters count towards the
+        window, which ends early at `window * SEARCHED_CHARACTERS_PER_ROW` characters of text.
         """
         last = self._last_searched(window)
         found = self if last is None else self.filter(pk__gte=last)
-        # The owner by name, not as that of the row: so one partition is planned, not all.
+        # Name the owner instead of using an OuterRef, so that only one partition is planned.
         letters = self.model.objects.owned_by(user).filter(
             _contains_all(terms), thread=models.OuterRef("thread"), folder=models.OuterRef("folder")
         )
-        # A sum, not a difference: MariaDB refuses one below zero.
+        # A sum, because MariaDB rejects a negative difference of unsigned columns.
         within = letters.alias(reach=models.F("thread_position") + window)
         earlier = within.filter(reach__gt=models.OuterRef("thread_position"))
         page = found.filter(_contains_all(terms) | models.Q(models.Exists(earlier))).page(size)
         return page if page.older else replace(page, further=last)
 
     def _last_searched(self, window: int) -> int | None:
-        """Return the key of the last that a search looks at, None if no more follow; one query."""
+        """Return the key of the last row of the search window, None at the end; one query."""
         rows = self.annotate(size=TextLength("search_text"))
         last, letters, text = None, 0, 0
         for key, position, size in rows.values_list("pk", "thread_position", "size")[: window + 1]:
-            # The size of a letter that came before is not known here: that of a rather long one.
+            # The earlier letters of a conversation are not read here, so their size is estimated.
             letters += position or 1
             text += size + SEARCHED_CHARACTERS_PER_ROW * ((position or 1) - 1)
             if last is not None and (
@@ -258,30 +255,30 @@ class MessageQuerySet(models.QuerySet[Any]):
         return None
 
     def key_at(self, number: int) -> int | None:
-        """Return the key of row `number` in the order at hand, None if there are fewer; one query.
+        """Return the key of row `number` in the current order, or None; one query.
 
-        It reads the index alone.
+        The query only reads the index.
         """
         return next(iter(self.values_list("pk", flat=True)[number - 1 : number]), None)
 
     def sent_since(self, user: Any, since: datetime) -> Self:
-        """Keep the letters in the mailbox of `user` that `user` sent after `since`, latest first.
+        """Keep the letters that `user` sent after `since`, newest first.
 
-        Whatever their folder: what was deleted meanwhile was sent all the same.
+        Includes those in the trash, and the tombstones of deleted ones.
         """
         sent = self.owned_by(user).filter(from_user=user.pk, created__gt=since)
         return sent.sent().order_by("-created")
 
     def sent(self) -> Self:
-        """Keep the copies of letters that lie in the mailbox of who wrote them."""
+        """Keep the senders' copies of letters."""
         return self.filter(IS_SENT)
 
     def visible_to(self, user: Any) -> Self:
-        """Keep what `user` can open: all but one-shot messages and tombstones."""
+        """Keep the messages that `user` can open: no one-shot messages and no tombstones."""
         return self.owned_by(user).exclude(folder__in=(Folder.ONE_SHOT, Folder.TOMBSTONE))
 
     def in_same_thread(self, letter: Any) -> Self:
-        """Keep the conversation of `letter`: its part in the trash, or what is not there."""
+        """Keep the conversation of `letter`: in the trash if it is there, else outside it."""
         found = self.filter(thread=letter.thread)
         if letter.folder == Folder.TRASH:
             return found.in_folder(Folder.TRASH)
@@ -292,15 +289,16 @@ class MessageQuerySet(models.QuerySet[Any]):
         return self.owned_by(user).in_folder(Folder.INBOX).current(now)
 
     def one_shot_of(self, user: Any, now: Any = None) -> Self:
-        """Keep the current messages that `user` is shown once, in the order they came."""
+        """Keep the current one-shot messages of `user`, oldest first."""
         return self.owned_by(user).in_folder(Folder.ONE_SHOT).current(now).order_by("pk")
 
     def for_browser(
         self, browser: int | Param | None, since: datetime | Param | None = None
     ) -> Self:
-        """Keep what may be shown in `browser`: what it queued, and what waits for no other.
+        """Keep one-shot messages that `browser` may show.
 
-        Another one has until `since` to come back, by default `BROWSER_GRACE_PERIOD` ago.
+        A message queued in another browser is kept if it is older than `since`, which defaults to
+        `BROWSER_GRACE_PERIOD` ago.
         """
         since = since or timezone.now() - BROWSER_GRACE_PERIOD
         return self.filter(
@@ -308,7 +306,7 @@ class MessageQuerySet(models.QuerySet[Any]):
         )
 
     def count_up_to(self, limit: int) -> int:
-        """Count, but look at no more than `limit` rows; one query."""
+        """Count at most `limit` rows; one query."""
         return self[:limit].count()
 
     def strip_of(
@@ -320,11 +318,11 @@ class MessageQuerySet(models.QuerySet[Any]):
         one_shots: int = ONE_SHOT_LIMIT,
         browser: int | None = None,
     ) -> list[Any]:
-        """Return what waits for `user` in `browser`, with one query.
+        """Return the messages for the strip of `user` in `browser`; one query.
 
-        First the `one_shots` oldest one-shot messages and one more, if there is one, in the order
-        they came, then the `limit` newest unread notices of the inbox; with `letters` those too,
-        one a conversation. Each half is one index range; none where its number is 0.
+        First the `one_shots` oldest one-shot messages, plus one if there are more. Then the `limit`
+        newest unread notices in the inbox, and with `letters` also unread thread heads. Each half
+        reads one index range, and is left out if its limit is 0.
         """
         if not (limit or one_shots):
             return []
@@ -338,15 +336,15 @@ class MessageQuerySet(models.QuerySet[Any]):
         )
 
     def count_unread_of(self, user: Any, limit: int) -> int:
-        """Count the rows of the Unread folder of `user`, `limit` at most; one query.
+        """Count at most `limit` rows in the Unread folder of `user`; one query.
 
         A conversation counts once.
         """
         return int(self._aggregate_unread("COUNT(*)", user, limit)[0])
 
     def unread_state_of(self, user: Any, limit: int) -> UnreadState:
-        """Tell what the Unread folder of `user` shows, of its `limit` latest rows; one query."""
-        # A sum of remainders: one of keys might be greater than a database can count.
+        """Return the state of the `limit` latest rows in the Unread folder of `user`; one query."""
+        # A sum of remainders, because a sum of keys might overflow.
         columns = f"COUNT(*), MAX(id), SUM(id %% {KEYS_MODULUS})"
         count, *state = self._aggregate_unread(columns, user, limit)
         return UnreadState(int(count), "-".join(str(int(part or 0)) for part in (count, *state)))
@@ -354,21 +352,21 @@ class MessageQuerySet(models.QuerySet[Any]):
     def count_unread_and_kinds_of(
         self, user: Any, limit: int, folder: Folder, topics: Sequence[str] = ()
     ) -> tuple[int, set[int], set[str]]:
-        """Return `count_unread_of`, and what `folder` of `user` has; one query.
+        """Return `count_unread_of()`, and the levels and topics in `folder` of `user`; one query.
 
-        Which persistent levels, for which it visits one row each; and which of `topics`, for which
-        it visits the latest `TOPIC_WINDOW` rows. What has expired counts until it is pruned.
+        Reads one row for each persistent level, and the latest `TOPIC_WINDOW` rows for `topics`.
+        Expired rows count until they are pruned.
         """
         using = self.db
         values = {"user": user.pk, "now": timezone.now()}
         unread, parameters = UNREAD_QUERY.sql(self, limit, using=using, **values)
         levels, more = LEVELS_QUERY.sql(self, folder, using=using, **values)
-        # The count below zero, to know it from a level.
+        # The count is negated to distinguish it from levels.
         sql = f"SELECT -COUNT(*) FROM ({unread}) unread UNION ALL {levels}"  # noqa: S608
         parameters = [*parameters, *more]
         if topics:
             latest, more = TOPICS_QUERY.sql(self, folder, using=using, **values)
-            # Numbers above those of all levels.
+            # Topics are returned as numbers above all levels.
             cases = " ".join(f"WHEN %s THEN {TOPICS_FROM + n}" for n in range(len(topics)))
             case = f"CASE topic {cases} ELSE 0 END"
             sql += f" UNION ALL SELECT DISTINCT {case} FROM ({latest}) latest"  # noqa: S608
@@ -380,7 +378,7 @@ class MessageQuerySet(models.QuerySet[Any]):
         return -min(found), {number for number in found if 0 < number < TOPICS_FROM}, named
 
     def _aggregate_unread(self, columns: str, user: Any, limit: int) -> Any:
-        # Asked once: a router may name another replica each time.
+        # Read once, because a router may return a different replica each time.
         using = self.db
         now = timezone.now()
         sql, parameters = UNREAD_QUERY.sql(self, limit, using=using, user=user.pk, now=now)
@@ -394,9 +392,9 @@ class MessageQuerySet(models.QuerySet[Any]):
         return Param("user", field("user").target_field), Param("now", field("expires"))
 
     def with_callback(self, callback: Callable[[Any], None], limit: int) -> Self:
-        """Call `callback` with each row at the moment the database hands it out, not before.
+        """Call `callback` with each row when it is iterated.
 
-        At most `limit` rows, unless the caller takes a slice.
+        At most `limit` rows, unless the caller slices the queryset.
         """
 
         class CallbackIterable(ModelIterable):  # type: ignore[type-arg]
@@ -437,7 +435,7 @@ def _unread_query(rows: MessageQuerySet, limit: int) -> list[Any]:
 def _level_queries(rows: MessageQuerySet, folder: Folder) -> list[Any]:
     user, _ = rows.params()
     heads = rows.owned_by(user).in_folder(folder).filter(superseded_by=None)
-    # In the order of the index: without one, a planner may try the whole table for its first match.
+    # The order makes planners use the index instead of scanning the table for the first match.
     heads = heads.order_by("-superseded_by", "-id")
     return [heads.filter(level=level).values("level")[:1] for level in PERSISTENT_MESSAGE_LEVELS]
 
@@ -448,7 +446,7 @@ def _topics_query(rows: MessageQuerySet, folder: Folder) -> list[Any]:
     return [heads.values("topic")[:TOPIC_WINDOW]]
 
 
-# What the pages of a site ask, be they about messages or not.
+# The queries that every page of a site may run.
 STRIP_QUERY = CompiledQuery(_strip_queries)
 UNREAD_QUERY = CompiledQuery(_unread_query)
 LEVELS_QUERY = CompiledQuery(_level_queries)

@@ -1,4 +1,4 @@
-"""Addresses in mails: of pages of the site, of mails, and of those who send and get them."""
+"""URLs and mail addresses in mails: pages of the site, message IDs, senders and recipients."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SALT = "persistent_messages.mail"
 
 
 class Site:
-    """The site as mails name it: its address, its name, its domain. One query at most."""
+    """The URL, name and domain of the site for mails. At most one query."""
 
     def __init__(self) -> None:
         name, self.url = "", get_config().SITE_URL.rstrip("/")
@@ -36,32 +36,32 @@ class Site:
         self.name = clean_name(name) or urlsplit(self.url).netloc or self.domain
 
     def page(self, name: str, *arguments: Any) -> str:
-        """Return the address of a page of ours, or "" where the site has none."""
+        """Return the absolute URL of a page of the app, or "" if the site does not have it."""
         try:
             return self.url and urljoin(self.url, reverse(name, args=arguments))
         except NoReverseMatch:
             return ""
 
     def page_of(self, message: Message) -> str:
-        """Return where `message` is read: its page, else what it leads to; "" for nowhere."""
+        """Return the URL of the page of `message`, or else its own `url`, or ""."""
         return self.page("message_detail", message.pk) or (
             urljoin(self.url, message.url) if self.url and message.url else ""
         )
 
     def unsubscribe_page(self, user: Any, topics: set[str]) -> str:
-        """Return where `user` unsubscribes from `topics` without a log-in; "" for nowhere."""
+        """Return the URL where `user` can unsubscribe from `topics` without a log-in, or ""."""
         return self.page("message_unsubscribe", make_token(user, topics))
 
     def mail_id(self, *parts: Any) -> str:
-        """Return the `Message-ID` of what `parts` say: the same each time, and unguessable."""
+        """Return the `Message-ID` for `parts`, which is always the same and cannot be guessed."""
         digest = salted_hmac(SALT, repr([str(part) for part in parts]), algorithm="sha256")
         return f"<{digest.hexdigest()[:40]}@{self.domain}>"
 
     def sender_for(self, message: Message) -> str | None:
-        """Return who a mail of `message` is from: the site, in the name of a user; None: the site.
+        """Return the sender of a mail of `message`: "user via site", or None for the site.
 
-        Never the address of a user: the site could not vouch for it (DMARC, RFC 7489). The name of
-        the site stands beside that of the user, who might have called themselves anything.
+        The address is always the site's, which cannot authenticate a user's address (DMARC, RFC
+        7489). The site's name is beside the user's, because users can choose any name.
         """
         if not message.is_from_user or not (name := clean_name(message.from_name)):
             return None
@@ -90,18 +90,18 @@ def _ascii(domain: str) -> str:
 
 
 def address_of(user: Any) -> str:
-    """Return the mail address of `user` by the field that its model names for it, or ""."""
+    """Return the mail address of `user`, or ""."""
     return getattr(user, user.get_email_field_name(), "") or ""
 
 
 def reply_to(sender: Any) -> list[str]:
-    """Return to whom replies to a mail go that `sender` caused, or nobody."""
-    # Users do not get to know each other's addresses, unless the site says so.
+    """Return the Reply-To addresses of a mail from `sender`."""
+    # Users do not see each other's addresses, unless the setting is on.
     if sender is None or not get_config().MAIL_REPLY_TO:
         return []
     address = address_of(sender)
     try:
         validate_email(address)
-    except ValidationError:  # it must not cost the recipient the mail
+    except ValidationError:  # the mail must be sent anyway
         return []
     return [address]

@@ -1,4 +1,4 @@
-"""Mails as they are sent: subject, text, HTML and headers of some messages for one user."""
+"""Compose mails: the subject, text, HTML and headers for some messages to one user."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from .headers import Copy
 
 TEMPLATES = "persistent_messages/email/{kind}.{format}"
 DIGEST_LENGTH = 50
-"""Messages that a digest shows; it counts the others."""
+"""The number of messages in a digest; the others are only counted."""
 
 
 @dataclass
 class Mail:
-    """One mail: the messages that it tells of, and the rows of the outbox that it settles."""
+    """One mail: its messages, and the rows of the outbox that it completes."""
 
     kind: str
     """The name of its templates: "notice", "letter" or "digest"."""
@@ -35,16 +35,16 @@ class Mail:
 
     @property
     def identity(self) -> tuple[Any, ...]:
-        """What tells it from all other mails, however often it is tried."""
+        """What identifies the mail, so that a retry has the same `Message-ID`."""
         keys = [row.pk for row in self.rows if row.pk is not None]
         return (min(keys),) if keys else ("message", self.messages[0].pk)
 
 
 def group(pairs: list[tuple[DueMail, Message]], people: dict[Any, Any]) -> list[Mail]:
-    """Return the mails that `pairs` make: one for a digest, a conversation, or else a notice.
+    """Return mails for `pairs`: one for each digest, conversation or single notice.
 
-    Rows that were claimed together before stay together, so that a mail which is tried again has
-    the same messages, and the same `Message-ID`.
+    Rows with the same claim stay together, so that a retried mail has the same messages and the
+    same `Message-ID`.
     """
     mails: dict[tuple[Any, ...], Mail] = {}
     for row, message in sorted(pairs, key=lambda pair: pair[1].pk):
@@ -65,9 +65,9 @@ def _kind_of(row: DueMail, message: Message) -> tuple[str, int | UUID | None]:
 
 
 def compose(mail: Mail, site: Site, people: dict[Any, Any]) -> Copy:
-    """Return `mail` in the language of its reader. No query, unless a template makes one.
+    """Return `mail` in the language of its recipient. No query, unless a template makes one.
 
-    `people` are users by their keys, among them the senders where the site shows their addresses.
+    `people` are users by key, including the senders if MAIL_REPLY_TO is on.
     """
     with translation.override(language_of(mail.user) or translation.get_language()):
         return _compose(mail, site, people)
@@ -104,7 +104,7 @@ def _compose(mail: Mail, site: Site, people: dict[Any, Any]) -> Copy:
 
 
 def _shown(mail: Mail) -> list[Message]:
-    # A digest begins with the latest, a conversation with what came first.
+    # A digest begins with the newest message, a conversation with the oldest.
     return mail.messages[: -DIGEST_LENGTH - 1 : -1] if mail.kind == "digest" else mail.messages
 
 
@@ -122,7 +122,7 @@ def _subject(mail: Mail, site: Site) -> str:
         text = words % {"count": count, "site": site.name}
     else:
         text = mail.messages[-1].title
-    # A line break would end the header.
+    # Remove line breaks, which are not allowed in a header.
     return " ".join(text.split())
 
 
@@ -130,12 +130,12 @@ def _headers(mail: Mail, site: Site, unsubscribe: str) -> dict[str, str]:
     last = mail.messages[-1]
     headers = {
         "Message-ID": site.mail_id(*mail.identity),
-        # By RFC 3834: so that no vacation notice answers.
+        # Prevents automatic replies (RFC 3834).
         "Auto-Submitted": "auto-generated",
     }
     about = last.thread or last.key
     if mail.kind != "digest" and about:
-        # What no mail has as its own: programs show those that refer to it as one conversation.
+        # No mail has this ID. Mail programs group the mails that refer to it as a conversation.
         root = site.mail_id("conversation", mail.user.pk, about)
         headers |= {"In-Reply-To": root, "References": root}
     if unsubscribe:

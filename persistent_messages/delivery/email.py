@@ -1,4 +1,4 @@
-"""Send the mail that this process has claimed, and settle its rows in the outbox."""
+"""Send the mail that this process has claimed, and update its rows in the outbox."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ from .server import MailServer, Unreachable, is_permanent
 logger = logging.getLogger(__name__)
 
 FEW = 20
-"""Mails of which each is settled by itself, so that no file is needed."""
+"""Up to this number of mails, each is deleted from the outbox by itself, without a journal."""
 FIRST_RETRY, LAST_RETRY = timedelta(minutes=5), timedelta(hours=6)
 MAX_ATTEMPTS = 14
-"""How often a mail is tried, in about two days, before it is given up."""
+"""The number of attempts, in about two days, before a mail is given up."""
 
 Pair = tuple[DueMail, Message]
 
 
 class Batch:
-    """Due mail of one claim."""
+    """The due mail of one claim."""
 
     def __init__(self, claim: UUID, rows: list[DueMail], until: datetime) -> None:
-        """`until` is the stored time until which the claim holds."""
+        """`until` is the time, as stored, when the claim ends."""
         self.claim, self.rows = claim, rows
         self.counts: Counter[str] = Counter()
-        """Mails that were "sent" or "refused" for ever; messages that were "skipped" for want of an
-        active account with an address, "needless" since they were read, say, "postponed" by a
-        pause, "retried" later or "given up"."""
+        """The numbers of mails that were "sent" or permanently "refused", and of messages that were
+        "skipped" (the user is inactive or has no address), "needless" (for example, already read),
+        "postponed" (mail is paused), "retried" (later) or "given up"."""
         self.server_is_away = False
         self._open = {row.pk for row in rows if row.pk is not None}
         self._done: list[DueMail] = []
@@ -58,13 +58,13 @@ class Batch:
         self._until, self._renewed = until, time.monotonic()
 
     def send(self, server: MailServer) -> None:
-        """Send what is still to be sent. A mail that fails stops no other, and raises nothing.
+        """Send what is still to be sent. A mail that fails neither stops others nor raises.
 
-        Three queries, for messages, users and choices; then one statement for all that is done, one
-        for what is to be retried, and one whenever the claim must be renewed. Where there are few
-        mails, each is settled by a statement of its own.
+        Three queries, for messages, users and preferences. Then one statement for all completed
+        rows, one for retries, and one each time the claim is renewed. With few mails, each is
+        deleted by its own statement.
         """
-        # Whoever had them before may have been killed.
+        # The process that claimed them before may have been killed after sending some.
         claims = {row.claim for row in self.rows if row.claim is not None}
         sent = sent_before(claims)
         self._done += [row for row in self.rows if row.pk in sent]
@@ -75,10 +75,10 @@ class Batch:
         self._deliver(self._wanted(pairs), server)
 
     def send_new(self, messages: list[Message], server: MailServer) -> None:
-        """Do that for rows whose `messages`, in their order, were stored just now."""
+        """Send the rows, whose `messages` have just been stored; in the same order."""
         self._deliver(list(zip(self.rows, messages, strict=True)), server)
 
-    # What is to be sent
+    # Selecting
 
     def _stored(self, rows: list[DueMail]) -> list[Pair]:
         owners, keys = {row.user_id for row in rows}, {row.message_id for row in rows}
@@ -88,7 +88,7 @@ class Batch:
         return [(row, messages[row.message_id]) for row in rows if row.message_id in messages]
 
     def _wanted(self, pairs: list[Pair]) -> list[Pair]:
-        """Return those of `pairs` that are still to be mailed, by what their owners chose."""
+        """Return the `pairs` that are still to be mailed under the owners' preferences."""
         if not pairs:
             return []
         owners, about = {row.user_id for row, _ in pairs}, {topic_of(each) for _, each in pairs}
@@ -116,7 +116,7 @@ class Batch:
         self.counts[why] += len(rows)
         self._done += rows
 
-    # To send it
+    # Sending
 
     def _deliver(self, pairs: list[Pair], server: MailServer) -> None:
         people = _people_of(pairs)
@@ -125,7 +125,7 @@ class Batch:
         site = Site()
         for number, mail in enumerate(mails):
             if not self._renew():
-                logger.warning("Mail was claimed by another process, which goes on with it.")
+                logger.warning("Another process has claimed the mail, and continues with it.")
                 break
             try:
                 result = self._send(mail, site, people, server)
@@ -152,10 +152,10 @@ class Batch:
     def _send(
         self, mail: Mail, site: Site, people: dict[Any, Any], server: MailServer
     ) -> str | None:
-        """Send `mail`; returns what it counts as, or None where it is to be tried again."""
+        """Send `mail`; return its result for `counts`, or None if it is to be retried."""
         try:
             copy = compose(mail, site, people)
-        except Exception:  # whatever a template of the site raises, somebody can mend it
+        except Exception:  # retry later, because a template of the site can be fixed
             self._log([mail])
             return None
         try:
@@ -173,21 +173,21 @@ class Batch:
         try:
             return Journal(self.claim)
         except OSError:
-            logger.warning("There can be no file of what was mailed.", exc_info=True)
+            logger.warning("The journal of sent mail could not be created.", exc_info=True)
             return None
 
     def _log(self, mails: list[Mail]) -> None:
         keys = ", ".join(str(message.pk) for mail in mails for message in mail.messages)
         logger.exception("Messages could not be mailed: %s.", keys)
 
-    # To settle the rows
+    # Updating the outbox
 
     def _rows(self, keys: Iterable[int]) -> Any:
-        # Unless the claim was lost: then they are somebody else's.
+        # If the claim was lost, the rows belong to another process.
         return DueMail.objects.using(primary_database()).filter(pk__in=keys, claim=self.claim)
 
     def _renew(self) -> bool:
-        """Keep the claim; returns whether it is still held. No statement while it is fresh."""
+        """Renew the claim; return whether it is still held. No statement while it is fresh."""
         if self._is_fresh():
             return True
         self._until, self._renewed = after(timezone.now(), LEASE), time.monotonic()
@@ -195,7 +195,7 @@ class Batch:
         return bool(count == len(self._open))
 
     def _is_fresh(self) -> bool:
-        # By both clocks: one jumps when it is set, the other may stand while the machine sleeps.
+        # Check both clocks: one may be set, and the other may stop while the machine sleeps.
         passed = time.monotonic() - self._renewed
         left = self._until - timezone.now()
         return passed < LEASE.total_seconds() / 3 and left > LEASE * 2 / 3
@@ -212,7 +212,7 @@ class Batch:
 
     def _postpone(self) -> None:
         for until, rows in self._postponed.items():
-            # In one mail, with all that came in the pause.
+            # One mail with everything that came in the pause.
             self._rows(self._close(rows)).update(choice=DAILY, due=until, claim=None)
             self.counts["postponed"] += len(rows)
 
@@ -222,12 +222,13 @@ class Batch:
             again[row.attempts].append(row)
         for attempts, rows in again.items():
             if attempts + 1 >= MAX_ATTEMPTS:
-                logger.error("Mail is given up: of messages %s.", [row.message_id for row in rows])
+                keys = [row.message_id for row in rows]
+                logger.error("Gave up mailing messages %s.", keys)
                 self._drop(rows, "given up")
                 continue
             pause = min(FIRST_RETRY * 2**attempts, LAST_RETRY)
             due = after(timezone.now(), pause)
-            # The claim stays, so that what the server may have taken is the same mail again.
+            # Keep the claim, so that the retry is the same mail if the server did accept it.
             self._rows(self._close(rows)).update(attempts=F("attempts") + 1, due=due)
             self.counts["retried"] += len(rows)
         self._settle()
@@ -240,7 +241,7 @@ def _people_of(pairs: list[Pair]) -> dict[Any, Any]:
     if not keys:
         return {}
     model = get_user_model()
-    # A replica may not know yet who has just signed up.
+    # A replica may not have a user who has just signed up.
     people = model._base_manager.using(router.db_for_write(model)).filter(pk__in=keys)
     return {person.pk: person for person in people}
 
@@ -250,14 +251,14 @@ def _is_reachable(user: Any) -> bool:
 
 
 def _is_still_due(row: DueMail, message: Message, choices: Choices) -> bool:
-    """Tell whether `message` is still to be mailed: whatever is not at once, if it is unread."""
+    """Return whether `message` is still to be mailed. Unless mailed at once, it must be unread."""
     if message.has_expired or message.folder in (Folder.TRASH, Folder.TOMBSTONE):
         return False
     if choices.mail(row.user_id, topic_of(message), email=True) == NEVER:
         return False
     if row.choice == NOW:
         return True
-    # What its owner wants past the inbox lies in the archive, but was not moved there.
+    # A message of a topic that is off in the inbox arrived in the archive, without a move.
     has_arrived = message.folder == Folder.INBOX or (
         message.folder == Folder.ARCHIVE and message.moved_at is None
     )

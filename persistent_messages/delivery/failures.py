@@ -1,4 +1,4 @@
-"""Mail that came back: its reader gets no more."""
+"""Pause mail to users whose mail was returned."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from persistent_messages.preferences import choices
 
 
 def mail_failed(who: Any) -> int:
-    """Do what `api.mail_failed` says."""
+    """Implement `api.mail_failed`."""
     if isinstance(who, Model):
         keys = [who.pk]
     else:

@@ -1,4 +1,4 @@
-"""Mails whose headers hold long addresses as they are."""
+"""A mail class that does not fold or encode headers with long addresses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ VERBATIM = ("list-unsubscribe", "references", "in-reply-to")
 
 
 class _VerbatimHeader(UnstructuredHeader):
-    """A header that is never folded, nor encoded."""
+    """A header that is neither folded nor encoded."""
 
     name: str
 
@@ -28,14 +28,14 @@ for _name in VERBATIM:
 
 
 class Copy(EmailMultiAlternatives):
-    """The mail that a user gets.
+    """A mail to a user.
 
-    Since Django 6.0 a header without a space that is longer than a line would be encoded by
-    RFC 2047, and no mail program finds an address in that.
+    Since Django 6.0, a header without spaces that is longer than a line is encoded (RFC 2047), and
+    mail programs then do not find the address in it.
     """
 
     def message(self, **options: Any) -> Any:
-        """Return it as a message of Python's."""
+        """Return the mail as an `email.message.Message`."""
         if django.VERSION < (6, 0):
             return super().message()
         policy: EmailPolicy = options.pop("policy", policies.default)

@@ -1,4 +1,4 @@
-"""Work off the outbox: at once after a commit, or later by `manage.py send_due_mail`."""
+"""Send the mail in the outbox: immediately after a commit, or by `manage.py send_due_mail`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from persistent_messages.db.times import after
+from persistent_messages.mailbox.locks import take_sqlite_lock
 from persistent_messages.mailbox.outbox import LEASE
-from persistent_messages.mailbox.writes import primary_database
+from persistent_messages.mailbox.writes import primary_database, primary_rows
 from persistent_messages.models import DueMail, Message
 
 from . import tasks
@@ -25,15 +26,15 @@ from .server import MailServer
 logger = logging.getLogger(__name__)
 
 BATCH_SIZE = 600
-"""Rows that one claim begins with: their conversations and digests come along."""
+"""The number of rows that a claim starts with; others of the same mails are added."""
 MAX_CLAIM = 4 * BATCH_SIZE
 
 
 def send_at_once(mails: list[tuple[DueMail, Message]], claim: UUID, **_kwargs: Any) -> None:
-    """Send `mails`, which this process has claimed by `claim`, or have a task do it.
+    """Send `mails`, which this process has claimed with `claim`, or enqueue a task for them.
 
-    A receiver of `mail_due`. Where the site has tasks, these send what was stored; a message that
-    is shown once may be gone by then.
+    A receiver of `mail_due`. One-shot messages are never left to a task, because they may have been
+    removed by then.
     """
     queued: list[DueMail] = []
     has_tasks: Any = settings.is_overridden  # type: ignore[misc]
@@ -50,16 +51,16 @@ def send_at_once(mails: list[tuple[DueMail, Message]], claim: UUID, **_kwargs: A
 
 
 def due_mail() -> QuerySet[DueMail]:
-    """Return what is due now, the longest due first."""
+    """Return the due mail, oldest first."""
     rows = DueMail.objects.using(primary_database())
     return rows.filter(due__lte=timezone.now()).order_by("due", "pk")
 
 
 def send_due() -> Iterator[Counter[str]]:
-    """Send all that is due, a batch at a time; yields what became of each, see `Batch.counts`.
+    """Send all due mail in batches; yield the `Batch.counts` of each.
 
-    Any number of processes may do so at once. One connection to the mail server for all of it. It
-    ends early where that cannot be reached.
+    Any number of processes may do so at the same time. Uses one connection to the mail server, and
+    stops if the server cannot be reached.
     """
     with MailServer() as server:
         while batch := claim_some():
@@ -70,15 +71,14 @@ def send_due() -> Iterator[Counter[str]]:
 
 
 def claim_some() -> Batch | None:
-    """Claim some of what is due, with all that makes one mail with it; None if nothing is due.
+    """Claim some due mail, with all rows of the same mails; return None if nothing is due.
 
-    Three statements in a transaction, on SQLite four: whoever comes at the same time gets other
-    rows. Each row has the claim that it had before.
+    Three statements in a transaction, or four on SQLite. Concurrent processes get different rows.
+    The returned rows have their previous claim.
     """
     using, claim = primary_database(), uuid4()
     with transaction.atomic(using=using):
-        if connections[using].vendor == "sqlite":  # it has one lock for all, see `threads`
-            DueMail.objects.using(using).filter(pk=0).update(attempts=0)
+        take_sqlite_lock(primary_rows())
         first = list(_locked(due_mail()).values_list("user_id", "thread")[:BATCH_SIZE])
         if not first:
             return None

@@ -1,4 +1,4 @@
-"""The mail server: one connection for many mails, and what its refusals mean."""
+"""The mail server: one connection for many mails, and the meaning of its errors."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from typing_extensions import Self
 logger = logging.getLogger(__name__)
 
 PERMANENT = range(500, 600)
-"""The codes by which a server says that it will never take a mail."""
+"""The reply codes for permanent errors."""
 TIMEOUT = 30
-"""Seconds that a server may take to answer, where the site sets no limit."""
+"""The timeout in seconds if the site does not set EMAIL_TIMEOUT."""
 MAX_LOST = 3
-"""Mails in a row during which the server hangs or hangs up, until it counts as away."""
+"""The number of consecutive lost connections after which the server counts as unreachable."""
 
 
 CONNECTION_LOST = (SMTPServerDisconnected, TimeoutError, ConnectionError)
 
 
 class Unreachable(Exception):  # noqa: N818 (what happened)
-    """The server is away, or hangs: to try each mail would take as many timeouts."""
+    """The server cannot be reached or hangs. Trying other mails would only add timeouts."""
 
 
 class MailServer:
-    """A connection that is opened for the first mail, and kept until the end."""
+    """A connection that is opened for the first mail, and closed on exit."""
 
     def __init__(self) -> None:
         mailers: Any = getattr(mail, "mailers", None)  # since Django 6.1
@@ -57,9 +57,9 @@ class MailServer:
         self._close()
 
     def send(self, copy: EmailMessage) -> None:
-        """Hand `copy` to the server. Raises `Unreachable`, or what the server or backend raises."""
+        """Send `copy`. Raises `Unreachable`, or the error of the server or the backend."""
         try:
-            self._connection.open()  # does nothing while it is open
+            self._connection.open()  # does nothing if it is already open
         except Exception as error:
             raise Unreachable from error
         _check_recipients(copy, self._connection)
@@ -75,7 +75,7 @@ class MailServer:
         self._lost = 0
 
     def _was_hung_up(self) -> bool:
-        # Of a refused mail the server wants no more; of one that breaks, smtplib closes the socket.
+        # smtplib closes the socket when the connection breaks, but not when a mail is refused.
         server = getattr(self._connection, "connection", None)
         return server is not None and getattr(server, "sock", server) is None
 
@@ -87,19 +87,19 @@ class MailServer:
 
 
 def is_permanent(error: Exception) -> bool:
-    """Tell whether a mail that met `error` would meet it again, however often it is tried."""
+    """Return whether retrying the mail would raise `error` again."""
     if isinstance(error, SMTPRecipientsRefused):
         return all(code in PERMANENT for code, _words in error.recipients.values())
     if isinstance(error, SMTPDataError):
         return error.smtp_code in PERMANENT
-    # An address or header that is none, or that the server does not know.
+    # An invalid address or header, or one that the server does not support.
     return isinstance(error, (ValueError, SMTPNotSupportedError))
 
 
 def _check_recipients(copy: EmailMessage, backend: Any) -> None:
-    """Raise `ValueError` for an address that can be sent to with SMTPUTF8 only.
+    """Raise `ValueError` for an address that requires SMTPUTF8.
 
-    Before 6.0, Django's backend makes another address of it, which nobody has.
+    Before version 6.0, Django's backend turns it into a different address, which does not exist.
     """
     if django.VERSION >= (6, 0) or type(backend) is not EmailBackend:
         return

@@ -1,4 +1,4 @@
-"""Mail by Django's tasks, where the site has them: `django.tasks`, or its backport for 5.2."""
+"""A task that sends mail, if the site has `django.tasks` or its backport for Django 5.2."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ else:
 
 
 def _send_claimed(keys: list[int], claim: str) -> None:
-    """Send the mail that was claimed by `claim` for this, unless another process has it by now."""
+    """Send the mail that was claimed for this task, unless another process has claimed it since."""
     claimed = DueMail.objects.using(primary_database()).filter(pk__in=keys, claim=claim)
     rows = list(claimed.order_by("pk"))
     if not rows:
@@ -33,6 +33,6 @@ def _send_claimed(keys: list[int], claim: str) -> None:
 
 
 send_claimed: Any = None
-"""The task, or None where the site has no tasks."""
+"""The task, or None if the site has no tasks."""
 if framework is not None:
     send_claimed = framework.task()(_send_claimed)

@@ -30,7 +30,7 @@ After that, another process sends the mail of one that was killed."""
 
 
 UNSENT_DAYS = 30
-"""Days after which mail that was due, and that nobody sent, is removed."""
+"""Days after which due mail that was not sent is removed."""
 
 
 class Posting:
@@ -136,19 +136,19 @@ def _next_digest(now: datetime, days: int) -> datetime:
 
 
 def unsent() -> QuerySet[DueMail]:
-    """Return mail that has been due for `UNSENT_DAYS`, the longest due first.
+    """Return mail that has been due for `UNSENT_DAYS`, oldest first.
 
-    Nobody sends it, or it would be gone, or due again later. News of that age help nobody; the
-    messages stay in the inbox.
+    No process sends mail on this site. Mail of that age is no longer useful, and the messages stay
+    in the inbox.
     """
     long_ago = timezone.now() - timedelta(UNSENT_DAYS)
     return DueMail.objects.using(primary_database()).filter(due__lt=long_ago).order_by("due")
 
 
 def bring_forward() -> int:
-    """Have mail be due now that is due later than any can be; returns how much. One statement.
+    """Make mail due now if it is due later than any setting allows; return how much. One statement.
 
-    A clock that ran ahead said so, and was set right since. Mail of users who paused it waits.
+    Such mail was stored while a clock was ahead. Paused mail is left alone.
     """
     now = timezone.now()
     latest = after(now, max(get_config().EMAIL_DELAY, timedelta(7)) + timedelta(1))
