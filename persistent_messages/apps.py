@@ -21,6 +21,7 @@ class PersistentMessagesConfig(AppConfig):
     def ready(self) -> None:
         """Register what listens: only now may the models be imported."""
         from . import checks, signals
+        from .delivery import checks as mail_checks
         from .delivery import outbox
         from .http import draft_cookie, visits
         from .mailbox import locks
@@ -30,6 +31,7 @@ class PersistentMessagesConfig(AppConfig):
 
         django_checks.register(checks.check_site)
         django_checks.register(notice_checks.check_notices)
+        django_checks.register(mail_checks.check_mail, django_checks.Tags.database)
         autodiscover_modules("notices")
         signals.mail_due.connect(outbox.send_at_once, dispatch_uid="persistent_messages.email")
         visits.mailbox_visited.connect(

@@ -29,9 +29,11 @@ from django.utils.module_loading import import_string
 from . import conflicts
 from .conf import SETTING, SETTING_NAMES, Config, get_config
 from .db import outage
+from .notices.kinds import kinds
 from .rendering.markup import MARKDOWN
 from .rendering.render_cache import is_bundled
 from .storage import PersistentMessageStorage
+from .topics import NEVER, topics
 
 STORAGE = "persistent_messages.storage.PersistentMessageStorage"
 MESSAGES = "django.contrib.messages.middleware.MessageMiddleware"
@@ -50,6 +52,7 @@ APPS = (
     "django.contrib.sessions",
 )
 HTMX_APP = "django_htmx"
+SITES_APP = "django.contrib.sites"
 
 URLS = "persistent_messages.urls"
 FRAME = "persistent_messages/base.html"
@@ -70,6 +73,7 @@ def check_site(**_kwargs: Any) -> list[CheckMessage]:
         *_check_context_processors(),
         *_check_urls(),
         *_check_frame(),
+        *_check_site_url(),
     ]
 
 
@@ -341,3 +345,26 @@ def _request() -> HttpRequest:
     # As where the database did not answer before.
     outage.assume_outage(request, "messages")
     return request
+
+
+# The mails
+
+
+def _check_site_url() -> Iterator[CheckMessage]:
+    try:
+        config = get_config()
+    except ImproperlyConfigured:  # told already
+        return
+    if _sends_mail(config) and not config.SITE_URL and not apps.is_installed(SITES_APP):
+        yield checks.Warning(
+            f"{SETTING}['SITE_URL'] is missing: mails have no links, and nobody can unsubscribe.",
+            hint=f"Set it to the address of the site, or add {SITES_APP!r} to INSTALLED_APPS.",
+            id="persistent_messages.W016",
+        )
+
+
+def _sends_mail(config: Config) -> bool:
+    """Tell whether mail is sent, as far as settings and classes say: not by `email=True` alone."""
+    letters = config.LETTERS and config.MAIL_LETTERS != NEVER
+    by_topic = any(topic.mail not in (None, NEVER) for topic in topics.values())
+    return letters or by_topic or any(kind.email for kind in kinds())

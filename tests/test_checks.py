@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,16 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.core.checks import Error, Warning, run_checks  # noqa: A004 (Django's name for it)
 from django.core.management import call_command
+from django.db import connection, connections
+from django.test.utils import CaptureQueriesContext
 from django.urls import include, path
+from django.utils import timezone
 
+from persistent_messages import Topic, notices, send_message
 from persistent_messages.checks import check_site
+from persistent_messages.models import DueMail
 from persistent_messages.storage import PersistentMessageStorage
+from persistent_messages.topics import topics
 
 MESSAGES = "django.contrib.messages.middleware.MessageMiddleware"
 OURS = "persistent_messages.middleware.HtmxMessagesMiddleware"
@@ -22,8 +29,14 @@ SESSIONS = "django.contrib.sessions.middleware.SessionMiddleware"
 AUTHENTICATION = "django.contrib.auth.middleware.AuthenticationMiddleware"
 
 ROOT = Path(__file__).parents[1]
+SITE = {"SITE_URL": "https://example.org"}
 
 urlpatterns = []  # a site without our addresses
+
+
+@pytest.fixture(autouse=True)
+def _site(settings):
+    settings.PERSISTENT_MESSAGES = settings.PERSISTENT_MESSAGES | SITE
 
 
 def found():
@@ -145,7 +158,7 @@ def test_a_wrong_setting_is_an_error_that_names_it(settings, value, said):
 
 @pytest.mark.parametrize("value", [{}, {"PAGE_SIZE": 1}, {"TRASH_DAYS": 365, "STRIP_LIMIT": 3}])
 def test_a_right_setting_is_none(settings, value):
-    settings.PERSISTENT_MESSAGES = value
+    settings.PERSISTENT_MESSAGES = SITE | value
 
     assert check_site() == []
 
@@ -291,7 +304,7 @@ def test_all_that_is_wrong_is_told_at_once(settings):
 
 
 def test_a_path_that_cannot_be_imported_is_named(settings):
-    settings.PERSISTENT_MESSAGES = {"RECIPIENTS": "shop.nobody.knows"}
+    settings.PERSISTENT_MESSAGES = SITE | {"RECIPIENTS": "shop.nobody.knows"}
 
     message = only()
 
@@ -301,7 +314,7 @@ def test_a_path_that_cannot_be_imported_is_named(settings):
 
 
 def test_markdown_needs_its_libraries(settings, monkeypatch):
-    settings.PERSISTENT_MESSAGES = {"MARKDOWN": True}
+    settings.PERSISTENT_MESSAGES = SITE | {"MARKDOWN": True}
     assert check_site() == []
 
     monkeypatch.setitem(sys.modules, "nh3", None)
@@ -350,7 +363,7 @@ class People:
     ],
 )
 def test_a_callable_that_gives_users_is_right(settings, recipients):
-    settings.PERSISTENT_MESSAGES = {"RECIPIENTS": recipients}
+    settings.PERSISTENT_MESSAGES = SITE | {"RECIPIENTS": recipients}
 
     assert check_site() == []
 
@@ -376,7 +389,7 @@ async def later(user):
     ],
 )
 def test_what_is_no_callable_that_gives_users_is_named_at_start(settings, recipients, said):
-    settings.PERSISTENT_MESSAGES = {"RECIPIENTS": recipients}
+    settings.PERSISTENT_MESSAGES = SITE | {"RECIPIENTS": recipients}
 
     message = only()
 
@@ -388,7 +401,7 @@ def test_what_is_no_callable_that_gives_users_is_named_at_start(settings, recipi
 
 
 def test_to_check_the_callables_asks_no_database(settings, user, django_assert_num_queries):
-    settings.PERSISTENT_MESSAGES = {"RECIPIENTS": known}
+    settings.PERSISTENT_MESSAGES = SITE | {"RECIPIENTS": known}
 
     with django_assert_num_queries(0):
         assert check_site() == []
@@ -523,3 +536,104 @@ def test_a_site_without_our_pages_needs_no_frame(frame, settings):
     settings.ROOT_URLCONF = __name__
 
     assert check_site() == []
+
+
+# Mail
+
+
+@pytest.fixture
+def topic(monkeypatch):
+    """Have the site this one topic."""
+
+    def topic(mail):
+        for name in list(topics):
+            monkeypatch.delitem(topics, name)
+        monkeypatch.setitem(topics, "news", Topic("news", "News", mail=mail))
+
+    return topic
+
+
+def test_mail_without_the_address_of_the_site_is_a_warning(settings, topic):
+    topic("never")
+    settings.PERSISTENT_MESSAGES = {"LETTERS": True}
+
+    message = only()
+
+    assert isinstance(message, Warning)
+    assert message.id == "persistent_messages.W016"
+    assert "SITE_URL" in message.msg
+    assert "django.contrib.sites" in message.hint
+
+
+@pytest.mark.parametrize(
+    ("mail", "value", "warned"),
+    [
+        ("now", {}, True),
+        (None, {}, False),
+        ("never", {}, False),
+        (None, {"LETTERS": True, "MAIL_LETTERS": "never"}, False),
+        ("now", SITE, False),
+    ],
+)
+def test_only_a_site_that_sends_mail_needs_its_address(settings, topic, mail, value, warned):
+    topic(mail)
+    settings.PERSISTENT_MESSAGES = value
+
+    assert [message.id for message in check_site()] == ["persistent_messages.W016"] * warned
+
+
+def test_a_notice_that_is_mailed_needs_the_address_of_the_site(settings, topic, monkeypatch):
+    topic(None)
+    monkeypatch.setattr(notices.kinds, "classes", [*notices.kinds.classes])
+    settings.PERSISTENT_MESSAGES = {}
+    assert check_site() == []
+
+    type("Mailed", (notices.Notice,), {"message": "Hello", "email": True})
+
+    assert only().id == "persistent_messages.W016"
+
+
+def test_the_app_of_sites_says_the_address(settings):
+    settings.PERSISTENT_MESSAGES = {"LETTERS": True}
+    settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "django.contrib.sites"]
+
+    assert check_site() == []
+
+
+def checked_with(database):
+    """What is said of mail by a check of a database."""
+    found = run_checks(tags=["database"], databases=[database])
+    return [message for message in found if message.id == "persistent_messages.W017"]
+
+
+def test_mail_that_nobody_sends_is_a_warning_where_the_database_is_checked(user, topic):
+    topic("unread")
+    send_message(user, 120, "Hello", topic="news")
+    due = timezone.now() - timedelta(minutes=59)
+    DueMail.objects.update(due=due)
+    assert checked_with("default") == []
+
+    DueMail.objects.update(due=due - timedelta(minutes=2))
+
+    (message,) = checked_with("default")
+    assert isinstance(message, Warning)
+    assert "send_due_mail" in message.hint
+    assert message.id not in [each.id for each in ours()]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_before_the_first_migration_no_mail_waits():
+    with connection.schema_editor() as editor:
+        editor.delete_model(DueMail)
+    try:
+        assert checked_with("default") == []
+    finally:
+        with connection.schema_editor() as editor:
+            editor.create_model(DueMail)
+
+
+def test_a_database_that_has_no_messages_is_not_asked(db, other_database):
+    other_database("old")
+    with CaptureQueriesContext(connections["old"]) as queries:
+        assert checked_with("old") == []
+    assert [query for query in queries if "duemail" in query["sql"]] == []

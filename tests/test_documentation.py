@@ -233,11 +233,11 @@ def test_the_code_of_a_page_runs(
             site.add(block)
     site.use_urls()
     site.use_templates()
-    assert [*check_site(), *check_notices()] == []
+    assert wrong() | {*check_notices()} == set()
     for block in files:
         if block.path.endswith("settings.py"):
             site.set(block)
-            assert check_site() == []
+            assert wrong() == set()
     committed = partial(django_capture_on_commit_callbacks, execute=True)
     with committed():
         for block in blocks:
@@ -254,6 +254,11 @@ def test_the_code_of_a_page_runs(
     for block in blocks:
         if block.language == "django" and not block.path:
             render(LOADED + block.text, known)
+
+
+def wrong():
+    """What is wrong with the site, but for its address: a page shows the settings of its subject."""
+    return {message.id for message in check_site()} - {"persistent_messages.W016"}
 
 
 def callables_of(names):

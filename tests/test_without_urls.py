@@ -84,6 +84,7 @@ def test_htmx_gets_its_messages(client, part):
 def test_such_a_site_needs_no_htmx(client, settings, user, send, part):
     settings.INSTALLED_APPS = [name for name in settings.INSTALLED_APPS if name != "django_htmx"]
     settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if "htmx" not in name.lower()]
+    settings.PERSISTENT_MESSAGES = {"SITE_URL": "https://example.org"}
     send("Hello")
 
     assert check_site() == []
