@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from .notices import Notice as Notice
     from .notices import audience as audience
 
-# Without Notice and audience: `import *` must work before the models are there.
+# Without Notice and audience, because `import *` must work before the models are loaded.
 __all__ = [
     "DEBUG",
     "DEFAULT_LEVELS",
@@ -84,7 +84,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # They need the models, which are not there yet when the `apps.py` of a site imports this.
+    # They need the models, which are not loaded yet when a site's `apps.py` imports this module.
     if name in ("Notice", "audience"):
         from . import notices
 

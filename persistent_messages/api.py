@@ -1,7 +1,7 @@
 """The functions that a site calls.
 
-Importable before the app registry is ready, as in the `apps.py` of a site: therefore they import
-what needs the models when they are called, as no other module does.
+A site may import them before the app registry is ready, for example in `apps.py`, so they import
+modules that need the models when they are called.
 """
 
 from __future__ import annotations
@@ -46,19 +46,20 @@ def add_message(
 ) -> Message | None:
     """Add a message for `user`, by default the user of the request.
 
-    Takes the arguments of `django.contrib.messages.add_message`, and more. With a persistent level
+    Takes the arguments of `django.contrib.messages.add_message`, and more. With a persistent level,
     the message is kept until its user deletes it. `email` also mails it to its recipient, after
-    the transaction has committed. After `expires` it is not shown anywhere; a naive value is in
+    the transaction has committed. After `expires`, it is not shown anywhere; a naive value is in
     the current time zone, or in TIME_ZONE if USE_TZ is False. `close_timeout` is the number of
-    milliseconds after which the strip closes it and marks it as read. `url` is where it leads, and
-    `action` what the button that leads there says. `topic` is a registered `Topic`, or its name. A
-    message with a `key` replaces the one in the inbox that has the same key; see `send_message`.
+    milliseconds after which the strip closes it and marks it as read. `url` is the page that the
+    message leads to, and `action` the label of the button for it. `topic` is a registered `Topic`
+    or its name. A message with a `key` replaces the one with the same key in the inbox; see
+    `send_message`.
 
     Returns the stored row, or None if the message was ignored (because it is empty, or below the
-    recording level) or only queued for the end of the response. Makes at most one query, a few
-    with a `key`. Sends `messages_delivered` after commit. Raises `MessageFailure` without the
-    middleware, unless `fail_silently`; `NotImplementedError` for a persistent level and a visitor;
-    and `TypeError` or `ValueError`, naming the argument, before anything is written.
+    recording level) or only queued for the end of the response. At most one query, or a few with a
+    `key`. Sends `messages_delivered` after commit. Raises `MessageFailure` without the middleware,
+    unless `fail_silently`; `NotImplementedError` for a persistent level and a visitor; and
+    `TypeError` or `ValueError`, naming the argument, before anything is written.
     """
     if fail_silently and not hasattr(request, "_messages") and hasattr(request, "META"):
         return None
@@ -90,7 +91,7 @@ def _shortcut(
     signature = inspect.signature(add)
     parameters = [p for p in signature.parameters.values() if p.name != "level"]
     shortcut.__name__ = shortcut.__qualname__ = name
-    shortcut.__doc__ = f"Add a persistent message of the level {name.upper()}; see `add_message`."
+    shortcut.__doc__ = f"Add a persistent message with the level {name.upper()}; see `add_message`."
     shortcut.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return shortcut  # type: ignore[return-value]
 
@@ -128,17 +129,17 @@ def send_message(
     sending. The other arguments are those of `add_message`. Raises `TypeError` or `ValueError`,
     naming the argument.
 
-    By default everything is sent in one transaction: either all messages are stored, or none and
-    an error is raised. With `atomic=False` each batch is committed by itself, and an error leaves
-    the batches before it; inside a transaction this raises `RuntimeError`.
+    By default, everything is sent in one transaction: either all messages are stored, or none and
+    an error is raised. With `atomic=False`, each batch is committed by itself, and an error keeps
+    the earlier batches; inside a transaction this raises `RuntimeError`.
 
     Sends `messages_delivered` for each batch after commit. If it has receivers, or with `email`,
-    makes one insert a batch. Otherwise the database makes the copies itself, with a few queries
+    each batch takes one insert. Otherwise the database makes the copies itself, with a few queries
     for each 10,000 users, or for each 500 with a `key`.
 
-    An inbox holds at most one message of a `key`. Sending it again renews it: it has the new text,
-    is on top of the list and unread, and counts how often it was sent. A message that its user has
-    archived or deleted is not renewed, and the next one is new. `resolve` removes it.
+    An inbox has at most one message with a `key`. Sending it again renews it: it gets the new text,
+    moves to the top of the list, is unread, and counts how often it was sent. A message that its
+    user has archived or deleted is not renewed; the next one is new. `resolve` removes it.
     """
     from . import mailbox
     from .mailbox.validation import new_message
@@ -166,9 +167,9 @@ def send_message(
 def resolve(users: Recipients, key: str) -> int:
     """Remove the message with `key` from the inboxes of `users`, because it is no longer true.
 
-    `users` is what `send_message` takes. Returns how many had it in the inbox. What a user has
-    archived or deleted stays where it is, and undo does not move it back to the inbox. Sends
-    `mailbox_changed` after commit. Raises `TypeError` or `ValueError`, naming the argument.
+    Takes the same `users` as `send_message`. Returns how many had it in the inbox. Messages that a
+    user has archived or deleted stay where they are, and undo does not move them back to the inbox.
+    Sends `mailbox_changed` after commit. Raises `TypeError` or `ValueError`, naming the argument.
     """
     from . import mailbox
 
@@ -188,18 +189,17 @@ def broadcast(
     expires: datetime | None = None,
     key: str | None = None,
 ) -> Broadcast:
-    """Send a message to all users of an audience; stores one row, however many there are.
+    """Send a message to all users in an audience; stores one row, however many there are.
 
-    Users get a copy when they come: on the first page that shows them the unread count, the strip
+    Users get a copy on their next visit: on the first page that shows the unread count, the strip
     or the inbox, from `starts` until `expires`, by default from now until it is withdrawn. From
-    then on the copy is a message like any other. Who joins later gets it, too.
+    then on, the copy is a message like any other. Users who join later get it, too.
 
-    `audience` is "everybody", "staff", "group:<name>", or a name that was registered with
-    `audience`. `level` is a persistent one. Lazy texts are rendered in each language of the site,
-    and users get theirs. A copy with a `key` takes the place of the one in the inbox that has the
-    same key, see `send_message`. A copy with a topic is mailed as its user chose. One insert, and
-    one query for a group. Raises `TypeError` or `ValueError`, naming the argument, before anything
-    is written.
+    `audience` is "everybody", "staff", "group:<name>", or a name registered with `audience`.
+    `level` must be persistent. Lazy texts are rendered in each language of the site, and users get
+    theirs. A copy with a `key` replaces the one with the same key in the inbox; see `send_message`.
+    A copy with a topic is mailed according to its user's preferences. One insert, and one query for
+    a group. Raises `TypeError` or `ValueError`, naming the argument, before anything is written.
     """
     from .mailbox.validation import new_message
     from .notices import broadcasts
@@ -233,11 +233,11 @@ def send_letter(
     """Send a letter from a user to other users, by the same rules as the form.
 
     `to_users` is a user or an iterable of users. `reply_to` is a letter in the mailbox of
-    `from_user`; then `to_users` may be None for the other user of the conversation, and must not
-    name anybody else. Returns the row in the sender's own mailbox. The number of queries does not
-    depend on the number of recipients. Sends `messages_delivered` and `letter_sent` after commit.
-    Raises `LetterRefused`, which says which argument is at fault and why, or `TypeError` or
-    `ValueError` for something that is no saved user, before anything is written. While the setting
+    `from_user`. With it, `to_users` may be None for the other user in the conversation, and must
+    not name anybody else. Returns the row in the sender's own mailbox. The number of queries does
+    not depend on the number of recipients. Sends `messages_delivered` and `letter_sent` after
+    commit. Raises `LetterRefused`, which says which argument is at fault and why, or `TypeError` or
+    `ValueError` if a user is not a saved user, before anything is written. While the setting
     LETTERS is False, the error is both a `LetterRefused` and an `ImproperlyConfigured`.
     """
     from .letters import sending
@@ -246,10 +246,10 @@ def send_letter(
 
 
 def wants(user: Model, topic: str | Topic, channel: str) -> bool:
-    """Tell whether `user` wants notices of `topic` by `channel`, "inbox" or "mail".
+    """Return whether `user` wants notices of `topic` on `channel`, "inbox" or "mail".
 
     `topic` is a registered `Topic`, its name, "_letters" for messages between users, or "" for
-    notices without a topic. What the user has not chosen is as the site set it. False for "mail"
+    notices without a topic. The site's defaults apply if the user has not chosen. False for "mail"
     while the user's mail is paused. One query. Raises `ValueError`, naming the argument.
     """
     from .preferences import choices
@@ -258,10 +258,11 @@ def wants(user: Model, topic: str | Topic, channel: str) -> bool:
 
 
 def export_preferences(user: Model) -> dict[str, Any]:
-    """Return what `user` chose, as JSON holds it: nothing of what the site set. One query.
+    """Return the preferences of `user` as JSON data, without the site's defaults. One query.
 
-    `mail_is_paused`, `mail_is_paused_until` (ISO 8601, or None), and `topics`: for each its
-    `topic`, `in_inbox` and `mail` ("now", "unread", "daily", "weekly", "never", or None).
+    The keys are `mail_is_paused`, `mail_is_paused_until` (ISO 8601, or None), and `topics`, a list
+    of dicts with `topic`, `in_inbox` and `mail` ("now", "unread", "daily", "weekly", "never", or
+    None).
     """
     from .preferences import choices
 
@@ -269,9 +270,9 @@ def export_preferences(user: Model) -> dict[str, Any]:
 
 
 def mail_failed(who: Model | str) -> int:
-    """Pause all mail of a user, since it came back, until they end that on their page.
+    """Pause all mail to a user whose mail was returned, until they end the pause themselves.
 
-    `who` is a user, or an address: then of each user that has it. Returns how many they are.
+    `who` is a user, or a mail address, which may belong to several users. Returns how many.
     """
     from .delivery import failures
 
@@ -279,11 +280,11 @@ def mail_failed(who: Model | str) -> int:
 
 
 def export_mailbox(user: Model) -> Iterator[str]:
-    """Yield all that is kept for `user` as JSON Lines, each with its line break.
+    """Yield everything that is stored about `user` as lines of JSON, with line breaks.
 
-    The messages folder by folder, oldest first, then the users that `user` has blocked, the letters
-    that `user` has reported, and the choices of the page of preferences. Lazy: one query for each
-    1,000 messages. Other users are named as the inbox names them, never by their address.
+    First the messages, folder by folder and oldest first. Then the users that `user` has blocked,
+    the letters that `user` has reported, and the preferences. Lazy: one query for each 1,000
+    messages. Other users have the same names as in the inbox, never their mail addresses.
     """
     from .inbox import export
 
@@ -291,11 +292,11 @@ def export_mailbox(user: Model) -> Iterator[str]:
 
 
 def erase_mailbox(user: Recipient) -> int:
-    """Delete all messages of `user` for good; returns how many there were.
+    """Permanently delete all messages of `user`; return how many there were.
 
-    What `user` wrote to others stays in their mailboxes. In batches of 1,000, each in a transaction
-    of its own: it can be stopped, and started again. Sends `mailbox_changed` for each batch. Raises
-    `TypeError` or `ValueError` for something that is no saved user.
+    Letters that `user` sent to others stay in their mailboxes. Each batch of 1,000 has its own
+    transaction, so the work can be stopped and started again. Sends `mailbox_changed` for each
+    batch. Raises `TypeError` or `ValueError` if `user` is not a saved user.
     """
     from . import mailbox
 
@@ -303,10 +304,11 @@ def erase_mailbox(user: Recipient) -> int:
 
 
 def prune_messages(*, read_older_than: int | None = None) -> int:
-    """Remove what nobody can see any more, as `manage.py prune_messages` does; returns how many.
+    """Remove messages that no user can see any more, as `manage.py prune_messages` does.
 
-    With `read_older_than`, a number of days, also what users have read in the inbox longer ago. In
-    batches of 1,000, each in a transaction of its own: it can be stopped, and started again.
+    With `read_older_than`, also removes messages in the inbox that were read more than that many
+    days ago. Each batch of 1,000 has its own transaction, so the work can be stopped and started
+    again. Returns how many messages were removed.
     """
     from .conf import get_config
     from .mailbox import pruning
@@ -316,11 +318,11 @@ def prune_messages(*, read_older_than: int | None = None) -> int:
 
 
 async def aload(request: HttpRequest) -> None:
-    """Load the messages that a page shows, before an async view renders it in the event loop.
+    """Load the messages of a page before an async view renders it in the event loop.
 
-    Loads the user, the messages that wait for them, and the unread count, with at most three
-    queries in a thread. No query can run in an event loop: without this call, such a page shows
-    only what the browser keeps and what the request added. Nothing counts as shown.
+    Loads the user, the waiting messages and the unread count, with at most three queries in a
+    thread. Queries cannot run in an event loop: without this call, such a page shows only messages
+    in the browser and those that the request added. No message counts as shown.
     """
     await sync_to_async(_load)(request)
 

@@ -1,4 +1,4 @@
-"""The app as Django sees it."""
+"""The app configuration."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from django.utils.translation import gettext_lazy as _
 
 
 class PersistentMessagesConfig(AppConfig):
-    """Connects the checks and the receivers."""
+    """Registers the checks and connects the receivers."""
 
     name = "persistent_messages"
     verbose_name = _("Messages")
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register what listens: only now may the models be imported."""
+        """Import the models, and register everything that needs them."""
         from . import checks, signals
         from .delivery import checks as mail_checks
         from .delivery import outbox
@@ -47,7 +47,7 @@ class PersistentMessagesConfig(AppConfig):
         user_logged_in.connect(switches.remember_switch, dispatch_uid="persistent_messages.switch")
         user = apps.get_model(settings.AUTH_USER_MODEL)
         for model in apps.get_models():
-            if model._meta.concrete_model is user:  # itself and its proxies
+            if model._meta.concrete_model is user:  # the user model and its proxies
                 post_delete.connect(
                     accounts.remember_deleted,
                     sender=model,

@@ -1,4 +1,4 @@
-"""System checks: what a site forgot, told at start with the line that mends it."""
+"""System checks for common mistakes in a site's settings and templates, with hints to fix them."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ URLS = "persistent_messages.urls"
 FRAME = "persistent_messages/base.html"
 CONTENT = "pm-content-stands-here"
 SIMILAR = 0.85
-"""How like the name of our setting another is that was meant to be it."""
+"""The similarity from which the name of a setting counts as a misspelling of ours."""
 
 
 def check_site(**_kwargs: Any) -> list[CheckMessage]:
-    """Return what keeps the app from working on this site, in the order in which to mend it."""
+    """Return the problems of the site, in the order in which to fix them."""
     return [
         *_check_distribution(),
         *_check_names(),
@@ -110,7 +110,7 @@ def _check_settings() -> Iterator[CheckMessage]:
     try:
         config = get_config()
     except ImproperlyConfigured as error:
-        yield Error(str(error), hint=f"Mend settings.{SETTING}.", id="persistent_messages.E002")
+        yield Error(str(error), hint=f"Correct settings.{SETTING}.", id="persistent_messages.E002")
         return
     if config.MARKDOWN:
         for path in filter(_is_missing, MARKDOWN):
@@ -129,7 +129,7 @@ def _is_missing(path: str) -> bool:
         return True
 
 
-# The functions of a site
+# A site's functions
 
 
 def _check_callbacks(config: Config) -> Iterator[CheckMessage]:
@@ -152,7 +152,7 @@ def _check_callbacks(config: Config) -> Iterator[CheckMessage]:
 
 
 def _parameters_of(default: Any) -> tuple[str, ...] | None:
-    # What the app's own function takes, a site's takes too.
+    # A site's function takes the same arguments as the app's own.
     function = import_string(default) if isinstance(default, str) else default
     return tuple(inspect.signature(function).parameters) if callable(function) else None
 
@@ -168,7 +168,7 @@ def _problem_of(given: Any, takes: tuple[str, ...] | None) -> str | None:
         return "which is a coroutine function"
     try:
         signature = inspect.signature(function)
-    except (TypeError, ValueError):  # of a built-in function nobody knows
+    except (TypeError, ValueError):  # a built-in function without a signature
         return None
     try:
         signature.bind(*(takes or ()))
@@ -204,7 +204,7 @@ def _somebody() -> Any:
 
 
 class _QueryRefusedError(Exception):
-    """A check asks no database."""
+    """Checks must not query a database."""
 
 
 @contextmanager
@@ -225,7 +225,7 @@ def _no_queries() -> Iterator[None]:
             delattr(connection, name)
 
 
-# What a site needs
+# Installation
 
 
 def _check_apps() -> Iterator[CheckMessage]:
@@ -260,7 +260,7 @@ def _check_middleware(middleware: Sequence[str]) -> Iterator[CheckMessage]:
                 hint=f"Add {name!r} to MIDDLEWARE.",
                 id="persistent_messages.W005",
             )
-    # Each needs what the one before it left on the request.
+    # Each of these needs what the first one has set on the request.
     orders = [(SESSIONS, MESSAGES), *((name, OURS) for name in (AUTHENTICATION, MESSAGES, HTMX))]
     for first, second in orders:
         both = first in middleware and second in middleware
@@ -284,10 +284,10 @@ def _check_context_processors() -> Iterator[CheckMessage]:
 
 
 def _check_urls() -> Iterator[CheckMessage]:
-    # A site need not have them. Under a namespace it has them, and nothing finds them.
+    # The URLs are optional, but they cannot be reversed if they are included with a namespace.
     if settings.ROOT_URLCONF and not _has_pages() and _is_included(get_resolver()):
         yield checks.Warning(
-            "The URLs of persistent_messages are included under a namespace: nothing finds them.",
+            "The URLs of persistent_messages are included with a namespace, so they are not found.",
             hint="Use path('messages/', include('persistent_messages.urls')), without a namespace.",
             id="persistent_messages.W008",
         )
@@ -307,7 +307,7 @@ def _is_included(resolver: URLResolver) -> bool:
     )
 
 
-# The frame of the pages
+# The base template
 
 
 def _check_frame() -> Iterator[CheckMessage]:
@@ -322,10 +322,10 @@ def _check_frame() -> Iterator[CheckMessage]:
 
 
 def _is_blank(backend: DjangoTemplates) -> bool:
-    """Tell whether a page in the frame of the site lacks its content, if it can be told.
+    """Return whether the site's base template leaves out the content of a page.
 
-    What a template of the site raises, without a database, a session or its middleware, is not
-    for this check to raise.
+    Errors are ignored, because the template is rendered without a database, a session and the
+    site's middleware.
     """
     page = f'{{% extends "{FRAME}" %}}{{% block pm_content %}}{CONTENT}{{% endblock %}}'
     try:
@@ -338,11 +338,10 @@ def _is_blank(backend: DjangoTemplates) -> bool:
 
 
 def _request() -> HttpRequest:
-    """Return a request of somebody who is signed in, and for whom no part of ours asks anything."""
+    """Return a request of a signed-in user for which the app makes no queries."""
     request = RequestFactory().get("/")
     request.user = _somebody()
     request.session = import_module(settings.SESSION_ENGINE).SessionStore()
-    # As where the database did not answer before.
     outage.assume_outage(request, "messages")
     return request
 

@@ -35,18 +35,18 @@ PERIODS = {
     "d": timedelta(days=1),
 }
 MAX_RATE_PERIOD = max(PERIODS.values())
-"""How long a sent letter may count against what its sender may send."""
+"""How long a sent letter may count towards the sending limit."""
 
 
 class Rate(NamedTuple):
-    """So many in such a time."""
+    """A number of events in a period."""
 
     limit: int
     period: timedelta
 
     @classmethod
     def parse(cls, text: str) -> Rate:
-        """Read "30/h": a number of at least 1, and one of s, m, h, d. Raises `ValueError`."""
+        """Parse "30/h": a number of at least 1, and one of s, m, h, d. Raises `ValueError`."""
         limit, _, period = text.partition("/")
         if period not in PERIODS or not limit.isascii() or not limit.isdigit() or int(limit) < 1:
             raise ValueError(text)
@@ -60,54 +60,54 @@ class Config:
     PAGE_SIZE: int = 25
     """Messages on a page of the inbox."""
     STRIP_LIMIT: int = 10
-    """Unread persistent messages that iterating `messages` hands out, newest first."""
+    """Maximum number of unread persistent messages when iterating `messages`, newest first."""
     STRIP_LETTERS: bool = False
-    """Whether iterating `messages` hands out unread letters between users, too."""
+    """Whether iterating `messages` includes unread letters between users."""
     PLAIN_PAGES: Callback = "persistent_messages.http.admin_pages.is_admin_page"
-    """A callable `(request) -> bool`: where iterating `messages` hands out one-shot ones only."""
+    """A callable `(request) -> bool` for pages where `messages` has one-shot messages only."""
     COUNTER_LIMIT: int = 99
-    """What the counter counts to; above it says "99+"."""
+    """The highest unread count that is displayed; above it, the counter shows "99+"."""
     SEARCH_WINDOW: int = 5000
-    """Rows of a list that one search looks at, before it offers to search further back."""
+    """The number of rows that one search reads before it offers to search older messages."""
     TRASH_DAYS: int = 30
-    """Days that `prune_messages` leaves a message in the trash."""
+    """Days that a message stays in the trash before `prune_messages` removes it."""
     LETTERS: bool = False
-    """Whether users write to each other."""
+    """Whether users can write to each other."""
     RECIPIENTS: Callback = "persistent_messages.letters.policy.active_users"
-    """A callable `(user) -> QuerySet` of the users to whom `user` may write."""
+    """A callable `(user) -> QuerySet` of the users that `user` may write to."""
     MAILBOX_NAME: Callback = "persistent_messages.users.names.mailbox_name"
-    """A callable `(user) -> str` of the name by which others know `user`; what it has on a second
-    line stands beside the name."""
+    """A callable `(user) -> str` that returns the name other users see; a second line is shown
+    beside the name."""
     MAX_RECIPIENTS: int = 20
-    """How many one letter may go to."""
+    """The maximum number of recipients of a letter."""
     SEND_RATE: str | None = "30/h"
-    """How many letters one user may send in a second, minute, hour or day ("30/h"); None: any."""
+    """The number of letters a user may send per second, minute, hour or day; None: unlimited."""
     LOOKUP_RATE: str | None = "120/m"
-    """How many names one user may look up, as completions and as recipients that got no letter, in
-    a second, minute, hour or day; None: any."""
+    """The number of names a user may look up per second, minute, hour or day, as suggestions or as
+    recipients of letters that were not sent; None: unlimited."""
     SUGGEST: Callback = "persistent_messages.letters.autocomplete.suggest"
-    """A callable `(user, text)` that returns users, or their keys, whom `text` may begin to name,
-    as a QuerySet or another iterable; of those whom RECIPIENTS names the first 40 count."""
+    """A callable `(user, text)` that returns an iterable of the users, or their keys, that `text`
+    may mean. The first 40 of them that RECIPIENTS allows are used."""
     MESSAGE_LENGTH: int = 10_000
-    """Characters that a letter may have."""
+    """The maximum number of characters in a letter."""
     MAIL_REPLY_TO: bool = False
-    """Whether a mail of a message that has a sender shows the sender's address, as Reply-To."""
+    """Whether a mail has the address of the message's sender as Reply-To."""
     SITE_URL: SiteUrl = ""
-    """The beginning of addresses in mails, such as "https://example.com"; "" for that of the app
-    `django.contrib.sites`, and no addresses where that is not installed."""
+    """The beginning of URLs in mails, such as "https://example.com"; "" for the domain of
+    `django.contrib.sites`, or for no URLs if that is not installed."""
     EMAIL_DELAY: timedelta = timedelta(minutes=15)
-    """How long a message waits to be read before it is mailed, where its reader chose that."""
+    """How long a message must be unread before it is mailed, if its user chose that."""
     DIGEST_HOUR: Hour = 7
-    """The hour of TIME_ZONE from which digests are mailed; weekly ones on Mondays."""
+    """The hour in TIME_ZONE from which digests are mailed; weekly digests are mailed on Mondays."""
     MAIL_JOURNAL: Folder = ""
-    """The folder of the files that say which mails went out before a process was killed; "" for
-    that of temporary files."""
+    """The directory for the files that record sent mails in case a process is killed; "" for the
+    directory of temporary files."""
     MAIL_LETTERS: MailChoice = "unread"
     """How letters are mailed to users who have not chosen: "now", "unread" (if unread after
     EMAIL_DELAY), "daily", "weekly" or "never"."""
     LANGUAGE_OF: Callback = "persistent_messages.users.languages.active_language"
-    """A callable `(user) -> str | None`, the code of the language in which `user` reads notices;
-    None for the active language."""
+    """A callable `(user) -> str | None` that returns the language code for notices to `user`; None
+    for the active language."""
     BROADCAST_REFRESH: int = 10
     """Seconds for which the list of running broadcasts is cached."""
     MARKDOWN: bool = False
@@ -122,7 +122,7 @@ class Config:
                 raise ImproperlyConfigured(f"{name} must be {kind.what}, not {value!r}.")
 
     def call(self, name: str, *arguments: Any) -> Any:
-        """Call the function of the site that the setting `name` holds, and return its result.
+        """Call the function in the setting `name`, and return its result.
 
         Raises `ImproperlyConfigured`, naming the setting, if the function cannot be imported or
         raises an error; see `naming`.
@@ -145,10 +145,9 @@ class Config:
 
 @contextmanager
 def naming(setting: str) -> Iterator[None]:
-    """Raise `ImproperlyConfigured`, naming `setting`, for what a function of the site raises.
+    """Convert errors of a site's function to `ImproperlyConfigured`, naming `setting`.
 
-    Not for a database that does not answer, nor for a query in an event loop: whoever calls copes
-    with these.
+    Errors of the database connection and of queries in an event loop are left to the caller.
     """
     try:
         yield
@@ -160,7 +159,7 @@ def naming(setting: str) -> Iterator[None]:
 
 
 class SettingType(NamedTuple):
-    """What a setting may be."""
+    """The valid values of a setting."""
 
     what: str
     accepts: Callable[[Any], bool]
@@ -175,7 +174,7 @@ def _is_rate(value: Any) -> bool:
         return False
 
 
-# By annotation, which is a string here.
+# By annotation, which is a string in this module.
 SETTING_TYPES: dict[Any, SettingType] = {
     "int": SettingType(
         "a whole number of at least 1",
@@ -211,9 +210,9 @@ SETTING_NAMES = [field.name for field in fields(Config)]
 
 
 def get_config() -> Config:
-    """Return the settings as they are now, so `override_settings` is followed.
+    """Return the current settings, so that `override_settings` works.
 
-    Raises `ImproperlyConfigured`, naming the key, for an unknown key or an impossible value.
+    Raises `ImproperlyConfigured`, naming the key, for an unknown key or an invalid value.
     """
     given: Any = getattr(settings, SETTING, {})
     if not isinstance(given, dict):
@@ -225,11 +224,11 @@ def get_config() -> Config:
             )
     try:
         return _checked(**given)
-    except TypeError:  # no setting is a list or the like
+    except TypeError:  # an unhashable value, which is invalid
         return Config(**given)
 
 
-# A page asks several times. By the values, and by their types: True is no 1 here.
+# Cached because a page reads the settings several times. Typed, so that True is not taken for 1.
 @lru_cache(maxsize=8, typed=True)
 def _checked(**given: Any) -> Config:
     return Config(**given)

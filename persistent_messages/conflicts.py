@@ -1,7 +1,7 @@
-"""The one distribution that must not be installed beside ours: it ships a package of this name.
+"""Refuse to run beside another distribution that ships a package with the same name.
 
-Whichever was installed last has overwritten files of the other, so that nothing can be relied on.
-Imported by `constants`, and so before anything else of ours does its work.
+The one that was installed last has overwritten files of the other. `constants` imports this module,
+so it runs before any other code of the app.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ HINT: Final = (
 
 
 def is_installed() -> bool:
-    """Tell whether it is; by its name, since to ask which files it has takes far longer."""
+    """Return whether the distribution is installed, by its name, as listing its files is slow."""
     try:
         distribution(NAME)
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""Levels, folders, and what a text may hold. Knows nothing of Django but its level constants."""
+"""Levels, folders, and the characters that can be stored."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Final
 
 from django.contrib.messages import constants as contrib
 
-from . import conflicts as conflicts  # raises where the package is not ours alone
+from . import conflicts as conflicts  # raises if another distribution shares the package
 
 PERSISTENT_OFFSET: Final = 100
-"""What separates a persistent level from the one-shot level of the same meaning."""
+"""The difference between a persistent level and the corresponding one-shot level."""
 
 DEBUG: Final = contrib.DEBUG + PERSISTENT_OFFSET
 INFO: Final = contrib.INFO + PERSISTENT_OFFSET
@@ -29,10 +29,10 @@ PERSISTENT_MESSAGE_LEVELS: Final = (DEBUG, INFO, SUCCESS, WARNING, ERROR)
 
 
 class Folder(IntEnum):
-    """Where a row lies in its owner's mailbox. The numbers are in the database."""
+    """The folder of a row in its owner's mailbox. The numbers are stored in the database."""
 
     ONE_SHOT = 0
-    """Waits to be shown once; gone afterwards."""
+    """Waits to be shown once, and is then removed."""
     INBOX = 1
     SENT = 2
     ARCHIVE = 3
@@ -47,20 +47,20 @@ _UNSTORABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]"
 
 
 def storable(text: str) -> str:
-    """Return `text` without what a database or a dump of it cannot hold; nobody sees any of it."""
+    """Return `text` without invisible characters that cannot be stored or dumped."""
     return _UNSTORABLE.sub("", text)
 
 
 def is_persistent(level: int) -> bool:
-    """Tell whether messages of `level` stay until somebody deletes them: 101 to 199."""
+    """Return whether `level` is persistent: from 101 to 199."""
     return PERSISTENT_OFFSET < level < 2 * PERSISTENT_OFFSET
 
 
 def base_level(level: int) -> int:
-    """Return the level of `django.contrib.messages` that means the same: 140 is 40, 40 is 40."""
+    """Return the corresponding level of `django.contrib.messages`: 40 for both 140 and 40."""
     return level - PERSISTENT_OFFSET if is_persistent(level) else level
 
 
 def level_name(level: int) -> str:
-    """Return how icons and classes name `level`; "info" for a site's own."""
+    """Return the name of `level` in icons and CSS classes; "info" for a site's own level."""
     return contrib.DEFAULT_TAGS.get(base_level(level), "info")

@@ -1,4 +1,4 @@
-"""What a site may catch."""
+"""Exceptions that a site may catch."""
 
 from __future__ import annotations
 
@@ -24,4 +24,4 @@ class LetterRefused(Exception):  # noqa: N818 (what happened, not what went wron
 
 
 class LettersOff(LetterRefused, ImproperlyConfigured):
-    """Letters are switched off on this site: users cannot write to each other, nor can code."""
+    """The setting LETTERS is False."""

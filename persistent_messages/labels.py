@@ -1,4 +1,4 @@
-"""Names of levels and folders for people, and the buttons of forms."""
+"""Names of levels and folders in the interface, and the buttons of forms."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ FILTER_NAMES = {
     "info": _("Information"),
     "debug": _("Debug"),
 }
-"""What the filter menu calls the messages of a level."""
+"""The names of levels in the filter menu."""
 
 
 def level_word(name: str) -> str:
-    """Say a level in a word, which colour and icon only repeat."""
+    """Return the name of a level as text, so that color and icon are not the only clue."""
     return str(LEVEL_NAMES[name])
 
 
@@ -40,9 +40,9 @@ BOX_NAMES = {
 
 
 class Button(NamedTuple):
-    """A button that sends a form."""
+    """A button that submits a form."""
 
     name: str
     label: Any
     is_primary: bool = True
-    """A form has one, which the Enter key presses."""
+    """Whether it is the default button of its form."""

@@ -1,4 +1,4 @@
-"""Pending messages on any HTMX answer of the site."""
+"""Show pending messages with any htmx response of the site."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .web import htmx
 
 
 class HtmxMessagesMiddleware:
-    """Append the strip out of band where an answer to HTMX did not show the messages itself.
+    """Append the strip out of band to htmx responses that do not show the messages themselves.
 
-    Takes part only where something new waits: what this request added, or a one-shot message. Not
-    where the page would not swap it in: other than 2xx, 204, 286, streams, other types than HTML,
-    whole documents, and answers that send the client elsewhere. At most one query. What it adds to
-    no cache keeps. Must stand after the session, authentication, message and django-htmx
-    middleware, and after any that compresses.
+    It is appended only if there are new messages: added by the request, or one-shot messages. It is
+    not appended if htmx would not swap it: a status other than 2xx, or 204 or 286; a streaming,
+    non-HTML or compressed response; a whole document; or a redirect. At most one query. A response
+    with the strip is not cached. Place it after the session, authentication, message and
+    django-htmx middleware, and after any middleware that compresses.
     """
 
     sync_capable = True
@@ -41,7 +41,7 @@ class HtmxMessagesMiddleware:
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
-        """Answer the request."""
+        """Process the request, in an event loop if the middleware is async."""
         if self.async_mode:
             return self._acall(request)
         response: HttpResponseBase = self.get_response(request)
@@ -57,7 +57,7 @@ class HtmxMessagesMiddleware:
     def process_response(
         self, request: HttpRequest, response: HttpResponseBase
     ) -> HttpResponseBase:
-        """Return `response`, with the strip out of band where it has something new to show."""
+        """Return `response`, with the strip appended if there are new messages."""
         if isinstance(response, HttpResponse) and swaps_html(request, response):
             storage: Any = getattr(request, "_messages", None)
             if storage is not None and not storage.used and _has_news(storage):
@@ -69,7 +69,7 @@ class HtmxMessagesMiddleware:
 
 
 def swaps_html(request: HttpRequest, response: HttpResponseBase) -> bool:
-    """Tell whether HTMX will put this answer into the page."""
+    """Return whether htmx will swap `response` into the page."""
     return bool(
         getattr(request, "htmx", None)
         and request.method != "HEAD"
@@ -85,14 +85,14 @@ def swaps_html(request: HttpRequest, response: HttpResponseBase) -> bool:
 
 
 def _is_document(response: Any) -> bool:
-    # It takes the place of the page, or a part of it is selected: what stands out of band would
-    # go into the page that leaves.
+    # htmx replaces the page with a document, or selects a part of it. Out-of-band content would be
+    # swapped into the old page.
     begin = response.content[:1000].lower()
     return b"<!doctype" in begin or b"<html" in begin
 
 
 def _has_news(storage: Any) -> bool:
-    # Unread persistent messages alone are no news: the strip of the page has them.
+    # Unread persistent messages are already in the strip of the page.
     return storage.added_new or any(
         not (isinstance(message, Message) and message.is_persistent)
         for message in storage._loaded_messages

@@ -1,4 +1,4 @@
-"""Topics: what the notices of a site are about, by names that people understand."""
+"""Topics of notices, such as billing."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 NOW, UNREAD, DAILY, WEEKLY, NEVER = "now", "unread", "daily", "weekly", "never"
 MAIL_CHOICES = (NOW, UNREAD, DAILY, WEEKLY, NEVER)
-"""How a message is mailed: at once, if it is unread after EMAIL_DELAY, in a digest, or not."""
+"""How a message is mailed: at once, if unread after EMAIL_DELAY, in a digest, or never."""
 
 LETTERS = "_letters"
-"""The topic of letters between users. No topic that is registered has such a name."""
+"""The topic of letters between users. A registered topic cannot have this name."""
 OTHERS = ""
-"""The topic of notices without one."""
+"""The topic of notices without a topic."""
 MAIL = "_mail"
-"""Stands in the place of a topic for all mail."""
+"""Used instead of a topic in preferences for all mail."""
 
 topics: dict[str, Topic] = {}
-"""The topics of the site by their names, in the order in which they were registered."""
+"""The topics of the site by name, in the order of registration."""
 
 
 class Topic:
-    """What some notices are about, such as billing. Creating a topic registers it.
+    """A subject of notices, such as billing. Creating a topic registers it.
 
-    If a name is registered again, the later label is used, so a site can rename a topic of an app.
+    If a name is registered again, the later topic is used, so a site can rename a topic of an app.
     """
 
     def __init__(
         self, name: str, label: Any, *, mandatory: bool = False, mail: str | None = None
     ) -> None:
-        """Register the topic `name`, which people read as `label`.
+        """Register the topic `name`, which is shown to users as `label`.
 
-        `name` is used in addresses and in the database. The notices of a `mandatory` topic are
-        shown in every inbox; of others, users choose. `mail` is how all notices of the topic are
-        mailed to users who have not chosen: "now", "unread" (if unread after EMAIL_DELAY), "daily",
-        "weekly" or "never"; None: those sent with `email=True` at once, and no others. Raises
-        `TypeError` or `ValueError`.
+        `name` is used in URLs and in the database. Users cannot turn off a `mandatory` topic in the
+        inbox. `mail` is how notices of the topic are mailed to users who have not chosen: "now",
+        "unread" (if unread after EMAIL_DELAY), "daily", "weekly" or "never". With None, notices
+        sent with `email=True` are mailed at once, and no others. Raises `TypeError` or
+        `ValueError`.
         """
         if not isinstance(name, str):
             raise TypeError(f"A topic's name must be a str, not {name!r}.")
@@ -67,5 +67,5 @@ class Topic:
 
 
 def topic_label(name: str) -> str:
-    """Return what people read of the topic `name`: "" for none, its name if it is unknown."""
+    """Return the label of the topic `name`, or `name` itself if it is not registered."""
     return str(topics[name]) if name in topics else name

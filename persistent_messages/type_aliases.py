@@ -1,4 +1,4 @@
-"""What the public functions take, for type checkers."""
+"""Type aliases for the arguments of public functions."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from django.db.models import Model
 from django.utils.functional import Promise
 
 Text: TypeAlias = str | Promise
-"""A text, which may be translated later: what `gettext_lazy` returns."""
+"""A string, or a lazy translation as returned by `gettext_lazy`."""
 
 Recipient: TypeAlias = Model | int | str | UUID
-"""A user, or the primary key of one."""
+"""A user or the primary key of a user."""
 
 Recipients: TypeAlias = Recipient | Iterable[Recipient]
-"""A user, a group for its members, their keys, several of them, or a queryset of users."""
+"""A user, a key, an iterable of them, a group (its members), or a queryset of users."""

@@ -1,4 +1,4 @@
-"""The pages. Their names are not namespaced: sites of 2011 reverse them as they are."""
+"""The URLs. They have no namespace, so that sites from 2011 can still reverse their names."""
 
 from __future__ import annotations
 

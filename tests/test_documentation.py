@@ -257,7 +257,7 @@ def test_the_code_of_a_page_runs(
 
 
 def wrong():
-    """What is wrong with the site, but for its address: a page shows the settings of its subject."""
+    """Return the problems of the site, apart from its URL, which no page of the guides sets."""
     return {message.id for message in check_site()} - {"persistent_messages.W016"}
 
 

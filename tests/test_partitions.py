@@ -223,7 +223,7 @@ def test_a_number_that_makes_no_sense_is_refused(partitions):
 def test_a_partitioned_table_is_refused():
     convert()
 
-    with pytest.raises(CommandError, match="is partitioned already"):
+    with pytest.raises(CommandError, match="is already partitioned"):
         sql(4)
 
 

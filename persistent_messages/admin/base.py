@@ -1,4 +1,4 @@
-"""What the admins of messages and letters share."""
+"""Shared by the admins of messages and letters."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ else:
 
 
 class CappedPaginator(AnyPaginator):
-    """Pages over the first rows only: counting the table would read all of it."""
+    """A paginator that counts only the first rows, because counting the table would read it all."""
 
     @cached_property
     def count(self) -> int:
@@ -36,9 +36,9 @@ class CappedPaginator(AnyPaginator):
 
 
 def account_link(user: Any, name: Name | None = None) -> str:
-    """Return `name`, else the name of `user`: a link to its page where the admin has one.
+    """Return `name`, or the name of `user`, as a link to the user's admin page if there is one.
 
-    Not the text of the user: a model that logs in with a number need not have one.
+    Does not use `str(user)`, which fails for user models whose username is a number.
     """
     if user is None:
         return "-"
@@ -51,9 +51,9 @@ def account_link(user: Any, name: Name | None = None) -> str:
 
 
 class PrivateLogAdmin(AnyAdmin):
-    """Names rows by their number where somebody may read it who may not look at the row.
+    """Names rows by number for staff who may not view them, and in the admin's log.
 
-    The log of the admin is kept, and sites show it to others than those who may read messages.
+    The log is kept, and may be shown to people who may not read messages.
     """
 
     def get_object(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
@@ -64,18 +64,18 @@ class PrivateLogAdmin(AnyAdmin):
         return self.numbered(row)
 
     def numbered(self, row: Any) -> Any:
-        """Return `row` named as "Message 17"."""
+        """Return `row` with a name such as "Message 17"."""
         return RenamedRow(row, f"{capfirst(self.opts.verbose_name)} {row.pk}")
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        """Log it by its number."""
+        """Log the row by number."""
         return super().log_addition(request, self.numbered(obj), message)
 
     def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        """Log it by its number."""
+        """Log the row by number."""
         return super().log_change(request, self.numbered(obj), message)
 
     def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
-        """Log each by its number."""
+        """Log each row by number."""
         rows: Any = [self.numbered(row) for row in queryset]
         return super().log_deletions(request, rows)

@@ -1,4 +1,4 @@
-"""The form of a broadcast, which also sends to chosen users: checked, previewed, then sent."""
+"""The form of a broadcast, which can also send to selected users. It requires a preview first."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from .messages import LEVELS
 
 USERNAMES, KEYS = "usernames", "ids"
 CHOSEN = {USERNAMES: _("Chosen users, by their usernames"), KEYS: _("Chosen users, by their IDs")}
-"""Instead of an audience: then the message is sent at once, and to these users only."""
+"""Choices beside the audiences. The message is then sent immediately, to these users only."""
 PREVIEWED = "previewed"
-"""What the form says of the preview that was shown: a digest of what was in it."""
+"""The hidden field with the digest of the data that was previewed."""
 TRANSLATED = ("subject", "message")
 
 if TYPE_CHECKING:
@@ -41,14 +41,14 @@ else:
 
 
 def other_languages() -> list[tuple[str, str]]:
-    """Return the languages beside that of the site; none if the site has not chosen any."""
+    """Return the languages other than LANGUAGE_CODE; none if the site does not set LANGUAGES."""
     if not settings.USE_I18N or settings.LANGUAGES == global_settings.LANGUAGES:
         return []
     return [(code, name) for code, name in settings.LANGUAGES if code != settings.LANGUAGE_CODE]
 
 
 class BroadcastForm(BroadcastModelForm):
-    """A message to an audience, or to chosen users. It is valid once its preview was shown."""
+    """A message to an audience or to selected users. It is only valid after it was previewed."""
 
     audience = forms.ChoiceField(label=_("audience"))
     recipients = forms.CharField(
@@ -99,9 +99,9 @@ class BroadcastForm(BroadcastModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.sent: Broadcast | None = None
-        """What the form says, once it was checked."""
+        """The unsaved broadcast, after validation."""
         self.users: list[Any] = []
-        """The keys of the chosen users."""
+        """The keys of the selected users."""
         is_new = self.instance.pk is None
         choices = [*audiences.choices()]
         if not is_new and self.instance.audience not in dict(choices):
@@ -113,7 +113,7 @@ class BroadcastForm(BroadcastModelForm):
             del fields["recipients"], fields["key"]
         for code, language, field in self._translated_fields():
             self._add_translation(code, language, field)
-        if self.instance.is_safe:  # HTML from the code of the site
+        if self.instance.is_safe:  # HTML from the site's code
             for name in [name for name in fields if name.startswith("message")]:
                 fields[name].disabled = True
 
@@ -125,7 +125,7 @@ class BroadcastForm(BroadcastModelForm):
 
     @classmethod
     def names_of_translations(cls, code: str) -> list[str]:
-        """Return the names of the fields of a language."""
+        """Return the names of the fields for a language."""
         return [f"{field}_{code}" for field in TRANSLATED]
 
     def _add_translation(self, code: str, language: str, field: str) -> None:
@@ -140,7 +140,7 @@ class BroadcastForm(BroadcastModelForm):
         )
 
     def clean(self) -> dict[str, Any]:
-        """Check what the API would refuse, and whom it would reach."""
+        """Validate the texts as the API does, and look up the recipients."""
         super().clean()
         data: dict[str, Any] = self.cleaned_data
         if data.get("audience") in CHOSEN:
@@ -192,29 +192,29 @@ class BroadcastForm(BroadcastModelForm):
         return {code: texts for code, texts in found.items() if texts}
 
     def _post_clean(self) -> None:
-        # The instance stays as it is in the database: what the form says is in `sent`.
+        # Do not change the instance; the submitted values are in `sent`.
         pass
 
     @property
     def digest(self) -> str:
-        """Names what the form says: what was previewed is what is sent."""
+        """A digest of the submitted data, to compare it with the preview."""
         said = [self.users, *sorted((k, str(v)) for k, v in self.cleaned_data.items())]
         return sha256(repr(said).encode()).hexdigest()
 
     def is_valid(self) -> bool:
-        """Tell whether it is without errors, and what it says was previewed."""
+        """Return whether the form has no errors, and the same data was previewed."""
         if not super().is_valid() or "_preview" in self.data:
             return False
         return str(self.data.get(PREVIEWED, "")) == self.digest
 
     @property
     def preview(self) -> Broadcast | None:
-        """What to show of it before it is sent; None for nothing, or errors."""
+        """The broadcast to preview; None if the form is unbound or has errors."""
         return self.sent if self.is_bound and not self.errors else None
 
     @property
     def is_to_chosen_users(self) -> bool:
-        """Whether it is sent at once, to chosen users."""
+        """Whether the message is sent to selected users immediately."""
         return self.cleaned_data["audience"] in CHOSEN
 
 
@@ -230,7 +230,7 @@ def _find(how: str, names: list[str]) -> Iterator[Any]:
 
 
 def as_message(broadcast: Broadcast, language: str) -> Message:
-    """Return what a reader of `language` sees of it: unread, not saved."""
+    """Return an unsaved, unread message in `language` for the preview."""
     message = broadcast.in_language(language)
     message.pk = 0
     return message

@@ -1,4 +1,4 @@
-"""Broadcasts in the admin: written with a preview, edited, withdrawn; and who got them."""
+"""The admin of broadcasts: add with a preview, edit, withdraw, and count recipients."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from .base import COUNT_LIMIT, AnyAdmin, CappedPaginator
 from .broadcast_form import PREVIEWED, BroadcastForm, as_message, other_languages
 
 SAMPLE_SIZE = 1000
-"""Users who are asked to estimate whom an audience of the site has."""
+"""The number of users that the size of a site's audience is estimated from."""
 WRITTEN = ("level", "topic", "subject", "message", "url", "action", "starts", "expires")
 
 
 class Preview(NamedTuple):
-    """What a reader of one language sees."""
+    """A preview of the message in one language."""
 
     language: str
     name: str
@@ -46,7 +46,7 @@ class Preview(NamedTuple):
 
 @admin.register(Broadcast)
 class BroadcastAdmin(AnyAdmin):
-    """Messages to all users of an audience; the form also sends to chosen users."""
+    """Messages to all users in an audience; the form can also send to selected users."""
 
     list_display = ("id", "title", "audience_name", "state", "starts", "expires", "created")
     list_display_links = ("id", "title")
@@ -62,11 +62,11 @@ class BroadcastAdmin(AnyAdmin):
         css = {"all": ["persistent_messages/persistent_messages.css"]}
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Never: a broadcast is withdrawn, and its copies with it."""
+        """Return False: broadcasts are withdrawn instead, together with their copies."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Not once it was withdrawn."""
+        """Return False for withdrawn broadcasts."""
         if obj is not None and obj.withdrawn_at is not None:
             return False
         return super().has_change_permission(request, obj)
@@ -75,17 +75,17 @@ class BroadcastAdmin(AnyAdmin):
 
     @admin.display(description=_("message"))
     def title(self, broadcast: Broadcast) -> str:
-        """Show the subject, or how the text begins."""
+        """Show the subject, or the beginning of the text."""
         return str(broadcast)
 
     @admin.display(description=_("audience"))
     def audience_name(self, broadcast: Broadcast) -> str:
-        """Name whom it reaches."""
+        """Show the name of the audience."""
         return audiences.label_of(broadcast.audience)
 
     @admin.display(description=_("status"))
     def state(self, broadcast: Broadcast) -> str:
-        """Say whether users get it."""
+        """Show whether the broadcast is running."""
         if broadcast.withdrawn_at is not None:
             return pgettext("broadcast", "Withdrawn")
         if broadcast.is_running:
@@ -95,7 +95,7 @@ class BroadcastAdmin(AnyAdmin):
 
     @admin.display(description=_("received"))
     def received(self, broadcast: Broadcast) -> str:
-        """Say how many got, read and deleted it, of the first `COUNT_LIMIT`; one query."""
+        """Show how many users received, read and deleted it, up to `COUNT_LIMIT`; one query."""
         got, read, deleted = count_copies(broadcast)
         more = "+" if got > COUNT_LIMIT else ""
         numbers = (min(got, COUNT_LIMIT), read, deleted)
@@ -109,17 +109,17 @@ class BroadcastAdmin(AnyAdmin):
     # The form
 
     def get_form(self, request: HttpRequest, obj: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Return the form as it is: it has fields for the languages of the site."""
+        """Return the form itself, which adds the fields for the site's languages."""
         return BroadcastForm
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Show all of what was withdrawn."""
+        """Make all fields of a withdrawn broadcast read-only."""
         if obj is not None and not self.has_change_permission(request, obj):
             return (*self.readonly_fields, "audience_name", *WRITTEN)
         return self.readonly_fields
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Return the message and its translations; of one that was sent, who got it."""
+        """Return the message and its translations, and the recipients of an existing broadcast."""
         if obj is not None and not self.has_change_permission(request, obj):
             return [(None, {"fields": ["state", "received", "audience_name", *WRITTEN]})]
         sent = ["state", "received"] if obj is not None else []
@@ -134,7 +134,7 @@ class BroadcastAdmin(AnyAdmin):
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
     ) -> Any:
-        """Show what was written as its readers will see it, before it is sent."""
+        """Add the previews to the context."""
         form = context["adminform"].form
         shown = getattr(form, "preview", None)
         context["pm_can_send"] = self._may_write(request, kwargs.get("obj"))
@@ -152,11 +152,11 @@ class BroadcastAdmin(AnyAdmin):
         return self.has_change_permission(request, obj)
 
     def save_form(self, request: HttpRequest, form: Any, change: bool) -> Any:
-        """Return what the form says; of one that is edited the row itself."""
+        """Return the unsaved broadcast, or the existing row when editing."""
         return form.instance if change else form.sent
 
     def save_model(self, request: HttpRequest, obj: Broadcast, form: Any, change: bool) -> None:
-        """Store the broadcast, or edit it; or send to the chosen users."""
+        """Store or edit the broadcast, or send the message to the selected users."""
         if change:
             broadcasts.replace(obj, form.sent)
         elif form.is_to_chosen_users:
@@ -171,22 +171,22 @@ class BroadcastAdmin(AnyAdmin):
             broadcasts.store(obj)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        """Do nothing: a broadcast has no related objects in the form."""
+        """Do nothing, because the form has no related objects."""
 
     def construct_change_message(self, request: HttpRequest, form: Any, *args: Any) -> Any:
-        """Say how many got it, where it went to chosen users."""
+        """Log the number of recipients of a message to selected users."""
         if not form.instance.pk and form.is_to_chosen_users:
             return sent_label(len(form.users))
         return super().construct_change_message(request, form, *args)
 
     def response_add(self, request: HttpRequest, obj: Broadcast, *args: Any, **kwargs: Any) -> Any:
-        """Lead to the list, where it was sent to chosen users: they have no page here."""
+        """Redirect to the list after sending to selected users, which stores no broadcast."""
         if obj.pk is not None:
             return super().response_add(request, obj, *args, **kwargs)
         return HttpResponseRedirect(reverse("admin:persistent_messages_broadcast_changelist"))
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        """Log it; what went to chosen users without its text, which others than they may see."""
+        """Log the addition, without the text of a message to selected users."""
         if obj.pk is None:
             obj = RenamedRow(obj, _("Message to chosen users"))
         return super().log_addition(request, obj, message)
@@ -194,13 +194,13 @@ class BroadcastAdmin(AnyAdmin):
     # Withdrawing
 
     def get_urls(self) -> Any:
-        """Add the page that withdraws one."""
+        """Add the URL for withdrawing a broadcast."""
         withdraw = self.admin_site.admin_view(self.withdraw_view)
         name = "persistent_messages_broadcast_withdraw"
         return [path("<path:object_id>/withdraw/", withdraw, name=name), *super().get_urls()]
 
     def withdraw_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Ask, and with POST withdraw it."""
+        """Ask for confirmation, and withdraw the broadcast on POST."""
         broadcast = self.get_object(request, unquote(object_id))
         if broadcast is None:
             raise Http404
@@ -220,7 +220,7 @@ class BroadcastAdmin(AnyAdmin):
 
     @admin.action(description=_("Withdraw"), permissions=["change"])
     def withdraw_chosen(self, request: HttpRequest, queryset: QuerySet[Broadcast]) -> None:
-        """Withdraw the chosen broadcasts."""
+        """Withdraw the selected broadcasts."""
         for broadcast in queryset.filter(withdrawn_at=None):
             self._withdraw(request, broadcast)
 
@@ -231,9 +231,9 @@ class BroadcastAdmin(AnyAdmin):
 
 
 def count_copies(broadcast: Broadcast) -> tuple[int, int, int]:
-    """Return how many got it, how many of them read it, and how many deleted it; one query.
+    """Return how many users received, read and deleted it; one query.
 
-    Of the first `COUNT_LIMIT` users at most, and one more if there are more.
+    Counts at most `COUNT_LIMIT` users, plus one if there are more.
     """
     copy = Message.objects.filter(pk=OuterRef("message_id"), user=OuterRef("user"))
     receipts = Receipt.objects.filter(broadcast=broadcast).exclude(message_id=None)
@@ -248,7 +248,7 @@ def count_copies(broadcast: Broadcast) -> tuple[int, int, int]:
 
 
 def previews_of(broadcast: Broadcast) -> list[Preview]:
-    """Return what readers see of it, in each language of the site."""
+    """Return a preview in each language of the site."""
     languages = [(settings.LANGUAGE_CODE, ""), *other_languages()]
     names = dict(settings.LANGUAGES)
     found = []
@@ -269,14 +269,14 @@ def previews_of(broadcast: Broadcast) -> list[Preview]:
 
 
 def reach_of(form: Any) -> tuple[int, bool]:
-    """Return how many users it will reach, and whether that is exact."""
+    """Return the number of recipients, and whether it is exact."""
     if form.is_to_chosen_users:
         return len(form.users), True
     return audiences.estimate(form.sent.audience, SAMPLE_SIZE)
 
 
 def reach_label(count: int, *, is_exact: bool) -> str:
-    """Say how many users it will reach."""
+    """Return a text with the number of users that it will reach."""
     if is_exact:
         text = ngettext(
             "This will reach %(count)s user.", "This will reach %(count)s users.", count
@@ -291,13 +291,13 @@ def reach_label(count: int, *, is_exact: bool) -> str:
 
 
 def sent_label(count: int) -> str:
-    """Say to how many users it was sent."""
+    """Return a text with the number of users that it was sent to."""
     text = ngettext("Sent to %(count)s user.", "Sent to %(count)s users.", count)
     return text % {"count": number_format(count, force_grouping=True)}
 
 
 def withdrawn_label(count: int) -> str:
-    """Say from how many mailboxes it was removed."""
+    """Return a text with the number of mailboxes that it was removed from."""
     text = ngettext(
         "Withdrawn from %(count)s mailbox.", "Withdrawn from %(count)s mailboxes.", count
     )

@@ -1,4 +1,4 @@
-"""What staff do about letters: who has blocked whom, and the reports of recipients."""
+"""The admin of blocks and reports."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .base import CappedPaginator, PrivateLogAdmin, account_link
 
 @admin.register(Block)
 class BlockAdmin(PrivateLogAdmin):
-    """Who has blocked whom: to look at, and to remove."""
+    """Blocks, which staff can view and delete."""
 
     list_display = ("id", "owner", "blocked_user", "created")
     list_select_related = ("user", "blocked")
@@ -37,42 +37,42 @@ class BlockAdmin(PrivateLogAdmin):
 
     @admin.display(description=_("user"), ordering=None)
     def owner(self, block: Block) -> str:
-        """Name who wants no letters."""
+        """Link to the user who made the block."""
         return account_link(block.user)
 
     @admin.display(description=_("blocked"), ordering=None)
     def blocked_user(self, block: Block) -> str:
-        """Name whose letters do not arrive."""
+        """Link to the blocked user."""
         return account_link(block.blocked)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Never: people decide this for themselves."""
+        """Return False: users decide this for themselves."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Never: people decide this for themselves."""
+        """Return False: users decide this for themselves."""
         return False
 
 
 class OpenFilter(admin.SimpleListFilter):
-    """Open reports, or resolved ones."""
+    """Filter for open or resolved reports."""
 
     title = _("status")
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[Any, Any]]:
-        """Offer both."""
+        """Return both choices."""
         return [("open", pgettext_lazy("report", "Open")), ("resolved", _("Resolved"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Keep the chosen ones."""
+        """Filter by the selected choice."""
         chosen = {"open": True, "resolved": False}.get(self.value() or "")
         return queryset if chosen is None else queryset.filter(resolved_at__isnull=chosen)
 
 
 @admin.register(Report)
 class ReportAdmin(PrivateLogAdmin):
-    """Letters that were reported: read what was written, and act."""
+    """Reported letters, which staff can read and resolve."""
 
     list_display = (
         "id",
@@ -99,21 +99,21 @@ class ReportAdmin(PrivateLogAdmin):
     actions = ("resolve", "deactivate")
 
     def has_deactivate_permission(self, request: HttpRequest) -> bool:
-        """Offer it to staff who may resolve reports, if the user model has the fields for it."""
+        """Return whether staff may resolve reports, and the user model has the needed fields."""
         may_resolve = self.has_change_permission(request)
         return may_resolve and has_user_field("is_active") and has_user_field("is_staff")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Never: recipients report."""
+        """Return False: only recipients report letters."""
         return False
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Keep a report as it was made."""
+        """Make all fields read-only."""
         return self.fields
 
     @admin.display(description=_("reported user"), ordering=None)
     def accused_user(self, report: Report) -> str:
-        """Name who wrote the letters: as it was then, with the account that it is."""
+        """Show the sender's name at the time, with a link to the account."""
         if report.accused is None:
             return report.accused_name
         name = Name(report.accused_name, name_of(report.accused).detail)
@@ -121,33 +121,33 @@ class ReportAdmin(PrivateLogAdmin):
 
     @admin.display(description=_("reporter"), ordering=None)
     def reporter_user(self, report: Report) -> str:
-        """Name who reported them."""
+        """Link to the reporter."""
         return account_link(report.reporter)
 
     @admin.display(description=_("resolved at"), ordering=None)
     def resolution_time(self, report: Report) -> datetime | None:
-        """Return when they were resolved."""
+        """Show when the report was resolved."""
         return report.resolved_at
 
     @admin.display(description=_("resolved by"))
     def resolver(self, report: Report) -> str:
-        """Name who resolved them."""
+        """Link to the user who resolved the report."""
         return account_link(report.resolved_by)
 
     @admin.display(description=_("reason"))
     def reason_begins(self, report: Report) -> str:
-        """Show how the reason begins."""
+        """Show the beginning of the reason."""
         return Truncator(report.reason).chars(80)
 
     @admin.display(description=_("messages"))
     def letters(self, report: Report) -> SafeString:
-        """Show the letters as they were, oldest first."""
+        """Show the letters as they were when reported, oldest first."""
         rows = ((row["at"], row["from"], row["subject"], row["text"]) for row in report.excerpt)
         return format_html_join("", "<p>{} <b>{}</b> {}<br>{}</p>", rows)
 
     @admin.action(description=_("Resolve"), permissions=["change"])
     def resolve(self, request: HttpRequest, queryset: QuerySet[Report]) -> None:
-        """Close the chosen reports."""
+        """Resolve the selected reports."""
         count = queryset.filter(resolved_at=None).update(
             resolved_at=timezone.now(), resolved_by=request.user
         )
@@ -159,13 +159,14 @@ class ReportAdmin(PrivateLogAdmin):
         permissions=["deactivate"],
     )
     def deactivate(self, request: HttpRequest, queryset: QuerySet[Report]) -> None:
-        """Close the accounts of the accused to log-in and letters; needs the right to change users.
+        """Deactivate the accounts of the reported users, except staff, and resolve the reports.
 
-        Never those of staff.
+        Requires the permission to change users.
         """
         people = get_user_model()
-        right = f"{people._meta.app_label}.{get_permission_codename('change', people._meta)}"
-        if not cast("Any", request.user).has_perm(right):
+        codename = get_permission_codename("change", people._meta)
+        permission = f"{people._meta.app_label}.{codename}"
+        if not cast("Any", request.user).has_perm(permission):
             self.message_user(
                 request, _("You don’t have permission to change users."), contrib_messages.ERROR
             )

@@ -1,6 +1,6 @@
-"""The admin: staff look messages up by their owner, read them, write one, and delete.
+"""The admin of messages: staff search by owner, read, add and delete messages.
 
-Made for a table of a hundred million rows: nothing here counts it, sorts it, or lists all users.
+It is made for a table with a hundred million rows: no query counts it, sorts it or lists all users.
 """
 
 from __future__ import annotations
@@ -44,23 +44,23 @@ else:
 
 
 class NumberFilter(admin.SimpleListFilter):
-    """One value of a column, from names of ours: the table is not asked which it has."""
+    """A filter by a column with fixed choices, so that the table is not read to find them."""
 
     names: dict[int, Any]
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[Any, Any]]:
-        """Offer every value that has a name."""
+        """Return every value that has a name."""
         return [(str(int(number)), name) for number, name in self.names.items()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Keep the chosen value; what is none of them is as good as not chosen."""
+        """Filter by the selected value; ignore unknown values."""
         value = self.value()
         known = {str(int(number)) for number in self.names}
         return queryset.filter((self.parameter_name, value)) if value in known else queryset
 
 
 class FolderFilter(NumberFilter):
-    """One folder."""
+    """Filter by folder."""
 
     title = _("folder")
     parameter_name = "folder"
@@ -68,7 +68,7 @@ class FolderFilter(NumberFilter):
 
 
 class LevelFilter(NumberFilter):
-    """One of the levels that the app itself has."""
+    """Filter by one of the app's own levels."""
 
     title = _("level")
     parameter_name = "level"
@@ -84,7 +84,7 @@ def _as_validation_error() -> Iterator[None]:
 
 
 class NewMessageForm(MessageForm):
-    """A notice from the staff to one user."""
+    """A notice from staff to one user."""
 
     level = TypedChoiceField(
         label=_("level"),
@@ -114,12 +114,12 @@ class NewMessageForm(MessageForm):
 
 
 ACCOUNT_FIELDS = {"user": "owner", "from_user": "sender", "to_user": "recipient"}
-"""What names an account, in the place of a field that shows the text of a user."""
+"""Methods that link to an account, in place of fields that render `str(user)`."""
 
 
 @admin.register(Message)
 class MessageAdmin(PrivateLogAdmin):
-    """Read, write one, delete; nothing that was sent is changed."""
+    """Messages, which staff can view, add and delete, but not change."""
 
     list_display = ("id", "created", "owner", "folder_name", "level", "title", "is_read")
     list_display_links = ("id", "title")
@@ -133,13 +133,13 @@ class MessageAdmin(PrivateLogAdmin):
     show_full_result_count = False
 
     def get_search_fields(self, request: HttpRequest) -> tuple[str]:
-        """Search by the owner, as the user model names people; the one search an index serves."""
+        """Search by the owner's username, which is the only search that uses an index."""
         return (f"user__{get_user_model().USERNAME_FIELD}__exact",)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Keep the mailbox of the user who is named; one query for the user."""
+        """Keep the mailbox of the user with this username; one query for the user."""
         if not search_term:
             return queryset, False
         people = get_user_model()._base_manager.all()
@@ -147,7 +147,7 @@ class MessageAdmin(PrivateLogAdmin):
         return (queryset.none() if owner is None else queryset.filter(user=owner.pk)), False
 
     def has_change_permission(self, request: HttpRequest, obj: Message | None = None) -> bool:
-        """Never: what people have been told stays as it was."""
+        """Return False: messages that were sent are not changed."""
         return False
 
     def get_form(
@@ -157,45 +157,45 @@ class MessageAdmin(PrivateLogAdmin):
         change: bool = False,
         **kwargs: Any,
     ) -> Any:
-        """Offer the fields of a notice when adding; show all fields of a row."""
+        """Return the form for adding a notice, or the default form for viewing a row."""
         if obj is None:
             kwargs["form"] = NewMessageForm
         return super().get_form(request, obj, change, **kwargs)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Offer the fields of a notice when adding; show all fields of a row."""
+        """Return the fields for adding a notice, or all fields of a row."""
         if obj is None:
             return NewMessageForm.Meta.fields
         return [ACCOUNT_FIELDS.get(str(name), name) for name in super().get_fields(request, obj)]
 
     @admin.display(description=_("user"), ordering=None)
     def owner(self, message: Message) -> str:
-        """Name the owner of the mailbox."""
+        """Link to the owner of the mailbox."""
         return account_link(message.user)
 
     @admin.display(description=_("sender"))
     def sender(self, message: Message) -> str:
-        """Name the sender's account."""
+        """Link to the sender's account."""
         return account_link(message.from_user)
 
     @admin.display(description=_("recipient"))
     def recipient(self, message: Message) -> str:
-        """Name the recipient's account."""
+        """Link to the recipient's account."""
         return account_link(message.to_user)
 
     @admin.display(description=_("folder"))
     def folder_name(self, message: Message) -> Any:
-        """Name the folder."""
+        """Show the name of the folder."""
         return FOLDERS[Folder(message.folder)]
 
     @admin.display(description=_("message"))
     def title(self, message: Message) -> str:
-        """Show the subject, or how the text begins."""
+        """Show the subject, or the beginning of the text."""
         return message.title
 
     @admin.display(description=_("read"), boolean=True)
     def is_read(self, message: Message) -> bool:
-        """Tell whether it was opened or closed."""
+        """Show whether it was opened or closed."""
         return message.read
 
     def save_model(self, request: HttpRequest, obj: Message, form: Any, change: bool) -> None:
@@ -204,11 +204,11 @@ class MessageAdmin(PrivateLogAdmin):
         mailbox.deliver([obj])
 
     def delete_model(self, request: HttpRequest, obj: Message) -> None:
-        """Move to the trash; from there, for good."""
+        """Move the message to the trash, or delete it permanently if it is there."""
         mailbox.delete(obj.user_id, Folder(obj.folder), Message.objects.filter(pk=obj.pk))
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Message]) -> None:
-        """Move to the trash, mailbox by mailbox; what lies there goes for good."""
+        """Move messages to the trash, and permanently delete those already there."""
         chosen: defaultdict[tuple[Any, int], list[int]] = defaultdict(list)
         rows = queryset.using(router.db_for_write(Message)).order_by()
         for owner, folder, pk in rows.values_list("user_id", "folder", "pk"):

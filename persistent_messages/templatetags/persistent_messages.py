@@ -1,4 +1,4 @@
-"""`{% load persistent_messages %}`: the counter, the inbox to include, what our templates need."""
+"""`{% load persistent_messages %}`: the counter, and tags and filters for the app's templates."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ from persistent_messages.users.names import name_of as name_of_user
 from persistent_messages.web import htmx, polling, redirects
 
 RENEWS = "pm_renews"
-"""The variable that has what `{% renews_itself %}` would say, where a template is filled."""
-NO_TOKEN = "NOTPROVIDED"  # noqa: S105 (what Django says in place of one)
+"""The variable with the result of `{% renews_itself %}` in cached templates."""
+NO_TOKEN = "NOTPROVIDED"  # noqa: S105 (Django's value if there is no token)
 
 register = template.Library()
 
 if django.VERSION < (6, 0):
-    # `partialdef` and `partial`, which later versions have built in; a site need not install them.
+    # `partialdef` and `partial`, which are built into later versions.
     from template_partials.templatetags.partials import register as partials
 
     register.tags.update(partials.tags)
@@ -56,7 +56,7 @@ if django.VERSION < (6, 0):
 
 @register.simple_tag
 def pm_icon(name: str) -> SafeString:
-    """Return the icon `name` as inline SVG, without a name of its own."""
+    """Return the icon `name` as inline SVG, hidden from screen readers."""
     return SVGS[name]
 
 
@@ -65,10 +65,10 @@ def pm_icon(name: str) -> SafeString:
 
 @register.simple_tag(takes_context=True)
 def unread_counter(context: Context) -> str:
-    """Show how many messages are unread: "99+" above `COUNTER_LIMIT`, nothing for visitors.
+    """Show the unread count: "99+" above `COUNTER_LIMIT`, and nothing for visitors.
 
-    One bounded query a request, however often the page shows it. Nothing, and never 0, where the
-    database does not answer.
+    One bounded query for each request, however often the page shows it. Shows nothing, rather than
+    0, if the database cannot be reached.
     """
     request: HttpRequest | None = context.get("request")
     user = None if request is None else outage.known_user(request)
@@ -91,7 +91,7 @@ def unread_counter(context: Context) -> str:
 
 
 def _template(context: Context, name: str) -> Template:
-    # Of the engine at work, as {% include %} has it: the site may have overridden it.
+    # Use the engine of the page, as {% include %} does, because the site may override templates.
     page: Any = context.template
     found: Template = page.engine.get_template(name)
     return found
@@ -99,49 +99,49 @@ def _template(context: Context, name: str) -> Template:
 
 @register.simple_tag(takes_context=True)
 def is_signed_in(context: Context) -> bool:
-    """Tell whether a user looks at the page; not where the database does not say."""
+    """Return whether a user is signed in; False if the database cannot be reached."""
     request: HttpRequest | None = context.get("request")
     return request is not None and outage.known_user(request) is not None
 
 
 @register.simple_tag(takes_context=True)
 def inbox_of(context: Context) -> InboxPage:
-    """Return what the view chose to show, else the newest of the inbox; no query yet."""
+    """Return the view's `inbox`, or else the first page of the inbox; no query yet."""
     inbox = context.get("inbox")
     return inbox if isinstance(inbox, InboxPage) else InboxPage(context["request"])
 
 
 @register.simple_tag(takes_context=True)
 def current_path(context: Context) -> str:
-    """Return the path of the page people look at, to come back to."""
+    """Return the path of the page in the browser, to return to."""
     return str(context.get("pm_here") or redirects.current_path(context["request"]))
 
 
 @dataclass(frozen=True)
 class Strip:
-    """What the strip shows."""
+    """The messages in the strip."""
 
     notices: list[Message]
-    """Persistent and unread, newest first: they stay until somebody closes them."""
+    """Unread persistent messages, newest first. They stay until the user closes them."""
     one_shots: list[Any]
-    """Shown this once, in the order they came."""
+    """One-shot messages, oldest first."""
     has_more: bool = False
-    """Whether more of these wait, which the next page shows."""
+    """Whether more one-shot messages are waiting for the next page."""
     hides_notices: bool = False
-    """Whether it leaves the notices out."""
+    """Whether the notices are left out."""
 
     @property
     def newest(self) -> int:
-        """The key of the latest notice: closing all touches nothing later."""
+        """The key of the newest notice, which limits “Close all”."""
         return max((message.pk for message in self.notices), default=0)
 
 
 @register.simple_tag(takes_context=True)
 def strip(context: Context) -> Strip:
-    """Hand out what waits, by kind.
+    """Return the waiting messages by kind, and count them as shown.
 
-    The flag `hide_persistent` leaves the notices out, and so do the pages of the app: the inbox
-    lists them.
+    Notices are left out if the variable `hide_persistent` is set, and on the app's own pages, whose
+    inbox lists them.
     """
     notices: list[Message] = []
     one_shots: list[Any] = []
@@ -158,7 +158,7 @@ def _is_plain_page(context: Context) -> bool:
     request: HttpRequest | None = context.get("request")
     if request is None:
         return False
-    # The function of a site may look at the user, whom nobody may load in an event loop.
+    # A site's function may load the user, which is not possible in an event loop.
     return outage.fallback_if_unreachable(
         request,
         "plain pages",
@@ -169,9 +169,9 @@ def _is_plain_page(context: Context) -> bool:
 
 @register.simple_tag(takes_context=True)
 def renews_itself(context: Context) -> str:
-    """Return the attributes by which the script renews a part and tells the other tabs of its user.
+    """Return the attributes that the script needs to poll and to notify other tabs of the user.
 
-    Nothing for visitors, and on a site without the URLs of the app. No query.
+    Empty for visitors, and on a site without the URLs of the app. No query.
     """
     if RENEWS in context:
         return str(context[RENEWS])
@@ -182,7 +182,7 @@ def renews_itself(context: Context) -> str:
 
 @register.simple_tag(takes_context=True)
 def toasts(context: Context) -> SafeString:
-    """Return what the script shows toasts with: the same for each page of a language; no query."""
+    """Return the template element for toasts, cached for each language; no query."""
     return render_cached(
         _template(context, htmx.TOASTS),
         RenderData({}, {}),
@@ -191,7 +191,7 @@ def toasts(context: Context) -> SafeString:
     )
 
 
-# Rows, each by its template
+# Rows and notices
 
 
 @register.simple_tag(takes_context=True)
@@ -216,7 +216,7 @@ def _render_each(template: Template, context: Context, messages: list[Any]) -> I
 
 
 def _form_fields(context: Context, parts: list[RenderData]) -> dict[str, str]:
-    # Only what some form needs: who asks for the token gets a cookie, or a session.
+    # Only the values that a form needs, because reading the CSRF token sets a cookie.
     fields: dict[str, str] = {}
     kinds = [part.kind for part in parts]
     posts = any(kind["has_page"] or kind["can_undo"] for kind in kinds)
@@ -229,26 +229,26 @@ def _form_fields(context: Context, parts: list[RenderData]) -> dict[str, str]:
 
 @register.simple_tag
 def notice_of(message: Any) -> dict[str, Any]:
-    """Return what a notice shows of `message`."""
-    if isinstance(message, dict):  # the values themselves: of a kind of notices, or in a preview
+    """Return the values of `message` for a notice."""
+    if isinstance(message, dict):  # already values, for the cache or a preview
         return message
     return rows.notice_of(message, has_pages=bool(page_context().inbox)).values
 
 
 @dataclass(frozen=True)
 class Line:
-    """A row of a list, rendered."""
+    """A rendered row of a list."""
 
     row: SafeString
     day: date
-    """When it came, where the reader is."""
+    """Its date in the current time zone."""
     heading: str
-    """The day in words, where it is another than that of the row before; else ""."""
+    """The heading for a new day; "" if the row before has the same date."""
 
 
 @register.simple_tag(takes_context=True)
 def lines_of(context: Context, messages: list[Message]) -> list[Line]:
-    """Render each of `messages` as a row, under the days on which they came."""
+    """Render each of `messages` as a row, with headings for the days."""
     template, values = _template(context, htmx.ROW), _row_values(context)
     focus = bool(context.get("pm_fragment") and inbox_of(context).filter.before)
     lines: list[Line] = []
@@ -265,8 +265,8 @@ def lines_of(context: Context, messages: list[Message]) -> list[Line]:
 
 @register.simple_tag(takes_context=True)
 def row_of(context: Context, message: Any) -> dict[str, Any]:
-    """Return what a row shows of `message`; see `RowValues`."""
-    if isinstance(message, dict):  # the values themselves, in a preview
+    """Return the values of `message` for a row; see `RowValues`."""
+    if isinstance(message, dict):  # already values, in a preview
         return message
     values: rows.RowValues = context.get("pm_rows") or _row_values(context)
     return values.of(
@@ -286,7 +286,7 @@ def _row_values(context: Context) -> rows.RowValues:
 
 
 def _back(context: Context) -> str:
-    # What the address of a message has, so that its page leads back here.
+    # The query string for links to messages, so that their page can link back here.
     origin = redirects.origin_page(
         str(context.get("pm_here") or redirects.current_path_or_blank(context["request"]))
     )
@@ -298,34 +298,35 @@ def _back(context: Context) -> str:
 
 @register.simple_tag(takes_context=True)
 def letter_form(context: Context, form: Any) -> SafeString:
-    """Render a form with crispy-forms: in the look of the site's CRISPY_TEMPLATE_PACK, else ours.
+    """Render a form with crispy-forms, in CRISPY_TEMPLATE_PACK or in the app's own pack.
 
-    Unlike `{% crispy %}` it works without that setting, and without the app of crispy-forms.
+    Unlike `{% crispy %}`, it works without that setting, and without crispy_forms in
+    INSTALLED_APPS.
     """
     return render_form(form, context)
 
 
 @register.filter
 def has_own_pack(form: Any) -> bool:  # noqa: ARG001 (a filter needs a value)
-    """Tell whether forms have the look of a template pack of the site."""
+    """Return whether the site has a crispy-forms template pack."""
     return bool(site_template_pack())
 
 
 @register.filter
 def person_name(user: Any) -> str:
-    """Return the name by which people know `user`."""
+    """Return the name of `user` without its detail."""
     return display_name(user)
 
 
 @register.filter
 def name_of(user: Any) -> Name:
-    """Return how `user` is named: `name`, and as `detail` what stands beside it."""
+    """Return the `name` and `detail` of `user`."""
     return name_of_user(user)
 
 
 @register.filter
 def person_label(user: Any) -> str:
-    """Return the name of `user` with what stands beside it, in one line."""
+    """Return the name and detail of `user` on one line."""
     return name_of_user(user).label
 
 
@@ -341,12 +342,12 @@ def message_html(message: Message) -> SafeString:
     return as_html(message)
 
 
-# What a message offers
+# URLs
 
 
 @register.filter
 def address(key: str, view: str) -> str:
-    """Return the address of the page `view` of message `key`; quicker than `{% url %}`."""
+    """Return the URL of `view` for the message `key`; faster than `{% url %}`."""
     return address_of(view, key)
 
 

@@ -12,22 +12,25 @@ from persistent_messages.users.usernames import user_named
 
 
 class Command(BaseCommand):
-    """Erases a mailbox, for a user who asks for it. The account stays."""
+    """Erases the mailbox of a user who asks for it. The account stays."""
 
     help = (
-        "Deletes all messages of a user for good, in batches. What the user wrote to others stays "
-        "in their mailboxes."
+        "Permanently deletes all messages of a user, in batches. Messages that the user sent to "
+        "others stay in their mailboxes."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take the user, and --no-input."""
-        parser.add_argument("user", help="the name with which the user logs in")
+        """Add the arguments."""
+        parser.add_argument("user", help="the username")
         parser.add_argument(
-            "--no-input", action="store_false", dest="interactive", help="do not ask for a yes"
+            "--no-input",
+            action="store_false",
+            dest="interactive",
+            help="do not ask for confirmation",
         )
 
     def handle(self, *, user: str, interactive: bool, verbosity: int, **options: Any) -> None:
-        """Ask, erase, and tell how many there were; with --verbosity 0 nothing."""
+        """Ask for confirmation, erase, and print the number of messages."""
         found = user_named(user)
         if found is None:
             raise CommandError(f"There is no user named {user!r}.")

@@ -1,4 +1,4 @@
-"""`manage.py export_mailbox`: all that is kept for a user, as JSON Lines."""
+"""`manage.py export_mailbox`: print everything that is stored about a user as JSON Lines."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from persistent_messages.users.usernames import user_named
 
 
 class Command(BaseCommand):
-    """Writes a mailbox to the standard output, for a user who asks for their data."""
+    """Writes the mailbox of a user who asks for their data to the standard output."""
 
     help = (
-        "Writes all messages of a user as JSON Lines, one object a line: "
+        "Writes all messages of a user as JSON Lines, one object on each line: "
         "manage.py export_mailbox sally > sally.jsonl"
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take the user."""
-        parser.add_argument("user", help="the name with which the user logs in")
+        """Add the arguments."""
+        parser.add_argument("user", help="the username")
 
     def handle(self, *, user: str, **options: Any) -> None:
-        """Write a line at a time: memory stays flat."""
+        """Write one line at a time, so that memory use is constant."""
         found = user_named(user)
         if found is None:
             raise CommandError(f"There is no user named {user!r}.")

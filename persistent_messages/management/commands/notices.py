@@ -1,4 +1,4 @@
-"""`manage.py notices`: list the kinds of notices of the site."""
+"""`manage.py notices`: list the site's notice classes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from persistent_messages.notices.kinds import Notice, kinds, source_texts
 
 
 class Command(BaseCommand):
-    """Lists the kinds of notices."""
+    """Lists the site's notice classes."""
 
-    help = "Lists the kinds of notices of the site, with their parameters and what they say."
+    help = "Lists the site's notice classes, with their texts and parameters."
 
     def handle(self, **options: Any) -> None:
-        """Print a paragraph for each kind."""
+        """Print a paragraph for each class."""
         for kind in kinds():
             self.stdout.write("\n".join(_lines(kind)) + "\n")
         if not kinds():

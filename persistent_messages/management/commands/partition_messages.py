@@ -1,4 +1,4 @@
-"""`manage.py partition_messages`: print the SQL that splits the table by user, on PostgreSQL."""
+"""`manage.py partition_messages`: print SQL that partitions the table by user, on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from persistent_messages.models import Message
 PARTITIONS = range(2, 1025)
 REFUSALS = {
     "sqlite": "SQLite has no partitions.",
-    "mysql": "A partitioned table of MariaDB or MySQL cannot have foreign keys, as ours has.",
+    "mysql": "A partitioned table of MariaDB or MySQL cannot have foreign keys, which ours has.",
 }
-# What the new table would lack without a word, or could not have: nobody refers to an id alone.
+# Objects that the new table would silently lack, or cannot have, as the id alone is not unique.
 IN_THE_WAY = """
 SELECT 'the foreign key ' || conname || ' of ' || conrelid::regclass FROM pg_constraint
     WHERE confrelid = %(name)s::regclass AND contype = 'f'
@@ -40,7 +40,7 @@ SEQUENCE = """
 SELECT nspname, relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
     WHERE pg_class.oid = pg_get_serial_sequence(%(name)s, 'id')::regclass
 """
-# In the words of the database itself, which go on holding whatever later migrations add.
+# Definitions from the database, so that indexes of later migrations are included.
 INDEXES = """
 SELECT pg_get_indexdef(indexrelid) FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
     WHERE indrelid = %(name)s::regclass AND NOT EXISTS (
@@ -54,20 +54,24 @@ SELECT conname, contype, pg_get_constraintdef(oid) FROM pg_constraint
 
 
 class Command(BaseCommand):
-    """Prints SQL, and runs none of it: what changes a table of this size is read first."""
+    """Prints SQL without running it, so that it can be reviewed before changing a large table."""
 
     help = (
-        "Prints the SQL, one transaction, that turns the table of messages into one of hash "
-        "partitions by user, on PostgreSQL. It changes nothing itself."
+        "Prints the SQL, as one transaction, that replaces the table of messages with one that has "
+        "hash partitions by user, on PostgreSQL. The command itself changes nothing."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take --partitions and --database."""
-        parser.add_argument("--partitions", type=int, default=16, help="how many: 16")
-        parser.add_argument("--database", default=DEFAULT_DB_ALIAS, help="its alias: default")
+        """Add the arguments."""
+        parser.add_argument(
+            "--partitions", type=int, default=16, help="number of partitions, default: 16"
+        )
+        parser.add_argument(
+            "--database", default=DEFAULT_DB_ALIAS, help='alias of the database, default: "default"'
+        )
 
     def handle(self, *, partitions: int, database: str, **options: Any) -> None:
-        """Print it. Raises `CommandError` where it would not work, or would lose something."""
+        """Print the SQL. Raises `CommandError` if it would fail, or lose something."""
         if partitions not in PARTITIONS:
             raise CommandError(f"--partitions must be from {PARTITIONS[0]} to {PARTITIONS[-1]}.")
         vendor = connections[database].vendor
@@ -78,17 +82,17 @@ class Command(BaseCommand):
 
 
 class Conversion:
-    """The table as it is now, read from the catalogue, and the way to the partitioned one."""
+    """The conversion of the current table, read from the catalog, to a partitioned one."""
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection
         self.quote = connection.ops.quote_name
         self.name = Message._meta.db_table
         if self.name not in connection.introspection.table_names():
-            raise CommandError(f"There is no table {self.name} yet: run migrate first.")
+            raise CommandError(f"The table {self.name} does not exist: run migrate first.")
         ((schema, kind, self.options, self.owner),) = self.ask(TABLE)
         if kind == "p":
-            raise CommandError(f"{self.name} is partitioned already.")
+            raise CommandError(f"{self.name} is already partitioned.")
         if reasons := [reason for (reason,) in self.ask(IN_THE_WAY)]:
             raise CommandError(f"{self.name} cannot be replaced: {'; '.join(reasons)}.")
         self.schema = self.quote(schema)
@@ -96,17 +100,17 @@ class Conversion:
         self.id, self.user = (self.quote(name) for name in ("id", "user_id"))
 
     def ask(self, query: str, name: str = "") -> list[tuple[Any, ...]]:
-        """Return what the catalogue says of the table, or of the relation `name`."""
+        """Return the result of a catalog query for the table, or for the relation `name`."""
         with self.connection.cursor() as cursor:
             cursor.execute(query, {"name": name or self.quote(self.name)})
             return list(cursor.fetchall())
 
     def at(self, name: str) -> str:
-        """Return `name` with the schema of the table."""
+        """Return `name` qualified with the schema of the table."""
         return f"{self.schema}.{self.quote(name)}"
 
     def statements(self, partitions: int) -> Iterator[str]:
-        """Yield the SQL, a statement at a time."""
+        """Yield the statements."""
         whole, table = self.at(f"{self.name}_whole"), self.table
         yield "BEGIN"
         yield f"SET LOCAL ROLE {self.quote(self.owner)}"
@@ -134,9 +138,9 @@ class Conversion:
         yield "COMMIT"
 
     def sequence(self) -> Iterator[str]:
-        """Yield what makes a sequence of the same name that goes on where the old one is.
+        """Yield the statements for a sequence with the same name that continues the old one.
 
-        An identity column would have brought it along; partitions have those from version 17 on.
+        PostgreSQL supports identity columns on partitioned tables only since version 17.
         """
         ((schema, name),) = self.ask(SEQUENCE)
         sequence, old = f"{self.quote(schema)}.{self.quote(name)}", f"{name}_whole"
@@ -150,7 +154,7 @@ class Conversion:
             yield f"GRANT {privileges} ON SEQUENCE {sequence} TO {grantee}"
 
     def constraints(self) -> Iterator[tuple[str, str]]:
-        """Yield name and definition of each key; checks came with the columns."""
+        """Yield the name and definition of each key; check constraints are already included."""
         for name, kind, definition in self.ask(CONSTRAINTS):
-            # The id first: who knows only that, as the admin does, still finds the row by an index.
+            # The id is first, so that the admin, which knows only the id, still uses the index.
             yield name, f"PRIMARY KEY ({self.id}, {self.user})" if kind == "p" else definition

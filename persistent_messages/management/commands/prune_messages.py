@@ -1,4 +1,4 @@
-"""`manage.py prune_messages`: remove what nobody can see any more."""
+"""`manage.py prune_messages`: remove messages that no user can see any more."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from persistent_messages.mailbox import outbox, pruning
 
 
 class Command(BaseCommand):
-    """Removes what nobody can see or will come for. Run it every night."""
+    """Removes messages that no user can see any more. Run it every night."""
 
     help = (
-        "Removes expired messages, one-shot messages that were not shown for 90 days, and messages "
-        "that lay in the trash for TRASH_DAYS, and mail that nobody sent for 30 days, in batches, "
-        "each in a transaction of its own: it can be stopped and started again at any time."
+        "Removes expired messages, one-shot messages that were not shown for 90 days, messages "
+        "that have been in the trash for TRASH_DAYS, and mail that was not sent for 30 days. Each "
+        "batch has its own transaction, so it can be stopped and started again at any time."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take --dry-run and --read-older-than."""
-        parser.add_argument("--dry-run", action="store_true", help="count, and remove nothing")
+        """Add the arguments."""
+        parser.add_argument("--dry-run", action="store_true", help="only count, remove nothing")
         parser.add_argument(
             "--read-older-than",
             type=int,
             metavar="DAYS",
-            help="also remove from the inboxes what was read more than so many days ago",
+            help="also remove messages in the inbox that were read more than this many days ago",
         )
 
     def handle(
         self, *, dry_run: bool, read_older_than: int | None, verbosity: int, **options: Any
     ) -> None:
-        """Remove, and tell how far it is and the counts; with --verbosity 0 nothing."""
+        """Remove the messages, and print the progress and the counts."""
         try:
             found = pruning.all_sources(get_config().TRASH_DAYS, read_older_than)
         except ValueError as error:
@@ -53,7 +53,7 @@ class Command(BaseCommand):
                 self.stdout.write(f"{reason}: {count} {verb}")
 
     def remove(self, reason: str, sources: Iterable[QuerySet[Any]], verbosity: int) -> int:
-        """Remove `sources`, telling how far it is every ten batches; returns how many."""
+        """Remove `sources`, and print the progress every ten batches; return how many."""
         count = 0
         batches = chain.from_iterable(map(pruning.prune, sources))
         for batch, removed in enumerate(batches, start=1):

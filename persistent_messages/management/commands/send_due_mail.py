@@ -1,4 +1,4 @@
-"""`manage.py send_due_mail`: send what is due by mail."""
+"""`manage.py send_due_mail`: send the mail that is due."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from persistent_messages.delivery import outbox
 
 
 class Command(BaseCommand):
-    """Sends due mail. Run it every minute or so."""
+    """Sends due mail. Run it about once a minute."""
 
     help = (
-        "Sends the mail that is due: what users want when it is still unread, digests, and what "
-        "could not be sent before. It can run several times at once, and be stopped at any time."
+        "Sends the mail that is due: messages that are still unread, digests and retries. Several "
+        "processes can run it at the same time, and it can be stopped at any time."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take --dry-run."""
-        parser.add_argument("--dry-run", action="store_true", help="count, and send nothing")
+        """Add the arguments."""
+        parser.add_argument("--dry-run", action="store_true", help="only count, send nothing")
 
     def handle(self, *, dry_run: bool, verbosity: int, **options: Any) -> None:
-        """Send, tell how far it is and the counts; with --verbosity 0 nothing."""
+        """Send the mail, and print the progress and the counts."""
         if dry_run:
             self.stdout.write(f"{outbox.due_mail().count()} messages are due")
             return
