@@ -1,10 +1,10 @@
-/* persistent_messages: what conversations and the forms of letters have beside HTML, CSS and htmx. Loaded by persistent_messages.js where one is. */
+/* persistent_messages: conversations and the forms of letters. Loaded by persistent_messages.js if a page has one. */
 (() => {
   const one = (css, root = document) => root.querySelector(css);
   const all = (css, root = document) => [...root.querySelectorAll(css)];
   const on = (names, fn, root = document) => names.split(" ").forEach((name) => root.addEventListener(name, fn));
 
-  // Recipients: a combobox by the ARIA Authoring Practices; who is known is a chip.
+  // Recipients: a combobox as in the ARIA Authoring Practices, with chips for known users.
   const entry = (box) => one("input[type=text]", box);
   const chips = (box) => all(".pm-chip", box);
   const add = (box, typed, name) => {
@@ -79,7 +79,7 @@
   on("focusin", combos);
   on("focusout", () => setTimeout(combos));
 
-  // Letters: Ctrl + Enter sends, and no field is replaced while in use.
+  // Letters: Ctrl+Enter sends, and a field is not replaced while it has the focus.
   on("keydown", (e) => {
     if (e.key === "Enter" && (e.ctrlKey || e.metaKey) && e.target.matches(".pm-letter textarea")) e.target.form.requestSubmit();
   });
@@ -93,14 +93,14 @@
     if (target?.matches?.('[id^="div_pm-"]') && target.contains(document.activeElement)) e.preventDefault();
   });
 
-  // Writing goes on below what is there.
+  // The first focus puts the cursor at the end of the text.
   on("focusin", ({ target: text }) => {
     if (!text.matches(".pm-letter textarea") || text.dataset.pmBegun) return;
     text.dataset.pmBegun = "";
     text.setSelectionRange(text.textLength, text.textLength);
   });
 
-  // Conversations: who reads the end sees new replies at once, others hear of them.
+  // Conversations: new replies are shown at once if the end is in view, or else announced.
   let asking, latest;
   const ask = (wait) => {
     clearTimeout(asking);
@@ -112,7 +112,7 @@
   const converse = () => {
     const replies = one(".pm-replies"), seen = new Map();
     if (!replies) return;
-    // Two answers may have the same letter.
+    // Two responses may contain the same letter.
     all(".pm-after").forEach((key) => (seen.has(key.value) ? key.parentNode.remove() : seen.set(key.value, key.parentNode)));
     const keys = [...seen.keys()], posts = [...seen.values()], from = keys.indexOf(latest) + 1;
     const news = one("a:not([data-pm-asked])", replies);
@@ -129,14 +129,14 @@
   };
   on("visibilitychange", () => latest && ask(0));
 
-  // What was typed stays in this browser until it is sent or its user logs out: as long as the
-  // cookie names it, of which the server takes names out.
+  // Drafts: a text is kept in this browser as long as its name is in the cookie. The server removes
+  // the name when the letter is sent, and all names when the user logs out.
   const PREFIX = "pm-draft:";
   let store;
   try { store = localStorage; } catch { store = {}; }
   const named = () => document.cookie.match(/(?:^|; )pm_drafts=([\w.-]+)/)?.[1].split(".") ?? [];
   const fields = (form) => all("input:not([type=hidden]), textarea", form);
-  // With the chips, each as a line: what stands for a person, and the name.
+  // The value of a field, with a line for each chip: the value and the name of the user.
   const whole = (field) => [...chips(field.parentNode).map((chip) => one("input", chip).value + "\t" + one("bdi", chip).textContent), field.value].filter(Boolean).join("\n");
   const fill = (field, text = "") => {
     const lines = field.type === "text" && text.includes("\t") ? text.split("\n") : [text];
@@ -161,19 +161,19 @@
       });
       const typed = JSON.parse(store[PREFIX + name] ?? "null");
       if (typed && Object.values(typed).every((text) => typeof text === "string")) return typed;
-    } catch { /* no draft of ours */ }
+    } catch { /* not a draft */ }
     drop(name);
   };
   const offer = () => all("form[data-pm-draft]:not([data-pm-offered])").forEach((form) => {
     form.dataset.pmOffered = "";
     const draft = draftOf(form.dataset.pmDraft), given = fields(form);
-    // What the page brings goes first: a recipient, a quotation, what the server refused.
+    // Values of the page take precedence: a recipient, a quotation, a rejected form.
     if (!draft || given.some((field) => whole(field) && whole(field) !== draft[field.name]) || given.every((field) => whole(field) === (draft[field.name] ?? ""))) return;
     given.forEach((field) => fill(field, draft[field.name]));
     const note = one("[data-pm-restored]", form.closest(".pm-letter"));
     if (note) note.hidden = false;
   });
-  // Sent with the keyboard, a field changes once more, as the answer takes its place.
+  // If the form is sent with the keyboard, a field fires `change` when the response replaces it.
   const sent = new WeakSet();
   on("submit", ({ target }) => sent.add(target));
   on("input change", ({ type, target: { form } }) => {
@@ -192,7 +192,7 @@
   });
 
   const look = () => { combos(); converse(); offer(); };
-  // htmx 4 may set an attribute after the element was swapped in.
+  // htmx 4 may set attributes after it has swapped an element in.
   new MutationObserver(look).observe(document.documentElement, { childList: true, subtree: true, attributeFilter: ["value"] });
   look();
 })();

@@ -1,4 +1,4 @@
-/* persistent_messages: selecting, and single keys. Loaded by persistent_messages.js where a list or a message is, or a bell. */
+/* persistent_messages: selection and keyboard shortcuts. Loaded by persistent_messages.js if a page has a list, a message or a bell. */
 (() => {
   const one = (css, root = document) => root.querySelector(css);
   const all = (css, root = document) => [...root.querySelectorAll(css)];
@@ -7,7 +7,7 @@
   let kept;
   try { kept = sessionStorage; } catch { kept = {}; }
 
-  // Selecting: one, a range with Shift, all that are shown, or all that there are.
+  // Selection: one row, a range with Shift, all shown rows, or all rows.
   const boxes = (pane) => all(".pm-check", pane);
   const every = (pane) => one("[name=every]", pane);
   const count = (pane) => {
@@ -58,7 +58,7 @@
     say(pane);
   });
 
-  // Single keys act only while the focus is inside a list or a message (WCAG 2.1.4).
+  // Shortcuts of a single key work only while the focus is in a list or a message (WCAG 2.1.4).
   const reply = () => {
     const field = one(".pm-letter textarea");
     field?.focus();
@@ -72,7 +72,7 @@
     dialog.showModal();
     return dialog;
   };
-  // A key that acts leaves the focus on its row, or on the one that took its place.
+  // After a shortcut, the focus stays on its row, or moves to the row that takes its place.
   const act = (button, item, scope) => {
     const css = scope.matches(".pm-pop") ? ".pm-latest" : ".pm-pane";
     stay = button && { css, key: item?.dataset.pmMessage, at: item ? all(".pm-item", one(css)).indexOf(item) : 0 };
@@ -116,7 +116,7 @@
   };
   on("keydown", (e) => {
     const { key, target } = e, scope = target.closest?.(".pm-inbox, .pm-pop, .pm-thread-page");
-    // Some layouts have brackets on AltGr.
+    // On some layouts, brackets need AltGr.
     const held = (e.ctrlKey || e.metaKey || e.altKey) && !e.getModifierState("AltGraph");
     if (!scope || e.defaultPrevented || held || e.isComposing) return;
     if (target.matches("input:not([type=checkbox]), textarea, select") || target.isContentEditable) return;
@@ -126,7 +126,7 @@
     if (keys(key, { item, scope, list, pane })) e.preventDefault();
   });
 
-  // After selecting, the actions on the selected are the next Tab; from there it goes on where it was.
+  // After a selection, Tab moves to its actions, and from there back to the row.
   const tab = (e, item, pane) => {
     const buttons = all(".pm-bulk button", pane ?? undefined).filter((button) => button.checkVisibility());
     if (item && armed && !e.shiftKey && buttons[0]) {
@@ -136,18 +136,18 @@
       put(from);
       const back = e.shiftKey;
       from = null;
-      if (!back) return; // the browser goes on from there
+      if (!back) return; // the browser moves the focus
     } else return;
     e.preventDefault();
   };
 
-  // Where the focus was in the list that a message leads back to, and in the message.
+  // Focus the row in a list after going back from a message, and the title of a message.
   on("click", ({ target }) => {
     const link = target.closest?.(".pm-pane .pm-row-link");
     if (link) kept.pmOpened = location.href + " " + all(".pm-pane .pm-row-link").indexOf(link);
   });
   const begin = () => {
-    // The browser may take a moment longer to focus what the page names.
+    // The browser may apply autofocus a moment later.
     if (document.activeElement !== document.body || one("[autofocus]")) return;
     if (location.hash === "#pm-reply" && reply()) return;
     const title = one(".pm-thread-page .pm-thread-title"), [address, at] = (kept.pmOpened ?? "").split(" ");
@@ -157,7 +157,7 @@
     if (address === location.href) put(links[at] ?? links.at(-1));
   };
 
-  // The folder at hand is in sight. By hand: scroll-initial-target moves the page where all fit.
+  // Scroll the current folder into view. scroll-initial-target would scroll the page if all fit.
   const show = (nav) => {
     const place = (elt) => { const { left, width } = elt.getBoundingClientRect(); return left + width / 2; };
     const here = one("[aria-current]", nav);

@@ -1,10 +1,10 @@
-/* persistent_messages: what HTML, CSS and htmx cannot do. Every action works without it. */
+/* persistent_messages: features beyond HTML, CSS and htmx. Every action works without this script. */
 (() => {
   const one = (css, root = document) => root.querySelector(css);
   const all = (css, root = document) => [...root.querySelectorAll(css)];
   const on = (names, fn, root = document) => names.split(" ").forEach((name) => root.addEventListener(name, fn));
 
-  // Focus never scrolls. A swap says where it goes; what is removed passes it on.
+  // Focus never scrolls. A swap says which element gets it; a removed element passes it on.
   let last, outside;
   const put = (to) => to?.focus({ preventScroll: true });
   on("focusin", ({ target }) => {
@@ -44,14 +44,14 @@
       document.body.append(region);
       region.showPopover();
     }
-    // A second strip has the same ones.
+    // A second strip has the same toasts.
     all(".pm-flash > .pm-toasts").forEach((strip, at) => {
       if (!at) [".pm-passing", ".pm-said"].forEach((css) => one(css, region).append(...one(css, strip).children));
       strip.remove();
     });
     toasts = toasts.filter((toast) => toast.isConnected);
     const news = all("li", region).filter((toast) => !toasts.includes(toast));
-    // A new one removes an older one that is no error, or waits.
+    // A new toast replaces an older one that is not an error, or else waits.
     const old = toasts.filter((toast) => !toast.hidden), passing = old.filter((toast) => !isError(toast));
     let room = 3 - old.length;
     if (news.length && one(".pm-pop:popover-open, dialog:modal")) region.hidePopover(), region.showPopover();
@@ -61,7 +61,7 @@
         one(".pm-alerts", region).append(toast);
       } else if (toast.matches(".pm-said > :not(.pm-going), :not(:has(button))")) {
         toast.dataset.pmTimeout ??= 15000;
-        // Older ones get a longer name.
+        // The “Undo” buttons of older toasts get longer names.
         all(".pm-said form[method=post] button:not([aria-label])").forEach((undo) => {
           if (!toast.contains(undo)) undo.ariaLabel = undo.textContent.trim() + ": " + one("p bdi", undo.closest("li")).textContent;
         });
@@ -76,11 +76,11 @@
   on("click", (e) => {
     const button = e.target.closest?.(".pm-toasts form[method=get] button, [data-pm-close]");
     if (!button) return;
-    e.preventDefault(); // the server has it no more
+    e.preventDefault(); // already removed on the server
     button.closest(".pm-notice").remove();
   }, window);
 
-  // What closes by itself waits while it is hovered, focused or out of sight.
+  // The timer of a message pauses while it is hovered, focused or not visible.
   const tick = (item, passed) => {
     const { pmTimeout: total, pmLeft = total } = item.dataset, toasted = item.closest(".pm-toasts");
     const waits = (toasted ?? item).matches(":hover, :focus-within") || !item.checkVisibility();
@@ -100,7 +100,7 @@
     if (!document.hidden) all(".pm-notice[data-pm-timeout]").forEach((item) => tick(item, passed));
   }, 100);
 
-  // The last row is gone: fetch the next ones.
+  // When the last row is removed, load the next page.
   const refill = () => {
     all(".pm-pane").forEach((pane) => {
       if (!one(".pm-item", pane)) one(".pm-list .pm-more:not([data-pm-asked])", pane)?.click();
@@ -112,7 +112,7 @@
   };
   on("click", ({ target }) => target.closest?.(".pm-list .pm-more")?.setAttribute("data-pm-asked", ""), window);
 
-  // With the script the bell is a button: it opens its popover, which htmx fills.
+  // Turn the link of the bell into a button that opens a popover, which htmx fills.
   const ring = () => all("a.pm-bell[data-pm-opens]").forEach((link) => {
     const bell = document.createElement("button"), pop = link.nextElementSibling, empty = pop.innerHTML;
     [...link.attributes].forEach(({ name, value }) => name !== "href" && bell.setAttribute(name, value));
@@ -121,18 +121,18 @@
     [bell.type, bell.popoverTargetElement, bell.ariaExpanded] = ["button", pop, false];
     on("beforetoggle", ({ newState }) => {
       bell.ariaExpanded = newState === "open";
-      // What is there, not what was.
+      // Load the current messages instead of showing old ones.
       if (newState === "open") pop.innerHTML = empty, bell.dispatchEvent(new Event("pm:again"));
     }, pop);
     window.htmx?.process(bell);
   });
 
-  // The menus, and the actions of a row where nothing hovers.
+  // Menus, including the actions of a row on devices without hover.
   const shut = (but) => all(".pm-menu[open], .pm-drop[open]").forEach((menu) => menu.contains(but) || (menu.open = false));
   on("click", ({ target }) => shut(target));
   on("keydown", ({ key }) => key === "Escape" && shut());
 
-  // Loading: the style sheet shows it, this says it.
+  // Loading: the style sheet shows it, and aria-busy announces it.
   const source = ({ detail }) => detail.ctx?.sourceElement ?? detail.elt ?? document.body;
   const asksItself = (elt) => !elt.closest(".pm") || elt.matches(".pm-news, .pm-options, .pm-replies, .pm-every");
   const popOf = (elt) => elt.matches(".pm-bell") && elt.nextElementSibling;
@@ -143,7 +143,7 @@
   on("htmx:beforeRequest htmx:before:request", busy(true));
   on("htmx:afterRequest htmx:finally:request", busy(false));
 
-  // What failed says so, and offers to try again.
+  // Errors are shown as toasts that offer to try again.
   const again = (elt) => {
     if (elt.matches("form")) elt.requestSubmit(one("button:enabled", elt));
     else if (elt.matches(".pm-bell, .pm-latest > *")) elt.dispatchEvent(new Event("pm:again"));
@@ -171,7 +171,7 @@
     gather();
   };
 
-  // Another tab renewed the CSRF token: fetch it, and go on.
+  // If another tab has rotated the CSRF token, fetch the new one and try again.
   let renewed = 0;
   const renew = async (elt) => {
     const answer = Date.now() - renewed > 5000 && await fetch(region.dataset.pmToken).catch(() => 0);
@@ -192,7 +192,7 @@
     if (ctx && !ctx.response && error?.name !== "AbortError") refused(source(e));
   });
 
-  // The session ended: offer the action again after the log-in.
+  // If the session has expired, offer the action again after the log-in.
   let kept;
   try { kept = sessionStorage; } catch { kept = {}; }
   const leave = (elt, to) => {
@@ -202,11 +202,11 @@
   on("htmx:before:response", (e) => {
     const { status, headers } = e.detail.ctx.response, elt = source(e);
     leave(elt, headers.get("HX-Redirect"));
-    // htmx 4 would swap it in.
+    // htmx 4 would swap the error in.
     if (status >= 400 && elt.closest(".pm")) e.preventDefault(), refused(elt, status);
   });
 
-  // Some parts have a script of their own: it is loaded once, when the first of them is there.
+  // Some parts have their own script, which is loaded once when the first of them appears.
   const brought = new Set();
   const bring = () => all("[data-pm-script]").forEach(({ dataset: { pmScript: src } }) => {
     if (brought.has(src)) return;
@@ -214,19 +214,19 @@
     document.head.append(Object.assign(document.createElement("script"), { src }));
   });
 
-  // Whoever logs out leaves no drafts of letters: the cookie that names them is gone.
+  // Logging out deletes the cookie with the names of drafts, and then the drafts.
   try {
     if (!document.cookie.includes("pm_drafts=")) Object.keys(localStorage).forEach((key) => key.startsWith("pm-draft:") && localStorage.removeItem(key));
   } catch { /* forbidden */ }
 
-  // htmx 4 may set an attribute after the element was swapped in.
-  // A renewed list stays where it is: browsers would go after the focused row of the old one.
+  // An updated list must not scroll: browsers would anchor to the focused row of the old list.
   on("htmx:beforeSwap htmx:before:swap", ({ detail }) => {
     if (!/ class="pm-pane"/.test(detail.serverResponse ?? detail.ctx?.text)) return;
     const { style } = document.documentElement;
     style.overflowAnchor = "none";
     setTimeout(() => (style.overflowAnchor = ""), 100);
   });
+  // htmx 4 may set attributes after it has swapped an element in.
   new MutationObserver(() => { gather(); hand(); refill(); ring(); bring(); }).observe(document.documentElement, { childList: true, subtree: true, attributeFilter: ["data-pm-focus"] });
   gather();
   ring();

@@ -1,11 +1,11 @@
-/* persistent_messages: what renews itself, and the tabs of a browser. Loaded by persistent_messages.js where a user is logged in. */
+/* persistent_messages: polling, and the tabs of a browser. Loaded by persistent_messages.js if a user is signed in. */
 (() => {
   const one = (css, root = document) => root.querySelector(css);
   const all = (css, root = document) => [...root.querySelectorAll(css)];
   const on = (names, fn, root = document) => names.split(" ").forEach((name) => root.addEventListener(name, fn));
 
-  // Ask again and again while the tab is in front, and when it comes there. `ask` returns the seconds
-  // to wait, 0 for no more; each failure doubles them.
+  // Poll while the tab is visible, and when it becomes visible. `ask` returns the seconds until the
+  // next poll, or 0 to stop. Each failure doubles them.
   const repeat = (ask, seconds) => {
     let timer, busy, again, last = 0, failures = 0;
     const plan = (wait, shown) => { clearTimeout(timer); if (wait) timer = setTimeout(go, wait * 1000, shown); };
@@ -28,7 +28,7 @@
     return go;
   };
 
-  // One tab of the browser asks for all, and each tells the others of its user when something changed.
+  // One tab polls for all tabs of a user. Each tab tells the others when something has changed.
   const tabs = one("[data-pm-news]")?.dataset, label = () => one(".pm-badge, .pm-unread-num")?.textContent ?? "";
   const swap = (html) => [...new DOMParser().parseFromString(html, "text/html").body.children].forEach((part) => {
     const [how, css] = part.getAttribute("hx-swap-oob").split(/:(.*)/);
@@ -41,13 +41,13 @@
     });
   });
   if (tabs) {
-    // `due`: 1 since another tab told so, 2 since somebody looks now.
+    // `due`: 1 after a message from another tab, 2 if the tab has just become visible.
     let due = 0, known = "", changes = 0, moved = 0, channel, queued, free, leads = !navigator.locks;
     const name = "pm-" + tabs.pmUser, tell = (number) => channel?.postMessage(number);
     const go = repeat(async (shown) => {
       if (shown) due = 2;
       if (!due && !leads) return 30;
-      if (due < 2 && Date.now() - moved < 2000) return 2; // nothing moves under the hand
+      if (due < 2 && Date.now() - moved < 2000) return 2; // nothing moves under the pointer
       const before = changes, query = new URLSearchParams({ "pm-fragment": "part", user: tabs.pmUser, known, unread: label() });
       all(".pm output, .pm-part").slice(0, 120).forEach((it) =>
         query.append(it.name, it.value + (it.closest(".pm-item:has(.pm-row--unread)") ? "u" : "")));
@@ -55,18 +55,18 @@
       const answer = await fetch(tabs.pmNews + "?" + query, { headers, redirect: "manual" });
       const html = await answer.text(), state = answer.headers.get("PM-State") ?? "";
       if (!state && answer.status >= 400) throw 0;
-      if (before !== changes) return 1; // the answer is older than what was done here
+      if (before !== changes) return 1; // the response is older than an action in this tab
       if (due !== 1 && (!state || (known && known !== state))) tell("+");
       [due, known] = [0, state];
       if (!state) return 0; // logged out
       swap(html);
-      // Nothing is below the pointer there.
+      // In an empty list, nothing can move under the pointer.
       if (!one(".pm-pane .pm-item")) one(".pm-news a")?.click();
       if (html) all(".pm-pop:popover-open:not(:hover, :focus-within)").forEach((pop) => pop.previousElementSibling.dispatchEvent(new Event("pm:again")));
       return 30;
     }, 30);
 
-    // The tab that holds the lock asks; no hidden one does.
+    // The tab that holds the lock polls. Hidden tabs release it.
     const lead = () => {
       if (document.hidden) return free?.();
       if (leads || queued) return;
@@ -78,7 +78,7 @@
     on("visibilitychange", lead);
     lead();
 
-    // What comes through the channel makes the tab ask, no more.
+    // A message in the channel only makes the tab poll.
     const listen = () => {
       try { channel = new BroadcastChannel(name); } catch { return; }
       on("message", ({ data }) => /^\d*\+?$/.test(data) && data !== label() && ((due ||= 1), go()), channel);
@@ -92,7 +92,7 @@
     on("pointermove pointerdown", () => (moved = Date.now()));
   }
 
-  // The title of the inbox says how many are unread, and in which folder one is.
+  // The title of the inbox has the unread count and the name of the folder.
   let folder;
   const entitle = () => {
     const now = one(".pm-inbox h1")?.textContent, number = one(".pm-unread-num")?.textContent;
