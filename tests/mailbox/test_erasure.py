@@ -1,13 +1,30 @@
 """A mailbox is erased for good, in batches, and what its owner wrote to others stays."""
 
 import pytest
+from django.apps import apps
 from django.contrib.auth import get_user_model
+from django.utils import timezone
 
 import persistent_messages
-from persistent_messages import Folder, erase_mailbox, mailbox, mailbox_changed, send_letter
-from persistent_messages.letters import policy
+from persistent_messages import (
+    INFO,
+    Folder,
+    erase_mailbox,
+    mailbox,
+    mailbox_changed,
+    send_letter,
+    send_message,
+)
+from persistent_messages.letters import policy, reports
 from persistent_messages.mailbox import erasure
-from persistent_messages.models import Block, DueMail, Message, Preference
+from persistent_messages.models import (
+    Block,
+    Broadcast,
+    DueMail,
+    Message,
+    Preference,
+    Receipt,
+)
 from persistent_messages.preferences import choices
 from tests.pages import fill
 
@@ -75,24 +92,61 @@ def test_who_is_no_user_has_no_mailbox(db, nobody):
         erase_mailbox(nobody)
 
 
-def test_a_deleted_account_leaves_only_what_it_wrote_to_others(user, other, send):
-    """Promise of the docs: nothing of theirs but letters in other mailboxes, under their name."""
-    send("Hers")
-    send_letter(user, other, "Lunch?", "At noon.")
-    send_letter(other, user, "Dinner?", "At eight.")
-    policy.block(user, get_user_model().objects.create(username="third"))
+def leave_traces(user, other):
+    """Have `user` leave something in every table, and others something about them."""
+    send_message(user, INFO, "Hers")
+    letter = send_letter(user, other, "Lunch?", "At noon.")
+    reply = send_letter(other, None, "", "At eight.", Message.objects.get(user=other))
+    for one, another in ((user, other), (other, user)):
+        policy.block(one, another)
+    reports.report(user, Message.objects.get(user=user, letter=reply.letter), "Rude")
+    reports.report(other, Message.objects.get(user=other, letter=letter.letter), "Dull")
+    choices.never_mail(user.pk, ["news"])
+    choices.pause([user.pk], None)
+    Receipt.objects.create(broadcast=Broadcast.objects.create(level=120, message="All"), user=user)
+    DueMail.objects.create(user=user, message_id=1, choice="now", due=timezone.now())
+
+
+def traces(words):
+    """Where any of `words` is in the tables of the app: the model and the column of each."""
+    found = set()
+    for model in apps.get_app_config("persistent_messages").get_models():
+        for row in model._base_manager.values():
+            found |= {
+                (model.__name__, column)
+                for column, value in row.items()
+                if any(word in str(value) for word in words)
+            }
+    return found
+
+
+def test_a_deleted_account_leaves_only_what_it_wrote_to_others(other):
+    """Promise of the docs: what is in other mailboxes and in reports, under the name it had."""
+    user = get_user_model().objects.create(
+        pk=870_001,  # a number that is nowhere else
+        username="sally",
+        first_name="Sally",
+        last_name="Ride",
+        email="sally@example.com",
+    )
+    leave_traces(user, other)
+    tables = {model for model, _column in traces(["870001"])}
+    assert tables == {"Message", "Block", "Report", "Receipt", "Preference", "DueMail"}
 
     user.delete()
 
-    (received,) = Message.objects.filter(user=other, folder=Folder.INBOX)
-    assert (received.from_user, received.from_name, received.message) == (
-        None,
-        "Sally Ride",
-        "At noon.",
-    )
-    assert [m.message for m in Message.objects.filter(folder=Folder.SENT)] == ["At eight."]
-    assert Message.objects.count() == 2
+    assert traces(["870001", "sally@example.com"]) == set()
+    assert traces(["sally", "Sally Ride"]) == {
+        ("Message", "from_name"),
+        ("Message", "name_details"),
+        ("Message", "to_name"),
+        ("Report", "accused_name"),
+        ("Report", "excerpt"),
+    }
+    left = Message.objects.values_list("user", "message").order_by("message")
+    assert list(left) == [(other.pk, "At eight."), (other.pk, "At noon.")]
     assert not Block.objects.exists()
+    assert not Preference.objects.exists()
 
 
 def test_the_names_are_public():

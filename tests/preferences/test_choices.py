@@ -9,9 +9,11 @@ from django.utils import timezone
 
 import persistent_messages
 from persistent_messages import Folder, Topic, export_preferences, mail_failed, send_message, wants
+from persistent_messages.mailbox import outbox
 from persistent_messages.models import DueMail, Message, Preference
 from persistent_messages.preferences import choices
 from persistent_messages.preferences.choices import Choice
+from persistent_messages.preferences.forms import PreferencesForm
 from persistent_messages.topics import MAIL_CHOICES, topics
 
 pytestmark = pytest.mark.django_db
@@ -86,6 +88,34 @@ def test_unknown_topics_and_channels_are_named(user):
         wants(user, "nws", "mail")
     with pytest.raises(ValueError, match="channel must be one of inbox, mail, not 'sms'"):
         wants(user, "news", "sms")
+
+
+def test_what_was_chosen_for_a_topic_that_is_gone_does_no_harm(user, other):
+    """The site has removed it, and may register it again: the row stays, and is exported."""
+    choose(user, "gone", in_inbox=False, mail="never")
+
+    assert export_preferences(user)["topics"] == [
+        {"topic": "gone", "in_inbox": False, "mail": "never"}
+    ]
+    form = PreferencesForm(user)
+    assert not [name for name in form.fields if "gone" in name]
+    form = PreferencesForm(user, {"mail-billing": "daily"})
+    assert form.is_valid()
+    form.save()
+    assert (
+        choices.choices_of([user.pk], ["gone"], "default").chosen(user.pk, "gone").mail == "never"
+    )
+    with pytest.raises(ValueError, match="topic must be registered, not 'gone'"):
+        wants(user, "gone", "mail")
+
+
+def test_a_message_of_a_topic_that_is_gone_goes_as_one_without_a_topic(user):
+    choose(user, "gone", in_inbox=False, mail="never")
+    Message.objects.bulk_create([Message(user=user, level=120, message="Old", topic="gone")])
+    message = Message.objects.get()
+
+    assert choices.topic_of(message) == ""
+    assert outbox.Posting([message], email=True).folder_of(message) == Folder.INBOX
 
 
 # Rows
