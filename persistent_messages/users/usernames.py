@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from argparse import ArgumentTypeError
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
@@ -39,8 +40,14 @@ def find_by_username(people: QuerySet[Any], names: Iterable[str]) -> dict[str, A
 
 
 def user_named(name: str) -> Any:
-    """Return the user with the username `name`, active or not, as log-in finds it; or None."""
-    return find_by_username(get_user_model()._base_manager.all(), [name]).get(name)
+    """Return the user who would log in as `name`, active or not.
+
+    The `type` of an argument of a command: raises `ArgumentTypeError` if there is no such user.
+    """
+    user = find_by_username(get_user_model()._base_manager.all(), [name]).get(name)
+    if user is None:
+        raise ArgumentTypeError(f"There is no user named {name!r}.")
+    return user
 
 
 def is_username_of(user: Any, name: str) -> bool:

@@ -21,7 +21,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Add the arguments."""
-        parser.add_argument("user", help="the username")
+        parser.add_argument("user", type=user_named, help="the username")
         parser.add_argument(
             "--no-input",
             action="store_false",
@@ -29,15 +29,13 @@ class Command(BaseCommand):
             help="do not ask for confirmation",
         )
 
-    def handle(self, *, user: str, interactive: bool, verbosity: int, **options: Any) -> None:
+    def handle(self, *, user: Any, interactive: bool, verbosity: int, **options: Any) -> None:
         """Ask for confirmation, erase, and print the number of messages."""
-        found = user_named(user)
-        if found is None:
-            raise CommandError(f"There is no user named {user!r}.")
-        if interactive and input(f"Erase all messages of {user}? [yes/no] ") != "yes":
+        question = f"Erase all messages of {user.get_username()}? [yes/no] "
+        if interactive and input(question) != "yes":
             raise CommandError("Nothing was erased.")
         count = 0
-        for removed in mailbox.erase(found):
+        for removed in mailbox.erase(user):
             count += removed
             if verbosity > 1:
                 self.stdout.write(f"{count} so far")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand
 
 from persistent_messages.inbox.export import export_lines
 from persistent_messages.users.usernames import user_named
@@ -21,12 +21,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Add the arguments."""
-        parser.add_argument("user", help="the username")
+        parser.add_argument("user", type=user_named, help="the username")
 
-    def handle(self, *, user: str, **options: Any) -> None:
+    def handle(self, *, user: Any, **options: Any) -> None:
         """Write one line at a time, so that memory use is constant."""
-        found = user_named(user)
-        if found is None:
-            raise CommandError(f"There is no user named {user!r}.")
-        for line in export_lines(found):
+        for line in export_lines(user):
             self.stdout.write(line, ending="")
