@@ -1,8 +1,8 @@
 """Settings of the demo site on a server; what differs from place to place is in the environment.
 
 `SECRET_KEY` and `ALLOWED_HOSTS` must be set. `DATABASE_URL`, `STATIC_ROOT`, `CSRF_TRUSTED_ORIGINS`,
-`BEHIND_PROXY`, `HSTS_SECONDS`, `LOG_LEVEL`, `SITE_URL`, and for mail `EMAIL_HOST`, `EMAIL_PORT`,
-`EMAIL_HOST_USER` and `EMAIL_HOST_PASSWORD` may be.
+`BEHIND_PROXY`, `HSTS_SECONDS`, `LIVE`, `LOG_LEVEL`, `SITE_URL`, and for mail `EMAIL_HOST`,
+`EMAIL_PORT`, `EMAIL_HOST_USER` and `EMAIL_HOST_PASSWORD` may be.
 """
 
 import os
@@ -36,7 +36,12 @@ SECRET_KEY = required("SECRET_KEY")
 ALLOWED_HOSTS = listed(required("ALLOWED_HOSTS"))
 # Where links in mails lead.
 _site = os.environ.get("SITE_URL") or f"https://{ALLOWED_HOSTS[0].strip('.*') or 'localhost'}"
-PERSISTENT_MESSAGES = {**PERSISTENT_MESSAGES, "SITE_URL": _site}
+PERSISTENT_MESSAGES = {
+    **PERSISTENT_MESSAGES,
+    "SITE_URL": _site,
+    # Under ASGI: of several processes, each tells the others by this server.
+    "LIVE": os.environ.get("LIVE", ""),
+}
 CSRF_TRUSTED_ORIGINS = listed(os.environ.get("CSRF_TRUSTED_ORIGINS", ""))
 DEBUG = False  # whatever the environment says
 

@@ -57,11 +57,13 @@ PERSISTENT_MESSAGES = {
     "SEND_RATE": "500/h",
     "SITE_URL": os.environ.get("SITE_URL") or f"http://127.0.0.1:{os.environ.get('PORT') or 8000}",
     "EMAIL_DELAY": timedelta(minutes=1),
+    "LIVE": os.environ.get("LIVE") or "memory",
 }
 MESSAGE_LEVEL = 10  # the demo shows debug messages too
 
 ROOT_URLCONF = "demo.urls"
 WSGI_APPLICATION = "demo.wsgi.application"
+ASGI_APPLICATION = "demo.asgi.application"
 
 DATABASES = {
     "default": dj_database_url.parse(

@@ -39,10 +39,11 @@ from .signals import letter_reported, letter_sent, mailbox_changed, messages_del
 from .topics import Topic
 
 if TYPE_CHECKING:
+    from .delivery import Channel as Channel
     from .notices import Notice as Notice
     from .notices import audience as audience
 
-# Without Notice and audience, because `import *` must work before the models are loaded.
+# Without Channel, Notice and audience, because `import *` must work before the models are loaded.
 __all__ = [
     "DEBUG",
     "DEFAULT_LEVELS",
@@ -89,4 +90,8 @@ def __getattr__(name: str) -> Any:
         from . import notices
 
         return getattr(notices, name)
+    if name == "Channel":
+        from . import delivery
+
+        return delivery.Channel
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

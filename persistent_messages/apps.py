@@ -21,9 +21,11 @@ class PersistentMessagesConfig(AppConfig):
     def ready(self) -> None:
         """Import the models, and register everything that needs them."""
         from . import checks, signals
+        from .delivery import channels, outbox
         from .delivery import checks as mail_checks
-        from .delivery import outbox
+        from .delivery import live as live_channel
         from .http import draft_cookie, visits
+        from .live import events
         from .mailbox import locks
         from .notices import arrivals
         from .notices import checks as notice_checks
@@ -34,6 +36,17 @@ class PersistentMessagesConfig(AppConfig):
         django_checks.register(mail_checks.check_mail, django_checks.Tags.database)
         autodiscover_modules("notices")
         signals.mail_due.connect(outbox.send_at_once, dispatch_uid="persistent_messages.email")
+        signals.messages_delivered.connect(
+            channels.receive, dispatch_uid="persistent_messages.channels"
+        )
+        for signal, receiver in (
+            (signals.messages_delivered, live_channel.receive_delivery),
+            (signals.messages_copied, live_channel.receive_copies),
+            (signals.mailbox_changed, live_channel.receive_change),
+            (signals.letter_sent, live_channel.receive_letter),
+            (user_logged_out, events.receive_log_out),
+        ):
+            signal.connect(receiver, dispatch_uid="persistent_messages.live")
         visits.mailbox_visited.connect(
             arrivals.receive, dispatch_uid="persistent_messages.broadcasts"
         )

@@ -17,7 +17,7 @@ from django.contrib.auth import get_user_model
 from django.core import checks
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections
+from django.db import connections, router
 from django.db.models import Manager, QuerySet
 from django.http import HttpRequest
 from django.template import engines
@@ -29,6 +29,9 @@ from django.utils.module_loading import import_string
 from . import conflicts
 from .conf import SETTING, SETTING_NAMES, Config, get_config
 from .db import outage
+from .delivery import Channel
+from .live.brokers import REDIS
+from .models import Message
 from .notices.kinds import kinds
 from .rendering.markup import MARKDOWN
 from .rendering.render_cache import is_bundled
@@ -119,7 +122,43 @@ def _check_settings() -> Iterator[CheckMessage]:
                 hint="pip install django-persistent-inbox[markdown]",
                 id="persistent_messages.E009",
             )
+    yield from _check_live(config)
+    yield from _check_channels(config)
     yield from _check_callbacks(config)
+
+
+def _check_live(config: Config) -> Iterator[CheckMessage]:
+    if "://" in config.LIVE and _is_missing(REDIS):
+        yield Error(
+            f"{SETTING} needs {REDIS!r}, which cannot be imported.",
+            hint="pip install django-persistent-inbox[live]",
+            id="persistent_messages.E009",
+        )
+    vendor = connections[router.db_for_write(Message)].vendor
+    if config.LIVE == "postgresql" and (vendor != "postgresql" or _is_missing("psycopg.connect")):
+        yield Error(
+            f"{SETTING}['LIVE'] is 'postgresql', but the messages are not in a PostgreSQL "
+            "database that Django reaches by psycopg 3.",
+            hint="Name a Redis server, or use that database.",
+            id="persistent_messages.E009",
+        )
+
+
+def _check_channels(config: Config) -> Iterator[CheckMessage]:
+    for path in config.CHANNELS:
+        try:
+            kind = import_string(path)
+            problem = "" if issubclass(kind, Channel) else "which is no subclass of Channel"
+        except TypeError:
+            problem = "which is no class"
+        except Exception as error:
+            problem = f"which cannot be imported ({type(error).__name__}: {error})"
+        if problem:
+            yield Error(
+                f"{SETTING}['CHANNELS'] has {path!r}, {problem}.",
+                hint="Name a subclass of persistent_messages.Channel.",
+                id="persistent_messages.E009",
+            )
 
 
 def _is_missing(path: str) -> bool:

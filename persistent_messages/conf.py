@@ -17,6 +17,7 @@ from django.utils.module_loading import import_string
 
 SETTING = "PERSISTENT_MESSAGES"
 
+_LIVE = re.compile(r"|memory|postgresql|(rediss?|unix)://\S+")
 _SITE_URL = re.compile(r"https?://[^\s/?#@]+/?")
 
 Callback: TypeAlias = "str | Callable[..., Any]"
@@ -26,6 +27,8 @@ Callback: TypeAlias = "str | Callable[..., Any]"
 Hour: TypeAlias = int
 SiteUrl: TypeAlias = str
 MailChoice: TypeAlias = str
+Live: TypeAlias = str
+Paths: TypeAlias = tuple[str, ...]
 Folder: TypeAlias = str
 
 PERIODS = {
@@ -110,6 +113,18 @@ class Config:
     for the active language."""
     BROADCAST_REFRESH: int = 10
     """Seconds for which the list of running broadcasts is cached."""
+    CHANNELS: Paths = (
+        "persistent_messages.delivery.MailChannel",
+        "persistent_messages.delivery.LiveChannel",
+    )
+    """The ways by which messages reach users beside the inbox: dotted paths of subclasses of
+    `Channel`."""
+    LIVE: Live = ""
+    """What tells open pages at once that something changed, on a site under ASGI: the address of a
+    Redis server such as "redis://127.0.0.1:6379/0"; "postgresql", the database of the messages;
+    "memory", for a single process; "" for nothing, pages ask by themselves."""
+    LIVE_CONNECTIONS: int = 10
+    """How many live connections one user may have to one process."""
     MARKDOWN: bool = False
     """Whether the text of a letter is Markdown; needs the extra `markdown`."""
 
@@ -174,6 +189,10 @@ def _is_rate(value: Any) -> bool:
         return False
 
 
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str) and "." in value
+
+
 # By annotation, which is a string in this module.
 SETTING_TYPES: dict[Any, SettingType] = {
     "int": SettingType(
@@ -196,6 +215,15 @@ SETTING_TYPES: dict[Any, SettingType] = {
     "SiteUrl": SettingType(
         'the beginning of an address such as "https://example.com", or ""',
         lambda value: isinstance(value, str) and (not value or bool(_SITE_URL.fullmatch(value))),
+    ),
+    "Live": SettingType(
+        'the address of a Redis server such as "redis://127.0.0.1:6379/0", "postgresql", "memory" '
+        'or ""',
+        lambda value: isinstance(value, str) and bool(_LIVE.fullmatch(value)),
+    ),
+    "Paths": SettingType(
+        "a list of dotted paths",
+        lambda value: isinstance(value, tuple) and all(map(_is_path, value)),
     ),
     "Folder": SettingType('a folder, or ""', lambda value: isinstance(value, str)),
     "MailChoice": SettingType(
@@ -222,6 +250,8 @@ def get_config() -> Config:
             raise ImproperlyConfigured(
                 f"{SETTING} has an unknown key {key!r}; known are {', '.join(SETTING_NAMES)}."
             )
+    if isinstance(given.get("CHANNELS"), list):
+        given = {**given, "CHANNELS": tuple(given["CHANNELS"])}
     try:
         return _checked(**given)
     except TypeError:  # an unhashable value, which is invalid

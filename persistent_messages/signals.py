@@ -29,7 +29,11 @@ messages_delivered: Final = DeliverySignal()
 says whether the caller asked to mail them. With a receiver, messages to many users are created in
 Python; without one, the database copies them itself."""
 
-mail_due: Final = Signal()
+messages_copied: Final = Signal()
+"""The database copied a message into many mailboxes, so no rows were read. `sender` is the model,
+and `user_ids` the list of the owners' keys, or None if they are not known."""
+
+mail_due: Final = DeliverySignal()
 """Mail is to be sent now. `sender` is the model, `mails` a list of pairs of a `DueMail` and its
 message, and `claim` the claim of these rows. The `DueMail` of a one-shot message is not stored."""
 

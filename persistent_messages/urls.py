@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from .views import bulk, csrf, inbox, letters, message, polling, preferences, undo
+from .views import bulk, csrf, events, inbox, letters, message, polling, preferences, undo
 
 urlpatterns = [
     path("", inbox.message_list, name="message_list"),
@@ -22,6 +22,7 @@ urlpatterns = [
     path("undo/<str:token>/", undo.message_undo, name="message_undo"),
     path("latest/", inbox.message_latest, name="message_latest"),
     path("news/", polling.message_news, name="message_news"),
+    path("events/", events.message_events, name="message_events"),
     path("write/", letters.message_compose, name="message_compose"),
     path("write/people/", letters.message_people, name="message_people"),
     path("reply/<int:message_id>/", letters.message_reply, name="message_reply"),

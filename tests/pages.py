@@ -31,10 +31,12 @@ ALL = {pattern.name: set(pattern.pattern.converters) for pattern in urlpatterns}
 LETTERS = tuple(p.name for p in urlpatterns if p.callback.__module__.endswith(".views.letters"))
 # And tests/views/test_preferences.py has those of preferences.
 PREFERENCES = ("message_preferences", "message_export", "message_unsubscribe")
-TAKES = {name: takes for name, takes in ALL.items() if name not in LETTERS + PREFERENCES}
+# And tests/live has the stream of events, which is no page.
+ELSEWHERE = (*LETTERS, *PREFERENCES, "message_events")
+TAKES = {name: takes for name, takes in ALL.items() if name not in ELSEWHERE}
 READING = ("message_list", "message_detail", "message_latest", "message_news")
 # They ask nobody to sign in: they read and write no messages.
-ANYBODYS = ("message_dismiss", "message_token", "message_unsubscribe")
+ANYBODYS = ("message_dismiss", "message_events", "message_token", "message_unsubscribe")
 CHANGING = tuple(name for name in TAKES if name not in READING + ANYBODYS)
 # There is no one question.
 ASKING = tuple(name for name in CHANGING if name not in ("message_bulk", "message_go_on"))

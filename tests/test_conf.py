@@ -17,6 +17,7 @@ NUMBERS = {
     "SEARCH_WINDOW": 5000,
     "TRASH_DAYS": 30,
     "BROADCAST_REFRESH": 10,
+    "LIVE_CONNECTIONS": 10,
     "MAX_RECIPIENTS": 20,
     "MESSAGE_LENGTH": 10_000,
 }
@@ -35,6 +36,11 @@ DEFAULTS = {
     "MAIL_JOURNAL": "",
     "MAIL_LETTERS": "unread",
     "MARKDOWN": False,
+    "CHANNELS": (
+        "persistent_messages.delivery.MailChannel",
+        "persistent_messages.delivery.LiveChannel",
+    ),
+    "LIVE": "",
     "LANGUAGE_OF": "persistent_messages.users.languages.active_language",
     "STRIP_LETTERS": False,
     "PLAIN_PAGES": "persistent_messages.http.admin_pages.is_admin_page",
@@ -199,3 +205,18 @@ def test_a_value_is_checked_by_its_type_however_often_another_was_accepted(setti
         settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": wrong}
         with pytest.raises(ImproperlyConfigured, match="PAGE_SIZE"):
             get_config()
+
+
+@pytest.mark.parametrize(
+    "value", ["", "memory", "postgresql", "redis://127.0.0.1:6379/1", "rediss://cache.example"]
+)
+def test_live_updates_name_what_connects_the_processes(settings, value):
+    settings.PERSISTENT_MESSAGES = {"LIVE": value}
+    assert value == get_config().LIVE
+
+
+@pytest.mark.parametrize("value", [None, True, "redis", "127.0.0.1:6379", "http://cache", 5])
+def test_what_can_connect_no_processes_is_named(settings, value):
+    settings.PERSISTENT_MESSAGES = {"LIVE": value}
+    with pytest.raises(ImproperlyConfigured, match=r"\['LIVE'\] must be the address of a Redis"):
+        get_config()

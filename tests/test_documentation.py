@@ -23,6 +23,7 @@ import celery
 import dj_database_url
 import django
 import pytest
+import uvicorn
 from asgiref.sync import async_to_sync
 from django.conf import settings as current_settings
 from django.contrib import admin
@@ -213,6 +214,7 @@ def known(user, other, client, rf, db):
         "sunday": timezone.now() + timedelta(days=3),
         "monday": timezone.now() + timedelta(days=4),
         "text": "Hello",
+        "keys": [],
         "sent": 10_000,
         "message": other.persistent_messages.get(),
         "client": client,
@@ -382,6 +384,8 @@ def check_command(words):
                 check_package(package)
         case ["python", "-m", "pytest", *_]:
             pass
+        case ["uvicorn", _application, *options]:
+            assert uvicorn.main.make_context("uvicorn", [_application, *options])
         case ["gunicorn", module]:
             assert (ROOT / module.replace(".", "/")).with_suffix(".py").exists()
         case ["export", *settings]:
@@ -401,7 +405,7 @@ def parse_arguments(name, arguments):
 
 def check_package(package):
     name, _, extra = package.rstrip("]").partition("[")
-    assert name in ("django-persistent-inbox", "django-persistent-messages")
+    assert name in ("django-persistent-inbox", "django-persistent-messages", "uvicorn")
     optional = re.search(
         r"\[project.optional-dependencies\]\n(.*?)\n\n", read("pyproject.toml"), re.DOTALL
     )

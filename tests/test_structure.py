@@ -61,9 +61,14 @@ ROOMS = [
         ["text", "http", "users", "db", "tables", "preferences", "mailbox"],
     ),
     (
+        "live",
+        "The stream of events that tells the open pages of a user that something changed.",
+        ["users", "mailbox"],
+    ),
+    (
         "delivery",
-        "Delivery of messages outside the site: mail.",
-        ["users", "db", "tables", "preferences", "mailbox"],
+        "Delivery of messages outside the site: mail, live events and a site's own channels.",
+        ["users", "db", "tables", "preferences", "mailbox", "live"],
     ),
     (
         "api",
@@ -88,7 +93,7 @@ ROOMS = [
         "The views, one module for each kind of page.",
         [
             *("http", "users", "db", "tables", "preferences", "mailbox", "letters", "inbox"),
-            *("rendering", "web"),
+            *("live", "rendering", "web"),
         ],
     ),
     (
@@ -254,7 +259,7 @@ def test_the_package_itself_imports_what_needs_no_registry():
     path = PACKAGE / "__init__.py"
     assert imported(parse(path), path) == {
         *("api", "constants", "exceptions", "signals", "topics"),
-        "notices",  # for type checkers, and when it is asked for
+        *("delivery", "notices"),  # for type checkers, and when they are asked for
     }
 
 

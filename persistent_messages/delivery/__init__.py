@@ -1,1 +1,7 @@
-"""Delivery of messages outside the site: mail."""
+"""Delivery of messages outside the site: mail, live events and a site's own channels."""
+
+from .channels import Channel
+from .live import LiveChannel
+from .mail import MailChannel
+
+__all__ = ["Channel", "LiveChannel", "MailChannel"]

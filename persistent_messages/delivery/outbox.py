@@ -20,7 +20,9 @@ from persistent_messages.mailbox.writes import primary_database, primary_rows
 from persistent_messages.models import DueMail, Message
 
 from . import tasks
+from .channels import has
 from .email import Batch
+from .mail import MailChannel
 from .server import MailServer
 
 logger = logging.getLogger(__name__)
@@ -48,6 +50,9 @@ def send_at_once(mails: list[tuple[DueMail, Message]], claim: UUID, **_kwargs: A
         batch = Batch(claim, [row for row, _message in mails], until)
         with MailServer() as server:
             batch.send_new([message for _row, message in mails], server)
+
+
+send_at_once.wants = lambda: has(MailChannel)  # type: ignore[attr-defined]
 
 
 def due_mail() -> QuerySet[DueMail]:

@@ -182,11 +182,15 @@ def _copy(batch: Batch, message: Message) -> int:
     if batch.is_named and len(batch.keys or ()) == 1:
         return _write_rows(batch, message, email=False, min_interval=None)
     owners = batch.people.values_list("pk")
-    return _checked(insert_copies(message, ["user"], owners, primary_database()), batch)
+    count = insert_copies(message, ["user"], owners, primary_database())
+    send_after_commit(signals.messages_copied, user_ids=batch.keys)
+    return _checked(count, batch)
 
 
 def _copy_keyed(batch: Batch, message: Message, min_interval: timedelta | None) -> int:
-    return _checked(keyed.copy_keyed(message, batch.keys or [], min_interval), batch)
+    count = keyed.copy_keyed(message, batch.keys or [], min_interval)
+    send_after_commit(signals.messages_copied, user_ids=batch.keys)
+    return _checked(count, batch)
 
 
 def _checked(count: int, batch: Batch) -> int:

@@ -60,8 +60,9 @@ class Posting:
         """Store which of the inserted `messages` are to be mailed, and when.
 
         At most one statement. Sends `mail_due` after commit for messages to be mailed at once.
+        Stores nothing on a site that mails nothing.
         """
-        if self.choices is None:
+        if self.choices is None or not signals.mail_due.is_wanted(Message):
             return
         claim, now = uuid4(), timezone.now()
         at_once: list[tuple[DueMail, Message]] = []

@@ -70,22 +70,33 @@ def polling_attributes(user: Any, context: PageContext) -> SafeString:
     Empty on a site without the URLs of the app. Cached for each user and `page_context`, because
     every page with the counter has them.
     """
-    return _attributes(str(user.pk), settings.SECRET_KEY, settings.STATIC_URL, context)
+    is_live = bool(get_config().LIVE)
+    return _attributes(
+        str(user.pk), settings.SECRET_KEY, settings.STATIC_URL, context, is_live=is_live
+    )
 
 
 @lru_cache(maxsize=1024)
 def _attributes(
-    key: str, secret: str | bytes, _static_url: str | None, context: PageContext
+    key: str,
+    secret: str | bytes,
+    _static_url: str | None,
+    context: PageContext,
+    *,
+    is_live: bool,
 ) -> SafeString:
     if not context.inbox:
         return mark_safe("")
     address, script = reverse("message_news"), static("persistent_messages/tabs.js")
-    return format_html(
+    polling = format_html(
         ' data-pm-news="{}" data-pm-user="{}" data-pm-script="{}"',
         address,
         _tabs_key(key, secret),
         script,
     )
+    if not is_live:
+        return polling
+    return format_html('{} data-pm-events="{}"', polling, reverse("message_events"))
 
 
 @receiver(setting_changed)

@@ -161,21 +161,27 @@ def more_pages(settings):
 
 
 @pytest.fixture
-def open_page(new_context, live_server, troubles, mode, request):
+def site_url(live_server):
+    """Where the pages are; under ASGI for the tests of live updates."""
+    return live_server.url
+
+
+@pytest.fixture
+def open_page(new_context, site_url, troubles, mode, request):
     """Open a page in a browser of its own, in which `user` is logged in, if any."""
     if mode in SCRIPTS:
         request.getfixturevalue("base_page")(SCRIPTS["htmx 2"], SCRIPTS[mode])
 
     def open_page(user=None, **device):
         script = mode != "without"
-        context = new_context(base_url=live_server.url, java_script_enabled=script, **device)
+        context = new_context(base_url=site_url, java_script_enabled=script, **device)
         context.add_init_script(WATCH_POLICY)
         context.set_default_timeout(5_000)
         if user is not None:
             browser = Client()
             browser.force_login(user)
             name = django_settings.SESSION_COOKIE_NAME
-            cookie = {"name": name, "value": browser.cookies[name].value, "url": live_server.url}
+            cookie = {"name": name, "value": browser.cookies[name].value, "url": site_url}
             context.add_cookies([cookie])
         page = context.new_page()
         troubles.watch(page)

@@ -127,7 +127,7 @@
     }
     latest = keys.at(-1);
   };
-  on("visibilitychange", () => latest && ask(0));
+  on("visibilitychange pm:live", () => latest && ask(0));
 
   // Drafts: a text is kept in this browser as long as its name is in the cookie. The server removes
   // the name when the letter is sent, and all names when the user logs out.

@@ -63,8 +63,32 @@
       // In an empty list, nothing can move under the pointer.
       if (!one(".pm-pane .pm-item")) one(".pm-news a")?.click();
       if (html) all(".pm-pop:popover-open:not(:hover, :focus-within)").forEach((pop) => pop.previousElementSibling.dispatchEvent(new Event("pm:again")));
-      return 30;
+      return isLive() ? 60 : 30;
     }, 30);
+
+    // Live updates: an event tells the tab that polls that something changed, and never what.
+    // Without a connection, it polls as often as on a site without live updates.
+    const changed = () => { due ||= 1; document.dispatchEvent(new Event("pm:live")); go(); };
+    let stream, heard = 0, failed = 0, later;
+    const isLive = () => stream && Date.now() - heard < 40000;
+    const hush = () => { clearTimeout(later); stream &&= stream.close(); };
+    const follow = () => {
+      if (!tabs.pmEvents || stream || !leads || document.hidden) return;
+      stream = new EventSource(tabs.pmEvents);
+      const hear = () => { heard = Date.now(); failed = 0; };
+      on("beat", hear, stream);
+      on("change", () => { hear(); tell("+"); changed(); }, stream);
+      on("end", () => { hush(); go(true); }, stream);
+      on("error", () => {
+        heard = 0;
+        if (stream?.readyState !== EventSource.CLOSED) return; // the browser reconnects
+        hush();
+        later = setTimeout(follow, 2 ** Math.min(failed++, 5) * (30 + 60 * Math.random()) * 1000);
+      }, stream);
+    };
+    on("visibilitychange", () => (document.hidden ? hush() : follow()));
+    on("pageshow", (e) => e.persisted && follow(), window);
+    on("pagehide", hush, window);
 
     // The tab that holds the lock polls. Hidden tabs release it.
     const lead = () => {
@@ -72,16 +96,18 @@
       if (leads || queued) return;
       queued = navigator.locks.request(name, () => document.hidden || new Promise((end) => {
         leads = true;
-        free = () => { leads = false; end(); };
-      })).catch(() => (leads = true)).finally(() => { queued = 0; lead(); });
+        free = () => { leads = false; hush(); end(); };
+        follow();
+      })).catch(() => { leads = true; follow(); }).finally(() => { queued = 0; lead(); });
     };
     on("visibilitychange", lead);
     lead();
+    follow();
 
     // A message in the channel only makes the tab poll.
     const listen = () => {
       try { channel = new BroadcastChannel(name); } catch { return; }
-      on("message", ({ data }) => /^\d*\+?$/.test(data) && data !== label() && ((due ||= 1), go()), channel);
+      on("message", ({ data }) => /^\d*\+?$/.test(data) && data !== label() && changed(), channel);
       tell(label());
     };
     on("pageshow", (e) => e.persisted && listen(), window);

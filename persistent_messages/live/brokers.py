@@ -1,0 +1,244 @@
+"""Brokers: what carries events from the process that wrote to those with open streams."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import time
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing, suppress
+from itertools import takewhile
+from threading import Event, Lock
+from typing import Any
+
+from django.conf import settings
+from django.db import connections
+from django.utils.crypto import salted_hmac
+from django.utils.module_loading import import_string
+from typing_extensions import override
+
+from persistent_messages.mailbox.writes import primary_database
+
+from .hub import EVERYBODY
+
+logger = logging.getLogger(__name__)
+
+REDIS = "redis.Redis"
+"""What the setting LIVE needs for Redis, from the extra `live`."""
+
+MAX_NAMES = 500
+"""Names in one event: more users than that are everybody."""
+NAMES_PER_TEXT = 200
+"""Names in one text, each of 32 letters: PostgreSQL takes 8000 bytes."""
+SECONDS_OF_SILENCE = 15
+"""After so long without an event a listener asks its server whether it is still there."""
+TIMEOUT = 0.5
+"""Seconds that a request may wait for Redis to take an event."""
+PAUSE = 2
+"""Seconds for which nothing is sent to a Redis that did not answer."""
+
+Hear = Callable[[str], None]
+
+
+class Broker:
+    """Carries texts, which are small, to all processes that listen."""
+
+    def publish(self, texts: list[str]) -> None:
+        """Send `texts`. Raises what the server or its client raises."""
+        raise NotImplementedError
+
+    def listen(self, hear: Hear, linked: Callable[[], None]) -> None:
+        """Call `hear` with each text; runs in a thread of its own until the process ends.
+
+        Calls `linked` whenever the connection stands: what came before may have been missed.
+        """
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Have `listen` return, once it hears from its server."""
+        raise NotImplementedError
+
+
+def broker_for(address: str) -> Broker:
+    """Return the broker that the setting `LIVE` names."""
+    if address == "memory":
+        return MemoryBroker()
+    return PostgresBroker() if address == "postgresql" else RedisBroker(address)
+
+
+def encode(kind: str, names: Iterable[str]) -> list[str]:
+    """Return the texts that say what happened to whom."""
+    names = [*names]
+    if len(names) > MAX_NAMES:
+        names = [EVERYBODY]
+    starts = range(0, len(names), NAMES_PER_TEXT)
+    return [json.dumps([kind, *names[at : at + NAMES_PER_TEXT]]) for at in starts]
+
+
+def channel_name() -> str:
+    """Return the name under which the processes of this site hear each other, and no other site."""
+    digest = salted_hmac("persistent_messages.live", "", settings.SECRET_KEY).hexdigest()
+    return f"persistent_messages_{digest[:16]}"
+
+
+class MemoryBroker(Broker):
+    """For one process: a site in development."""
+
+    def __init__(self) -> None:
+        self._hear: Hear | None = None
+
+    @override
+    def publish(self, texts: list[str]) -> None:
+        for text in texts:
+            if self._hear is not None:
+                self._hear(text)
+
+    @override
+    def listen(self, hear: Hear, linked: Callable[[], None]) -> None:
+        self._hear = hear
+        linked()
+
+    @override
+    def close(self) -> None:
+        self._hear = None
+
+
+class ServerBroker(Broker):
+    """What brokers that have a server share: listening, again and again."""
+
+    def __init__(self) -> None:
+        self._is_closed = Event()
+
+    @override
+    def close(self) -> None:
+        self._is_closed.set()
+        with suppress(Exception):  # where the server is away, nobody waits for it
+            self.publish([""])
+
+    @override
+    def listen(self, hear: Hear, linked: Callable[[], None]) -> None:
+        failures = 0
+
+        def is_linked() -> None:
+            nonlocal failures
+            failures = 0
+            linked()
+
+        while not self._is_closed.is_set():
+            try:
+                with closing(self._texts(is_linked)) as texts:
+                    for text in takewhile(lambda _text: not self._is_closed.is_set(), texts):
+                        if text:
+                            hear(text)
+            except Exception:
+                # Once for each time that it goes away; open pages go on, and ask by themselves.
+                if not failures:
+                    logger.exception("Live events: the connection to the broker is lost.")
+            failures += 1
+            # Not all processes at once.
+            seconds = min(0.1 * 2**failures, 5) * random.uniform(0.5, 1)  # noqa: S311 (no secret)
+            self._is_closed.wait(seconds)
+
+    def _texts(self, linked: Callable[[], None]) -> Generator[str, None, None]:
+        """Connect to the server, call `linked`, and yield what comes."""
+        raise NotImplementedError
+
+
+class RedisBroker(ServerBroker):
+    """By publish and subscribe of a Redis server."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__()
+        self._address = address
+        self._client: Any = None
+        self._lock = Lock()
+        self._unsent: list[str] = []
+        self._away_until = 0.0
+
+    @override
+    def publish(self, texts: list[str]) -> None:
+        """Send `texts`, and what could not be sent before.
+
+        While Redis does not answer, a request waits for it once in `PAUSE` seconds at most.
+        """
+        with self._lock:
+            waiting = [*self._unsent, *texts]
+            self._unsent = waiting if len(waiting) <= MAX_NAMES else encode("changed", [EVERYBODY])
+            if time.monotonic() < self._away_until:
+                return
+            try:
+                client = self._connected()
+                with client.pipeline(transaction=False) as pipeline:
+                    for text in self._unsent:
+                        pipeline.publish(channel_name(), text)
+                    pipeline.execute()
+            except Exception:
+                self._away_until = time.monotonic() + PAUSE
+                raise
+            self._unsent = []
+
+    def _is_back(self) -> None:
+        self._away_until = 0.0
+        if self._unsent:
+            self.publish([])
+
+    def _connected(self) -> Any:
+        if self._client is None:
+            self._client = _redis(self._address, timeout=TIMEOUT)
+        return self._client
+
+    @override
+    def _texts(self, linked: Callable[[], None]) -> Generator[str, None, None]:
+        wait = SECONDS_OF_SILENCE
+        client = _redis(self._address, timeout=wait)
+        with client, client.pubsub() as channel:
+            channel.subscribe(channel_name())
+            asked = False
+            while True:
+                message = channel.get_message(timeout=wait)
+                if message is None:
+                    if asked:
+                        raise ConnectionError("Redis does not answer a ping.")
+                    channel.ping()
+                    asked = True
+                    continue
+                asked = False
+                if message["type"] == "subscribe":
+                    linked()
+                    self._is_back()
+                elif message["type"] == "message":
+                    yield message["data"].decode()
+
+
+class PostgresBroker(ServerBroker):
+    """By LISTEN and NOTIFY of the database of the messages."""
+
+    @override
+    def publish(self, texts: list[str]) -> None:
+        with connections[primary_database()].cursor() as cursor:
+            for text in texts:
+                cursor.execute("SELECT pg_notify(%s, %s)", [channel_name(), text])
+
+    @override
+    def _texts(self, linked: Callable[[], None]) -> Generator[str, None, None]:
+        # A connection of its own, which a pool between them must not give to somebody else.
+        connection = connections.create_connection(primary_database())
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(f"LISTEN {connection.ops.quote_name(channel_name())}")
+                linked()
+                while True:
+                    for event in connection.connection.notifies(timeout=SECONDS_OF_SILENCE):
+                        yield event.payload
+                    cursor.execute("SELECT 1")
+        finally:
+            connection.close()
+
+
+def _redis(address: str, timeout: float) -> Any:
+    # It would try again by itself, and wait in between.
+    once = import_string("redis.retry.Retry")(import_string("redis.backoff.NoBackoff")(), 0)
+    return import_string(REDIS).from_url(
+        address, retry=once, socket_timeout=timeout, socket_connect_timeout=timeout
+    )

@@ -1,0 +1,120 @@
+"""Pages under ASGI hear at once of what happens; without it, and while it fails, they ask."""
+
+import re
+
+import pytest
+from django.conf import settings as django_settings
+from django.test import override_settings
+from django.urls import reverse
+from playwright.sync_api import expect
+
+from persistent_messages.live import events
+from persistent_messages.models import Message
+from tests.live.server import served
+
+from .actions import expect_unread, notice, press, row, wait_until, with_htmx
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(scope="session")
+def asgi_port(django_db_setup, django_db_blocker):
+    middleware = [*django_settings.MIDDLEWARE, "tests.browser.site.strict_policy"]
+    with django_db_blocker.unblock(), override_settings(MIDDLEWARE=middleware), served() as port:
+        yield port
+
+
+@pytest.fixture(autouse=True)
+def _live(settings):
+    settings.PERSISTENT_MESSAGES = {**django_settings.PERSISTENT_MESSAGES, "LIVE": "memory"}
+
+
+@pytest.fixture
+def site_url(asgi_port):
+    return f"http://localhost:{asgi_port}"
+
+
+def streams_of(user):
+    return events.link().hub().count(events.user_name(user.pk))
+
+
+def connect(page, user, path):
+    """Open a page, and wait until it listens."""
+    page.goto(path)
+    wait_until(page, lambda: streams_of(user) == 1)
+
+
+@with_htmx
+def test_a_letter_and_its_answer_show_at_once(page, other_page, user, other):
+    connect(page, user, "/")
+    connect(other_page, other, "/messages/write/")
+
+    other_page.get_by_label("To", exact=True).fill("sally")
+    other_page.get_by_label("Subject").fill("Lunch")
+    other_page.get_by_label("Message", exact=True).fill("At noon?")
+    other_page.get_by_role("button", name="Send").click()
+    expect_unread(page, 1)
+
+    for each, person in ((page, user), (other_page, other)):
+        each.goto(reverse("message_detail", args=[Message.objects.owned_by(person).get().pk]))
+    wait_until(page, lambda: streams_of(user) == streams_of(other) == 1)
+    page.get_by_label("Your reply").fill("At one.")
+    page.get_by_role("button", name="Send").click()
+
+    expect(other_page.locator(".pm-posts")).to_contain_text("At one.")
+
+
+def test_what_the_site_says_shows_on_each_page_at_once(page, user, send):
+    connect(page, user, "/")
+    home = page.context.new_page()
+    home.goto("/")
+
+    send("Look here.", subject="Export failed")
+
+    for tab in (page, home):
+        expect_unread(tab, 1)
+        expect(notice(tab, "Export failed")).to_have_count(1)
+
+
+def test_what_is_done_in_one_browser_shows_in_the_other(open_page, user, send):
+    send("Look here.", subject="Export failed")
+    here, there = open_page(user), open_page(user)
+    here.goto("/messages/")
+    there.goto("/messages/")
+    wait_until(here, lambda: streams_of(user) == 2)
+
+    press(here, "Export failed", "^Delete")
+
+    expect(row(there, "Export failed")).to_have_count(0)
+    expect_unread(there, 0)
+
+
+def test_a_browser_has_one_connection_whatever_the_number_of_tabs(page, user):
+    connect(page, user, "/")
+    for _ in range(7):  # more than a browser has connections to one site
+        tab = page.context.new_page()
+        tab.goto("/")
+        expect(tab.get_by_role("heading", level=1)).to_be_visible()
+
+    assert streams_of(user) == 1
+
+
+def test_a_page_that_cannot_connect_asks_as_often_as_ever(page, user, send):
+    page.context.clock.install()
+    page.route(re.compile("/messages/events/"), lambda route: route.fulfill(status=204))
+    page.goto("/")
+    page.wait_for_load_state("networkidle")
+    send("Look here.", subject="Late")
+
+    page.clock.run_for(31_000)
+
+    expect_unread(page, 1)
+    assert streams_of(user) == 0
+
+
+def test_whoever_logs_out_listens_no_more(page, user):
+    connect(page, user, "/")
+
+    page.get_by_role("button", name="Log out").click()
+
+    wait_until(page, lambda: streams_of(user) == 0)

@@ -1,0 +1,162 @@
+"""How events come from one process to another: over Redis, over PostgreSQL, in memory."""
+
+import os
+import shutil
+import threading
+
+import pytest
+from django.conf import settings
+
+from persistent_messages import INFO, send_message
+from persistent_messages.live import events
+from persistent_messages.live.brokers import EVERYBODY, broker_for, encode
+from persistent_messages.models import Message
+
+from .server import wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ADDRESSES = ["memory"]
+if shutil.which("redis-server") or os.environ.get("CI"):
+    ADDRESSES.append("redis")
+if settings.DATABASES["default"]["ENGINE"].endswith("postgresql"):
+    ADDRESSES.append("postgresql")
+
+
+class Process:
+    """What another process of the site hears."""
+
+    def __init__(self, broker):
+        self.broker, self.heard, self.links = broker, [], 0
+        self.thread = threading.Thread(target=broker.listen, args=[self.heard.append, self.link])
+        self.thread.start()
+        wait_until(lambda: self.links)
+
+    def link(self):
+        self.links += 1
+
+    def end(self):
+        self.broker.close()
+        self.thread.join()
+
+
+@pytest.fixture
+def listening():
+    """Have a process listen by a broker."""
+    processes = []
+
+    def listening(broker):
+        processes.append(Process(broker))
+        return processes[-1]
+
+    yield listening
+    for process in processes:
+        process.end()
+
+
+@pytest.fixture(autouse=True)
+def _disconnect(live):
+    yield
+    events.disconnect()
+
+
+@pytest.fixture
+def address(request):
+    if request.param == "redis":
+        return request.getfixturevalue("redis_server").address
+    return request.param
+
+
+@pytest.mark.parametrize("address", ADDRESSES, indirect=True)
+def test_what_one_process_publishes_the_others_hear(address, listening):
+    publisher = broker_for(address)
+    others = [listening(publisher)]
+    if address != "memory":  # that is for one
+        others.append(listening(broker_for(address)))
+
+    publisher.publish(["one", "two"])
+
+    for other in others:
+        wait_until(lambda heard=other.heard: heard == ["one", "two"])
+
+
+@pytest.mark.parametrize("address", ADDRESSES, indirect=True)
+def test_many_names_arrive(address, listening):
+    broker = broker_for(address)
+    process = listening(broker)
+    texts = encode("changed", [events.user_name(number) for number in range(500)])
+
+    broker.publish(texts)
+
+    wait_until(lambda: process.heard == texts)
+
+
+def test_an_event_has_a_size_that_every_broker_takes():
+    names = [events.user_name(number) for number in range(400)]
+    texts = encode("changed", names)
+
+    assert max(len(text.encode()) for text in texts) < 8000
+    assert all(text.startswith('["changed", ') for text in texts)
+    assert all(sum(name in text for text in texts) == 1 for name in names)
+    assert encode("changed", map(str, range(100_000))) == [f'["changed", "{EVERYBODY}"]']
+    assert encode("changed", []) == []
+
+
+@pytest.mark.skipif("redis" not in ADDRESSES, reason="no redis-server")
+def test_a_redis_that_was_killed_is_found_again(redis_server, listening):
+    publisher = broker_for(redis_server.address)
+    process = listening(broker_for(redis_server.address))
+    publisher.publish(["before"])
+    wait_until(lambda: process.heard == ["before"])
+
+    redis_server.kill()
+    with pytest.raises(Exception, match="refused"):
+        publisher.publish(["while it is away"])
+    publisher.publish(["too"])  # it is not even asked again, for a moment
+    redis_server.start()
+
+    # Whoever listens learns that something may have been missed.
+    wait_until(lambda: process.links == 2)
+    wait_until(lambda: publisher.publish(["after"]) or "after" in process.heard)
+    assert process.heard[:4] == ["before", "while it is away", "too", "after"]
+
+
+@pytest.mark.skipif("redis" not in ADDRESSES, reason="no redis-server")
+def test_a_redis_that_is_away_keeps_nobody_waiting(redis_server, live, ann, caplog):
+    live(redis_server.address)
+    redis_server.kill()
+
+    assert send_message(ann, INFO, "Hello") == 1
+    assert Message.objects.owned_by(ann).count() == 1
+    assert "does not take an event" in caplog.text
+    redis_server.start()
+
+
+@pytest.mark.skipif("redis" not in ADDRESSES, reason="no redis-server")
+def test_streams_go_on_after_redis_was_killed(redis_server, live, ann, listen):
+    live(redis_server.address)
+    listener = listen(ann)
+    assert listener.is_there()
+    send_message(ann, INFO, "Hello")
+    assert listener.has("change")
+
+    redis_server.kill()
+    redis_server.start()
+    listener.events.clear()
+
+    # Without that anything is sent: something may have been, meanwhile.
+    assert listener.has("change")
+    listener.events.clear()
+    send_message(ann, INFO, "Hello")
+    assert listener.has("change")
+
+
+@pytest.mark.parametrize("address", ADDRESSES, indirect=True)
+def test_a_stream_hears_by_any_of_them(address, live, ann, listen):
+    live(address)
+    listener = listen(ann)
+    assert listener.is_there()
+
+    for count in (1, 2, 3):
+        send_message(ann, INFO, "Hello")
+        assert listener.has("change", times=count)
