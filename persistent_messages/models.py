@@ -20,7 +20,7 @@ from typing_extensions import Self
 
 from .constants import Folder, base_level, is_persistent, level_name, storable
 from .db.deletion import cascade
-from .db.keys import KeyField, SparseUniqueConstraint
+from .db.keys import KeyField, SparseIndex, SparseUniqueConstraint
 from .labels import level_word
 from .querysets import SEARCHED, MessageQuerySet
 from .text.plain import has_visible_text, plain_text_start, to_plain_text
@@ -122,9 +122,11 @@ class Message(models.Model):
             models.Index(fields=["user", "folder", "id"], name="pm_folder"),
             # The list of a folder: notices and thread heads.
             models.Index(fields=["user", "folder", "superseded_by", "id"], name="pm_thread_head"),
-            # The list of one level in a folder.
-            models.Index(
-                fields=["user", "folder", "level", "superseded_by", "id"], name="pm_level"
+            # The list of one topic in a folder, and the topics in it. Most rows have no topic.
+            SparseIndex(
+                fields=["user", "folder", "topic", "superseded_by", "id"],
+                name="pm_topic",
+                unless_empty="topic",
             ),
             # The unread messages in a folder, newest first: the counter and the list.
             models.Index(

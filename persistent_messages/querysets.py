@@ -13,7 +13,7 @@ from django.db.models.query import ModelIterable
 from django.utils import timezone
 from typing_extensions import Self
 
-from .constants import PERSISTENT_MESSAGE_LEVELS, Folder
+from .constants import Folder
 from .db.compiled import CompiledQuery, Param
 
 ONE_SHOT_LIMIT = 50
@@ -68,9 +68,8 @@ class UnreadState(NamedTuple):
 
 
 KEYS_MODULUS = 1_000_003
-TOPIC_WINDOW = 200
-"""The number of latest rows in a folder whose topics are in the filter menu."""
-TOPICS_FROM = 1000
+LEVEL_WINDOW = 200
+"""The number of latest rows in a folder whose levels are in the filter menu."""
 SEARCHED_CHARACTERS_PER_ROW = 1000
 """The average number of characters a search reads for each row; long rows shrink its window."""
 
@@ -157,6 +156,14 @@ class MessageQuerySet(models.QuerySet[Any]):
         """
         return self.unread().filter(superseded_by=None)._latest_by("read_at", "superseded_by")
 
+    def with_topic(self) -> Self:
+        """Exclude rows without a topic, which the index of topics does not have."""
+        return self.exclude(topic="")
+
+    def about(self, topic: str | Param) -> Self:
+        """Keep one topic, which is not empty, with the index of topics."""
+        return self.with_topic().filter(topic=topic)
+
     def notices(self) -> Self:
         """Leave out letters between users."""
         return self.filter(thread=None)
@@ -220,14 +227,17 @@ class MessageQuerySet(models.QuerySet[Any]):
         """Return the first page of `size` rows in the current order, newest first; one query."""
         return Page.of(list(self[: size + 1]), size)
 
-    def search(self, user: Any, terms: list[str], size: int, window: int) -> Page:
+    def search(
+        self, user: Any, terms: list[str], size: int, window: int, within: Self | None = None
+    ) -> Page:
         """Return a page of rows among the first `window` that contain all `terms`; two queries.
 
         The folded terms are searched in subject, text and names. A thread head is found by any
         letter of its conversation in the same folder of `user`. All these letters count towards the
-        window, which ends early at `window * SEARCHED_CHARACTERS_PER_ROW` characters of text.
+        window, which ends early at `window * SEARCHED_CHARACTERS_PER_ROW` characters of text. The
+        window counts the rows of `within`, which has these rows and more, if given.
         """
-        last = self._last_searched(window)
+        last = (self if within is None else within)._last_searched(window)
         found = self if last is None else self.filter(pk__gte=last)
         # Name the owner instead of using an OuterRef, so that only one partition is planned.
         letters = self.model.objects.owned_by(user).filter(
@@ -254,12 +264,13 @@ class MessageQuerySet(models.QuerySet[Any]):
             last = key
         return None
 
-    def key_at(self, number: int) -> int | None:
-        """Return the key of row `number` in the current order, or None; one query.
+    def last_of(self, window: int) -> int | None:
+        """Return the key of the last of `window` rows, or None if no more follow; one query.
 
         The query only reads the index.
         """
-        return next(iter(self.values_list("pk", flat=True)[number - 1 : number]), None)
+        last, *more = [*self.values_list("pk", flat=True)[window - 1 : window + 1], None]
+        return last if len(more) > 1 else None
 
     def sent_since(self, user: Any, since: datetime) -> Self:
         """Keep the letters that `user` sent after `since`, newest first.
@@ -354,28 +365,30 @@ class MessageQuerySet(models.QuerySet[Any]):
     ) -> tuple[int, set[int], set[str]]:
         """Return `count_unread_of()`, and the levels and topics in `folder` of `user`; one query.
 
-        Reads one row for each persistent level, and the latest `TOPIC_WINDOW` rows for `topics`.
+        Reads the latest `LEVEL_WINDOW` rows for the levels, and one row for each of `topics`.
         Expired rows count until they are pruned.
         """
         using = self.db
         values = {"user": user.pk, "now": timezone.now()}
         unread, parameters = UNREAD_QUERY.sql(self, limit, using=using, **values)
-        levels, more = LEVELS_QUERY.sql(self, folder, using=using, **values)
+        latest, more = LATEST_LEVELS_QUERY.sql(self, folder, using=using, **values)
         # The count is negated to distinguish it from levels.
-        sql = f"SELECT -COUNT(*) FROM ({unread}) unread UNION ALL {levels}"  # noqa: S608
+        sql = (
+            f"SELECT -COUNT(*), '' FROM ({unread}) unread "  # noqa: S608 (compiled by Django)
+            f"UNION ALL SELECT DISTINCT level, '' FROM ({latest}) latest"
+        )
         parameters = [*parameters, *more]
         if topics:
-            latest, more = TOPICS_QUERY.sql(self, folder, using=using, **values)
-            # Topics are returned as numbers above all levels.
-            cases = " ".join(f"WHEN %s THEN {TOPICS_FROM + n}" for n in range(len(topics)))
-            case = f"CASE topic {cases} ELSE 0 END"
-            sql += f" UNION ALL SELECT DISTINCT {case} FROM ({latest}) latest"  # noqa: S608
-            parameters += [*topics, *more]
+            shape = (folder, tuple(topics))
+            found, more = TOPICS_QUERY.sql(self, *shape, using=using, **values)
+            sql += f" UNION ALL SELECT 0, topic FROM ({found}) topics"  # noqa: S608 (too)
+            parameters += more
         with connections[using].cursor() as cursor:
             cursor.execute(sql, parameters)
-            found = {number for (number,) in cursor.fetchall()}
-        named = {name for n, name in enumerate(topics, TOPICS_FROM) if n in found}
-        return -min(found), {number for number in found if 0 < number < TOPICS_FROM}, named
+            kinds = cursor.fetchall()
+        numbers = {number for number, _ in kinds}
+        named = {topic for _, topic in kinds if topic}
+        return -min(numbers), {number for number in numbers if number > 0}, named
 
     def _aggregate_unread(self, columns: str, user: Any, limit: int) -> Any:
         # Read once, because a router may return a different replica each time.
@@ -432,22 +445,21 @@ def _unread_query(rows: MessageQuerySet, limit: int) -> list[Any]:
     return [rows.inbox_of(user, now).unread_thread_heads().values("id")[:limit]]
 
 
-def _level_queries(rows: MessageQuerySet, folder: Folder) -> list[Any]:
-    user, _ = rows.params()
-    heads = rows.owned_by(user).in_folder(folder).filter(superseded_by=None)
-    # The order makes planners use the index instead of scanning the table for the first match.
-    heads = heads.order_by("-superseded_by", "-id")
-    return [heads.filter(level=level).values("level")[:1] for level in PERSISTENT_MESSAGE_LEVELS]
-
-
-def _topics_query(rows: MessageQuerySet, folder: Folder) -> list[Any]:
+def _latest_levels_query(rows: MessageQuerySet, folder: Folder) -> list[Any]:
     user, _ = rows.params()
     heads = rows.owned_by(user).in_folder(folder).thread_heads()
-    return [heads.values("topic")[:TOPIC_WINDOW]]
+    return [heads.values("level")[:LEVEL_WINDOW]]
+
+
+def _topic_queries(rows: MessageQuerySet, folder: Folder, topics: tuple[str, ...]) -> list[Any]:
+    user, _ = rows.params()
+    # The order makes planners use the index instead of scanning the table for the first match.
+    heads = rows.owned_by(user).in_folder(folder).thread_heads()
+    return [heads.about(topic).values("topic")[:1] for topic in topics]
 
 
 # The queries that every page of a site may run.
 STRIP_QUERY = CompiledQuery(_strip_queries)
 UNREAD_QUERY = CompiledQuery(_unread_query)
-LEVELS_QUERY = CompiledQuery(_level_queries)
-TOPICS_QUERY = CompiledQuery(_topics_query)
+LATEST_LEVELS_QUERY = CompiledQuery(_latest_levels_query)
+TOPICS_QUERY = CompiledQuery(_topic_queries)

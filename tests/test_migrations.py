@@ -128,7 +128,7 @@ def test_the_table_has_its_indexes_and_no_more(db):
     assert ours == {
         "pm_folder": ["user_id", "folder", "id"],
         "pm_thread_head": ["user_id", "folder", "superseded_by", "id"],
-        "pm_level": ["user_id", "folder", "level", "superseded_by", "id"],
+        "pm_topic": ["user_id", "folder", "topic", "superseded_by", "id"],
         "pm_unread": ["user_id", "folder", "read_at", "superseded_by", "id"],
         "pm_notice": ["user_id", "folder", "read_at", "thread", "id"],
         "pm_thread": ["user_id", "thread", "id"],

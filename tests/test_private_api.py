@@ -25,7 +25,7 @@ from django.test.utils import CaptureQueriesContext
 
 import persistent_messages
 from persistent_messages.db.compiled import Param
-from persistent_messages.db.keys import SparseUniqueConstraint
+from persistent_messages.db.keys import SparseIndex, SparseUniqueConstraint
 from persistent_messages.models import Message
 from persistent_messages.storage import PersistentMessageStorage
 from persistent_messages.web import htmx
@@ -253,14 +253,16 @@ def test_a_database_names_its_features():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_constraint_writes_its_sql():
-    (constraint,) = Message._meta.constraints
-    assert isinstance(constraint, SparseUniqueConstraint)
+@pytest.mark.parametrize("name", ["pm_key", "pm_topic"])
+def test_a_constraint_and_an_index_write_their_sql(transactional_db, name):
+    options = Message._meta
+    (sparse,) = (each for each in (*options.constraints, *options.indexes) if each.name == name)
+    assert isinstance(sparse, SparseUniqueConstraint | SparseIndex)
     with connection.schema_editor(collect_sql=True, atomic=False) as editor:
-        add = str(constraint.create_sql(Message, editor))
-        drop = str(constraint.remove_sql(Message, editor))
-    assert "pm_key" in add
-    assert "pm_key" in drop
+        add = str(sparse.create_sql(Message, editor))
+        drop = str(sparse.remove_sql(Message, editor))
+    assert name in add
+    assert name in drop
     assert ("WHERE" in add) == connection.features.supports_partial_indexes
 
 

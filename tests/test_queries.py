@@ -28,7 +28,7 @@ from persistent_messages.mailbox import Change, undo_tokens
 from persistent_messages.mailbox import pruning as pruning_module
 from persistent_messages.mailbox.threads import update_thread_heads
 from persistent_messages.models import Message
-from persistent_messages.querysets import TOPIC_WINDOW
+from persistent_messages.querysets import LEVEL_WINDOW
 
 from .partitions import PARTITIONS, TABLE
 from .plans import EFFORTS, PLANS, ours
@@ -114,7 +114,11 @@ PAGES = {
     "/messages/?box=trash": (4, 3),
     "/messages/?level=info": (5, 4),
     "/messages/?box=unread&level=info": (5, 4),
-    "/messages/?box=trash&level=info": (4, 3),
+    "/messages/?box=trash&level=info": (5, 4),
+    "/messages/?topic=billing": (4, 3),
+    "/messages/?box=unread&topic=billing": (5, 4),
+    "/messages/?box=trash&topic=billing": (4, 3),
+    "/messages/?topic=billing&level=info": (5, 4),
     "/messages/?q=hello": (5, 4),
     "/messages/?box=archive&level=info&q=hello": (5, 4),
 }
@@ -213,31 +217,34 @@ def test_no_page_reads_more_rows_than_it_shows(client, user, settings):
         client.get("/messages/")
 
     limits = [set(re.findall(r"LIMIT (\d+)", sql)) for sql in ours(queries)]
-    # With the counter come the levels, one row of each, and the topics of the latest rows. The
+    # With the counter come the levels of the latest rows, and the topics, one row of each. The
     # strip has a limit for each half: one more says that one-shot messages are left.
-    assert sorted(limits, key=sorted) == [{"1", "10", str(TOPIC_WINDOW)}, {"5", "51"}, {"8"}]
+    assert sorted(limits, key=sorted) == [{"1", "10", str(LEVEL_WINDOW)}, {"5", "51"}, {"8"}]
 
 
 @pytest.mark.parametrize("box", BOXES)
 @pytest.mark.parametrize("level", ["", "info"])
+@pytest.mark.parametrize("topic", ["", "billing"])
 @pytest.mark.parametrize("q", ["", "hello"])
-def test_every_statement_of_a_page_has_a_limit(client, user, settings, box, level, q):
+def test_every_statement_of_a_page_has_a_limit(client, user, settings, box, level, topic, q):
     settings.PERSISTENT_MESSAGES = {
         "PAGE_SIZE": 7,
         "STRIP_LIMIT": 5,
         "COUNTER_LIMIT": 9,
         "SEARCH_WINDOW": 20,
     }
-    rows_of(user, 50)
-    rows_of(user, 50, folder=BOXES[box])
+    rows_of(user, 50, topic=topic)
+    rows_of(user, 50, folder=BOXES[box], topic=topic)
     newest = Message.objects.latest("pk").pk
 
     for before in (None, newest):
         with CaptureQueriesContext(connection) as queries:
-            client.get("/messages/" + Filter(box=box, level=level, q=q, before=before).query())
+            place = Filter(box=box, level=level, topic=topic, q=q, before=before)
+            client.get("/messages/" + place.query())
         limits = {limit for sql in ours(queries) for limit in re.findall(r"LIMIT (\d+)", sql)}
         assert all("LIMIT" in sql for sql in ours(queries))
-        assert limits <= {"1", "5", "8", "10", "21", "51", str(TOPIC_WINDOW)}
+        # The second of a window says whether more follow.
+        assert limits <= {"1", "2", "5", "8", "10", "21", "51", str(LEVEL_WINDOW)}
 
 
 # The statistics that let PostgreSQL see how much is there. SQLite needs none, and with MariaDB the
@@ -256,11 +263,21 @@ READS = {
 }
 
 
-for box, level, later in product(BOXES, ("", "error"), (False, True)):
-    what = f"of {box} {level}".strip()
+TOPICS = ["billing", "storage"]
+KINDS = {"": {}, "error": {"level": "error"}, "billing": {"topic": "billing"}}
+KINDS["error in billing"] = KINDS["error"] | KINDS["billing"]
 
-    def place_of(middle, box=box, level=level, later=later, **words):
-        return Filter(box=box, level=level, before=middle if later else None, **words)
+for box, kind, later in product(BOXES, KINDS, (False, True)):
+    what = f"of {box} {kind}".strip()
+
+    def place_of(middle, box=box, kind=kind, later=later, **words):
+        return Filter(box=box, **KINDS[kind], before=middle if later else None, **words)
+
+    def kinds(user, middle, box=box):
+        return Message.objects.count_unread_and_kinds_of(user, 21, BOXES[box], TOPICS)
+
+    def beside(user, middle, place_of=place_of):
+        return place_of(middle).neighbors_of(user, middle)
 
     def see(user, middle, place_of=place_of):
         return place_of(middle).page_of(user)
@@ -273,6 +290,8 @@ for box, level, later in product(BOXES, ("", "error"), (False, True)):
         request.user = user
         return InboxPage(request, place_of(middle))
 
+    READS[f"what there is in {box}"] = kinds
+    READS[f"what is beside a message {what}"] = beside
     READS[f"a {'deep' if later else 'newest'} page {what}"] = see
     READS[f"a {'deep' if later else 'newest'} search {what}"] = search
     if later:
@@ -282,10 +301,10 @@ for box, level, later in product(BOXES, ("", "error"), (False, True)):
         )
         READS[f"the unread {what}"] = lambda user, middle, look=look: look(user, middle).unread
 
-INDEXES = {"pm_folder", "pm_thread_head", "pm_level", "pm_unread", "pm_notice"}
+INDEXES = {"pm_folder", "pm_thread_head", "pm_topic", "pm_unread", "pm_notice"}
 # Few by nature, or within a range of keys: a database may find it cheaper to sort them.
 BOUNDED = {"what passes", "the strip"} | {
-    read for read in READS if "search" in read or "news" in read
+    read for read in READS if re.search("search|news|what there is|error|unread billing", read)
 }
 # What is there: of the inbox most, and the folders mixed as they would have come.
 ARRIVALS = 5 * [
@@ -318,6 +337,7 @@ def big_table(user, settings):
             user=owner,
             folder=folder,
             level=140 if number // every % 3 == 0 else 120,
+            topic="billing" if number // every % 4 == 0 else "",
             message="Hello",
             read_at=then if read else None,
             moved_at=then if folder in (Folder.ARCHIVE, Folder.TRASH) else None,
@@ -369,15 +389,45 @@ def test_an_index_serves_each_read_of_a_page(user, big_table):
     assert wrong == {}
 
 
-def test_a_level_is_found_without_passing_the_others(user, big_table):
+def test_a_topic_is_found_without_passing_the_others(user, big_table):
     wrong = {}
     for box in ("inbox", "archive", "sent", "trash"):
-        for read in (f"a newest page of {box} error", f"a deep page of {box} error"):
+        for read in (f"a newest page of {box} billing", f"a deep page of {box} billing"):
             (plan,) = plans_of(lambda read=read: READS[read](user, big_table))
-            if plan["indexes"] != {"pm_level"}:
+            if plan["indexes"] != {"pm_topic"}:
                 wrong[read] = plan
 
     assert wrong == {}
+
+
+def test_which_topics_there_are_is_found_without_passing_their_messages(user, big_table):
+    def ask():
+        *_, found = Message.objects.count_unread_and_kinds_of(user, 21, Folder.INBOX, TOPICS)
+        assert found == {"billing"}
+
+    with CaptureQueriesContext(connection) as queries:
+        ask()
+    (sql,) = ours(queries)
+    assert "pm_topic" in PLANS[connection.vendor](sql)["indexes"]
+    before = EFFORTS[connection.vendor](sql)
+    rows_of(user, 5000, topic="billing", superseded_by=None, read_at=timezone.now())
+
+    assert EFFORTS[connection.vendor](sql) < before + 200
+
+
+def test_what_has_no_topic_is_not_in_the_index_of_topics(user):
+    """Where the database has partial indexes. Most messages of a mailbox have none."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute("SELECT sql FROM sqlite_master WHERE name = 'pm_topic'")
+        elif connection.vendor == "postgresql":
+            cursor.execute("SELECT indexdef FROM pg_indexes WHERE indexname LIKE '%topic%'")
+        else:
+            pytest.skip("It has no partial indexes.")
+        definitions = [definition for (definition,) in cursor.fetchall()]
+
+    assert definitions
+    assert all("WHERE" in definition for definition in definitions)
 
 
 def exchange(mine, others, letters, ago):
@@ -513,6 +563,7 @@ WRITES = {
     # the mailbox the database reads for it.
     "a step of marking all read": (step_of("read", Filter()), INDEXES),
     "a step of a level": (step_of("read", Filter(level="error")), INDEXES),
+    "a step of a topic": (step_of("read", Filter(topic="billing")), INDEXES),
     "a step of deleting all": (step_of("delete", Filter()), INDEXES),
     "a step of deleting a level": (step_of("delete", Filter(level="error")), INDEXES),
     "a step of emptying the trash": (step_of("delete", Filter(box="trash")), INDEXES),
@@ -524,6 +575,7 @@ WRITES = {
     "pruning tombstones": (pruning("tombstones"), {"pm_expires"}),
     "marking all read": (all_of(mailbox_module.mark_read, Filter()), INDEXES),
     "marking a level read": (all_of(mailbox_module.mark_read, Filter(level="error")), INDEXES),
+    "marking a topic read": (all_of(mailbox_module.mark_read, Filter(topic="billing")), INDEXES),
     "deleting all": (all_of(mailbox_module.delete, Filter()), INDEXES),
     "emptying the trash": (all_of(mailbox_module.delete, Filter(box="trash")), INDEXES),
 }

@@ -1,10 +1,10 @@
-"""The column of a notice's key and its unique constraint, the same on every database."""
+"""The column of a notice's key, its unique constraint, and an index of some rows only."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import CharField, Q, UniqueConstraint
+from django.db.models import CharField, Index, Q, UniqueConstraint
 
 
 class KeyField(CharField):  # type: ignore[type-arg]
@@ -42,3 +42,27 @@ class SparseUniqueConstraint(UniqueConstraint):
     def remove_sql(self, model: Any, schema_editor: Any) -> Any:
         """Return the SQL that removes the constraint."""
         return self._in(schema_editor).remove_sql(model, schema_editor)
+
+
+class SparseIndex(Index):
+    """An index of the rows whose text field `unless_empty` is not empty.
+
+    Without partial indexes, the index has all rows; with Django's `condition`, there would be no
+    index. Queries have to exclude the empty string, or planners will not use the index.
+    """
+
+    def __init__(self, *, unless_empty: str, **options: Any) -> None:
+        super().__init__(**options)
+        self.unless_empty = unless_empty
+
+    def deconstruct(self) -> tuple[str, Any, dict[str, Any]]:
+        """Return what a migration writes."""
+        path, arguments, options = super().deconstruct()
+        return path, arguments, {**options, "unless_empty": self.unless_empty}
+
+    def create_sql(self, model: Any, schema_editor: Any, using: str = "", **options: Any) -> Any:
+        """Return the SQL that adds the index to a table."""
+        partial = schema_editor.connection.features.supports_partial_indexes
+        condition = ~Q((self.unless_empty, "")) if partial else None
+        index = Index(fields=self.fields, name=self.name, condition=condition)
+        return index.create_sql(model, schema_editor, using, **options)

@@ -37,7 +37,7 @@ def unread_count(request: HttpRequest) -> int:
 
 
 def kinds_of(request: HttpRequest, folder: Folder) -> tuple[set[int], set[str]]:
-    """Return the persistent levels and the topics in `folder` of the user; one query.
+    """Return the levels of the latest messages in `folder`, and its topics; one query.
 
     The query also counts the unread messages, so `unread_count()` then needs none.
     """

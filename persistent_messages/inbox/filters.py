@@ -8,6 +8,8 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
+from django.db.models import Subquery
+from django.db.models.functions import Coalesce
 from django.http import QueryDict
 from django.utils import timezone
 
@@ -89,7 +91,7 @@ class Filter:
         if self.level:
             messages = messages.filter(level=LEVELS[self.level])
         if self.topic:
-            messages = messages.filter(topic=self.topic)
+            messages = messages.about(self.topic)
         return messages.unread() if self.box == "unread" else messages
 
     def rows_of(
@@ -102,8 +104,8 @@ class Filter:
     def page_of(self, user: Any, pages: int = 1) -> Page:
         """Return the current page of `user`, which is as long as `pages` pages.
 
-        One query, two with words or a topic, and three with both. Those read `SEARCH_WINDOW` rows
-        of the folder, and the page says where to continue.
+        One query, or two with words or a level. Those read `SEARCH_WINDOW` rows of the folder, or
+        of the topic, and the page says where to continue.
 
         With `until`, the page has all rows down to that one, up to `MAX_PAGES` pages. If none of
         them exists any more, `until` is ignored, with one more query.
@@ -116,27 +118,34 @@ class Filter:
             page = self._open_pages_of(user, self.until, config.PAGE_SIZE * MAX_PAGES)
             if page.messages:
                 return page
-        if self.words or self.topic:
+        if self.is_windowed:
             return self._search(user, config.PAGE_SIZE * pages)
         return self._page_of(key, config.PAGE_SIZE * pages)
 
+    @property
+    def is_windowed(self) -> bool:
+        """Whether no index serves it, so that a page reads a window of a list with an index."""
+        return bool(self.words or self.level or (self.topic and self.box == "unread"))
+
+    @property
+    def _around(self) -> Filter:
+        """The list with an index of which a page reads a window."""
+        return Filter(self.box, topic="" if self.box == "unread" else self.topic)
+
     def _search(self, user: Any, size: int) -> Page:
         rows, window = self.rows_of(user).older_than(self.before), get_config().SEARCH_WINDOW
-        if not self.topic:
-            return rows.search(user, self.words, size, window)
-        # No index has the topic, so the window counts rows of all topics.
-        around = replace(self, topic="").rows_of(user).older_than(self.before)
-        last = around.key_at(window)
-        if last is not None:
-            rows = rows.filter(pk__gte=last)
-        page = rows.search(user, self.words, size, window) if self.words else rows.page(size)
-        return page if page.older or page.further else replace(page, further=last)
+        around = self._around.rows_of(user).older_than(self.before)
+        if self.words:
+            return rows.search(user, self.words, size, window, within=around)
+        last = around.last_of(window)
+        page = (rows if last is None else rows.filter(pk__gte=last)).page(size)
+        return page if page.older else replace(page, further=last)
 
     def _open_pages_of(self, user: Any, until: int, size: int) -> Page:
-        if self.words or self.topic:
+        if self.is_windowed:
             return self._search(user, size).down_to(until, size)
-        shape = (self.box, self.level, self.before is not None, size)
-        values = {"user": getattr(user, "pk", user), "now": timezone.now()}
+        shape = (self.box, bool(self.topic), self.before is not None, size)
+        values = {"user": getattr(user, "pk", user), "now": timezone.now(), "topic": self.topic}
         values |= {"before": self.before, "until": until}
         messages = sorted(
             OPEN_PAGES.fetch(Message.objects.all(), *shape, **values),
@@ -145,17 +154,19 @@ class Filter:
         return Page(messages).down_to(until, size)
 
     def _page_of(self, key: Any, size: int) -> Page:
-        shape = (self.box, self.level, self.before is not None, size + 1)
-        values = {"user": key, "now": timezone.now(), "before": self.before}
+        shape = (self.box, bool(self.topic), self.before is not None, size + 1)
+        values = {"user": key, "now": timezone.now(), "topic": self.topic, "before": self.before}
         return Page.of(PAGE.fetch(Message.objects.all(), *shape, **values), size)
 
     def neighbors_of(self, user: Any, key: int) -> tuple[Message | None, Message | None]:
         """Return the messages directly above and below row `key` in the list; one query.
 
-        The row need not be in the list. The search words and the topic are ignored.
+        The row need not be in the list. The search words are ignored. For a level, looks at
+        `SEARCH_WINDOW` rows above and as many below.
         """
-        values = {"user": user.pk, "now": timezone.now(), "key": key}
-        found = NEIGHBORS.fetch(Message.objects.all(), self.box, self.level, **values)
+        shape = (self.box, self.level, bool(self.topic), get_config().SEARCH_WINDOW)
+        values = {"user": user.pk, "now": timezone.now(), "topic": self.topic, "key": key}
+        found = NEIGHBORS.fetch(Message.objects.all(), *shape, **values)
         newer = next((message for message in found if message.pk > key), None)
         return newer, next((message for message in found if message.pk < key), None)
 
@@ -184,40 +195,61 @@ DEFAULTS = {field.name: field.default for field in fields(Filter)}
 def _page(
     rows: MessageQuerySet,
     box: str,
-    level: str,
-    is_further: bool,  # noqa: FBT001 (part of the shape)
+    has_topic: bool,  # noqa: FBT001 (part of the shape)
+    is_further: bool,  # noqa: FBT001
     limit: int,
 ) -> list[MessageQuerySet]:
-    return [_listed(rows, box, level, is_further)[:limit]]
+    return [_listed(rows, box, has_topic, is_further)[:limit]]
 
 
 def _open_pages(
     rows: MessageQuerySet,
     box: str,
-    level: str,
-    is_further: bool,  # noqa: FBT001 (part of the shape)
+    has_topic: bool,  # noqa: FBT001 (part of the shape)
+    is_further: bool,  # noqa: FBT001
     limit: int,
 ) -> list[MessageQuerySet]:
-    found, until = _listed(rows, box, level, is_further), _key_param("until")
+    found, until = _listed(rows, box, has_topic, is_further), _key_param("until")
     # One extra row shows whether there is another page.
     return [found.filter(pk__gte=until)[: limit + 1], found.older_than(until)[:1]]
 
 
-def _neighbors(rows: MessageQuerySet, box: str, level: str) -> list[MessageQuerySet]:
-    found, key = _listed(rows, box, level, is_further=False), _key_param("key")
-    return [found.filter(pk__gt=key).reverse()[:1], found.older_than(key)[:1]]
+def _neighbors(
+    rows: MessageQuerySet,
+    box: str,
+    level: str,
+    has_topic: bool,  # noqa: FBT001 (part of the shape)
+    window: int,
+) -> list[MessageQuerySet]:
+    key = _key_param("key")
+    found = _listed(rows, box, has_topic, is_further=False)
+    newer, older = found.filter(pk__gt=key).reverse(), found.older_than(key)
+    if level or (has_topic and box == "unread"):
+        around = _listed(rows, box, has_topic and box != "unread", is_further=False)
+        ends = around.filter(pk__gt=key).reverse(), around.older_than(key)
+        last_newer, last_older = (Subquery(end.values("pk")[window - 1 : window]) for end in ends)
+        newer = newer.filter(pk__lte=Coalesce(last_newer, MAX_KEY))
+        older = older.filter(pk__gte=Coalesce(last_older, 0))
+    if level:
+        newer, older = (rows.filter(level=LEVELS[level]) for rows in (newer, older))
+    return [newer[:1], older[:1]]
 
 
 def _listed(
     rows: MessageQuerySet,
     box: str,
-    level: str,
+    has_topic: bool,  # noqa: FBT001
     is_further: bool,  # noqa: FBT001
 ) -> MessageQuerySet:
     user, now = rows.params()
     # The first page has no bound: with the greatest key, MariaDB would scan the primary key.
     before = _key_param("before") if is_further else None
-    return Filter(box, level).rows_of(user, now, rows).older_than(before)
+    listed = Filter(box).rows_of(user, now, rows).older_than(before)
+    return listed.about(_topic_param()) if has_topic else listed
+
+
+def _topic_param() -> Param:
+    return Param("topic", Message._meta.get_field("topic"))
 
 
 def _key_param(name: str) -> Param:

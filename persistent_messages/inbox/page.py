@@ -68,13 +68,17 @@ class InboxPage:
     @property
     def older_query(self) -> str:
         """The query string of the next page."""
-        newest = None if self.filter.words else self.newest
-        return self.filter.query(before=self.page.older, newest=newest)
+        return self.filter.query(before=self.page.older, newest=self._told_newest)
 
     @property
     def further_query(self) -> str:
-        """The query string that continues a search in older messages."""
-        return self.filter.query(before=self.page.further)
+        """The query string that continues in older messages."""
+        return self.filter.query(before=self.page.further, newest=self._told_newest)
+
+    @property
+    def _told_newest(self) -> int | None:
+        # Unknown while nothing was found.
+        return None if self.filter.words else self.newest or None
 
     @property
     def without_words(self) -> str:
@@ -122,7 +126,7 @@ class InboxPage:
 
     @cached_property
     def levels(self) -> list[Choice]:
-        """Links to the levels in the folder, and to the current one, which clears the filter.
+        """Links to the levels of the latest messages, and to the current one, which clears it.
 
         One query, which also reads the unread count: if both are needed, read this first. Empty for
         sent messages and for visitors. Includes "debug" only if `DEBUG` is True.
@@ -143,7 +147,7 @@ class InboxPage:
 
     @cached_property
     def topics(self) -> list[Choice]:
-        """Links to the topics of the latest messages, and to the current one, which clears it.
+        """Links to the topics in the folder, and to the current one, which clears the filter.
 
         Shares its query with `levels`.
         """
@@ -191,29 +195,36 @@ class InboxPage:
         """The key of the newest message when the page is rendered, the limit of bulk actions.
 
         No query on the first page, which passes it on to further pages, nor for a search, which has
-        no bulk actions. One query otherwise.
+        no bulk actions. One query otherwise. If the pages before found nothing in their windows, it
+        is the first message of this one.
         """
         if self.filter.before is None or self.filter.words:
             return self.page.newest
         if self.filter.newest is not None:
             return self.filter.newest
+        if self.filter.is_windowed:
+            return self.page.newest
         return next(iter(self.filter.rows_of(self.user).values_list("pk", flat=True)[:1]), 0)
 
     @cached_property
     def unread(self) -> int | None:
         """The number of unread messages here, up to the counter's limit plus one; 0 for a search.
 
-        Without a filter, no query beyond that of the counter. None, meaning not counted, for a
-        topic and for further pages of a level, so that no page needs more than four queries.
+        Without a filter, no query beyond that of the counter; with one, none if the page has all
+        messages. None, meaning not counted, for further pages of a filter, so that no page needs
+        more than four queries, and for a level that has more messages than the page.
         """
         if self.filter.words or self.filter.folder != Folder.INBOX:
             return 0
         if not self.is_filtered:
             return unread_count(self.request)
-        if self.filter.topic or self.filter.before is not None:
+        if self.filter.before is not None:
             return None
-        filter_ = Filter(box="unread", level=self.filter.level)
-        unread = filter_.rows_of(self.user)  # in the order of its index
+        if not self.page.older and not self.page.further:
+            return sum(not message.read for message in self.page.messages)
+        if self.filter.is_windowed:
+            return None
+        unread = Filter(box="unread", topic=self.filter.topic).rows_of(self.user)
         return unread.count_up_to(get_config().COUNTER_LIMIT + 1)
 
     @property

@@ -283,14 +283,17 @@ def test_the_size_of_a_page_is_the_setting_as_it_is_now(user, settings):
 
 @pytest.mark.parametrize("box", BOXES)
 @pytest.mark.parametrize("level", ["", "info"])
-@pytest.mark.parametrize(("q", "cost"), [("", 1), ("hello", 2), ("hello 1 2 3 4 5 6 7 8 9", 2)])
+@pytest.mark.parametrize("topic", ["", "billing"])
+@pytest.mark.parametrize("q", ["", "hello", "hello 1 2 3 4 5 6 7 8 9"])
 @pytest.mark.parametrize("before", [None, MAX_KEY])
-def test_a_page_is_one_query_and_a_search_is_two(
-    user, django_assert_num_queries, box, level, q, cost, before
+def test_a_page_is_one_query_and_a_search_or_a_level_is_two(
+    user, django_assert_num_queries, box, level, topic, q, before
 ):
-    rows_for(user, ["Hello"] * 40, folder=BOXES[box])
-    with django_assert_num_queries(cost):
-        page = Filter(box=box, level=level, q=q, before=before).page_of(user)
+    rows_for(user, ["Hello"] * 40, folder=BOXES[box], topic=topic)
+    place = Filter(box=box, level=level, topic=topic, q=q, before=before)
+    looks = q or level or (topic and box == "unread")
+    with django_assert_num_queries(2 if looks else 1):
+        page = place.page_of(user)
     assert len(page.messages) == (25 if q in ("", "hello") else 0)
 
 
@@ -518,6 +521,86 @@ def test_searching_further_walks_the_whole_mailbox_without_gap_or_repeat(
     pages = walk(user, replace(start, q="needle"))
     assert keys_of(pages) == expected
     assert all(len(page.messages) <= page_size for page in pages)
+
+
+@pytest.mark.parametrize("box", BOXES)
+@pytest.mark.parametrize("level", ["", "error"])
+@pytest.mark.parametrize("topic", ["", "billing"])
+@pytest.mark.parametrize("q", ["", "needle"])
+@pytest.mark.parametrize(("page_size", "window"), [(1, 1), (2, 5), (5, 2)])
+def test_levels_and_topics_are_walked_without_gap_or_repeat(
+    user, other, settings, box, level, topic, q, page_size, window
+):
+    settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": page_size, "SEARCH_WINDOW": window}
+    Message.objects.bulk_create(
+        Message(
+            user=other if number % 5 == 0 else user,
+            folder=BOXES[box],
+            level=140 if number % 3 == 0 else 120,
+            topic=("", "billing", "storage")[number // 2 % 3],
+            message="needle" if number % 2 else "hay",
+        )
+        for number in range(60)
+    )
+    place = Filter(box=box, level=level, topic=topic, q=q)
+    expected = [row.pk for row in place.rows_of(user) if not q or row.message == q]
+    assert expected
+    pages = walk(user, place)
+    assert keys_of(pages) == expected
+    assert all(len(page.messages) <= page_size for page in pages)
+
+
+@pytest.mark.parametrize("box", BOXES)
+def test_a_topic_needs_no_window(user, settings, box):
+    settings.PERSISTENT_MESSAGES = {"SEARCH_WINDOW": 3}
+    (bill,) = rows_for(user, ["bill"], folder=BOXES[box], topic="billing", level=140)
+    rows_for(user, ["other"] * 5, folder=BOXES[box])
+
+    assert Filter(box=box, level="error").page_of(user).messages == []
+    page = Filter(box=box, topic="billing", level="error").page_of(user)
+    # The index of topics knows nothing of what was read.
+    found = [] if box == "unread" else [bill]
+    assert [row.pk for row in page.messages] == found
+    assert (page.further is None) is (box != "unread")
+
+
+@pytest.mark.parametrize("box", BOXES)
+@pytest.mark.parametrize("level", ["", "error"])
+@pytest.mark.parametrize("topic", ["", "billing"])
+def test_the_neighbors_of_a_message_are_those_of_its_list(
+    user, other, django_assert_num_queries, box, level, topic
+):
+    Message.objects.bulk_create(
+        Message(
+            user=other if number % 5 == 0 else user,
+            folder=BOXES[box],
+            level=140 if number % 3 == 0 else 120,
+            topic=("", "billing", "storage")[number // 2 % 3],
+            message="Hello",
+        )
+        for number in range(40)
+    )
+    place = Filter(box=box, level=level, topic=topic)
+    listed = [row.pk for row in place.rows_of(user)]
+    assert len(listed) > 2
+    for row in Message.objects.filter(user=user):
+        with django_assert_num_queries(1):
+            newer, older = place.neighbors_of(user, row.pk)
+        found = [getattr(message, "pk", None) for message in (newer, older)]
+        assert found == [
+            min((key for key in listed if key > row.pk), default=None),
+            max((key for key in listed if key < row.pk), default=None),
+        ]
+
+
+def test_neighbors_of_a_level_are_looked_for_in_the_window(user, settings):
+    settings.PERSISTENT_MESSAGES = {"SEARCH_WINDOW": 3}
+    levels = [140, 120, 120, 140, 120, 120, 120, 140]
+    rows = [rows_for(user, ["Hello"], level=level)[0] for level in levels]
+
+    newer, older = Filter(level="error").neighbors_of(user, rows[3])
+
+    assert (newer, older.pk) == (None, rows[0])
 
 
 def test_what_arrives_during_the_walk_neither_repeats_nor_hides_a_message(user, settings):

@@ -1,6 +1,7 @@
 """What one page of the inbox shows: each part read once, only if asked, with a bound."""
 
 from datetime import timedelta
+from itertools import product
 
 import pytest
 from django.contrib.auth.models import AnonymousUser
@@ -172,15 +173,18 @@ def test_an_inbox_that_nobody_filtered_is_the_newest_of_the_inbox(user):
 @pytest.mark.parametrize("later", [False, True], ids=["first", "later"])
 @pytest.mark.parametrize("swap", [False, True], ids=["page", "fragment"])
 def test_a_page_of_any_filter_with_strip_and_counter_is_four_queries_at_most(
-    client, user, settings, box, q, later, swap
+    client, user, settings, monkeypatch, box, q, later, swap
 ):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 3, "SEARCH_WINDOW": 20, "COUNTER_LIMIT": 5}
-    for level in LEVELS.values():
-        fill(user, 10, folder=BOXES[box], level=level)
+    monkeypatch.setattr("persistent_messages.inbox.filters.topics", ["billing"])
+    for level in [*LEVELS.values()] * 10:
+        fill(user, folder=BOXES[box], level=level, topic="billing")
     newest = Message.objects.latest("pk").pk
     found = {}
-    for level in ("", *LEVELS):
-        place = Filter(box=box, level=level, q=q, before=newest if later else None)
+    for level, topic in product(("", *LEVELS), ("", "billing")):
+        # As the page before leads to it.
+        further = {"before": newest, "newest": newest} if later else {}
+        place = Filter(box=box, level=level, topic=topic, q=q, **further)
         with CaptureQueriesContext(connection) as queries:
             response = client.get(
                 reverse("message_list") + place.query(),
@@ -193,7 +197,7 @@ def test_a_page_of_any_filter_with_strip_and_counter_is_four_queries_at_most(
         ours = [query["sql"] for query in queries if TABLE in query["sql"]]
         assert len(queries) - len(ours) == 2, "the session, the user"
         assert all(sql.startswith("SELECT") for sql in ours)
-        found[level] = len(ours)
+        found[level, topic] = len(ours)
     assert max(found.values()) <= 4, found
 
 
@@ -204,6 +208,7 @@ def test_the_newest_is_that_of_the_list_whatever_page_it_is(user, see):
     """What is done to all goes up to what was there when this page was drawn, no further."""
     rows = fill(user, 5)
     error = fill(user, level=140)[0]
+    bill = fill(user, topic="billing", read_at=timezone.now())[0]
     trash = fill(user, folder=Folder.TRASH)[0]
     read = fill(user, read_at=timezone.now())[0]
     fill(user, expires=timezone.now() - timedelta(seconds=1))
@@ -212,8 +217,22 @@ def test_the_newest_is_that_of_the_list_whatever_page_it_is(user, see):
         assert see(box="unread", before=before).newest == error.pk
         assert see(level="error").newest == error.pk
         assert see(box="trash").newest == trash.pk
-    assert see(level="error", before=rows[2].pk).newest == error.pk
+    assert see(topic="billing", before=rows[2].pk).newest == bill.pk
     assert see(box="trash", before=rows[2].pk).newest == trash.pk
+
+
+def test_the_newest_of_a_level_is_what_the_windows_found_first(user, see, settings):
+    settings.PERSISTENT_MESSAGES = {"SEARCH_WINDOW": 2}
+    errors = fill(user, 2, level=140)
+    fill(user, 3)
+
+    first = see(level="error")
+    assert (first.page.messages, first.newest) == ([], 0)
+    assert "newest" not in first.further_query
+    second = see(level="error", before=first.page.further)
+    assert second.page.messages == errors[1:]
+    assert second.newest == errors[1].pk
+    assert second.further_query.endswith(f"&newest={errors[1].pk}")
 
 
 @pytest.mark.parametrize("before", [None, MAX_KEY, 0])
@@ -242,34 +261,54 @@ def test_an_empty_list_has_no_newest_and_nothing_is_done_to_all_of_it(user, see,
 @pytest.mark.parametrize(
     ("count", "label"), [(0, "0"), (1, "1"), (5, "5"), (6, "5+"), (7, "5+"), (50, "5+")]
 )
-@pytest.mark.parametrize("place", [{}, {"box": "unread"}, {"level": "info"}, {"before": MAX_KEY}])
+@pytest.mark.parametrize(
+    "place", [{}, {"box": "unread"}, {"topic": "billing"}, {"before": MAX_KEY}]
+)
 def test_the_unread_are_told_up_to_the_limit(user, see, settings, count, label, place):
-    settings.PERSISTENT_MESSAGES = {"COUNTER_LIMIT": 5}
-    fill(user, count)
+    settings.PERSISTENT_MESSAGES = {"COUNTER_LIMIT": 5, "PAGE_SIZE": 3}
+    fill(user, count, topic="billing")
     inbox = see(**place)
     assert inbox.unread == min(count, 6)
     assert counter.count_label(inbox.unread) == label
 
 
-def test_the_unread_of_a_level_are_those_of_the_level(user, see):
+@pytest.mark.parametrize("size", [3, 25], ids=["more", "all"])
+def test_the_unread_of_a_topic_are_those_of_the_topic(user, see, settings, size):
+    settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": size}
     fill(user, 2)
+    fill(user, 4, topic="billing", level=140)
+    fill(user, 4, topic="billing", read_at=timezone.now())
+    fill(user, 5, topic="billing", folder=Folder.ARCHIVE)
+    fill(user, 6, topic="billing", expires=timezone.now() - timedelta(seconds=1))
+    assert see().unread == 6
+    assert see(topic="billing").unread == 4
+    assert see(topic="storage").unread == 0
+    assert see(box="unread", topic="billing").unread == (4 if size == 25 else None)
+
+
+def test_the_unread_of_a_level_are_told_where_the_page_shows_it_all(user, see, settings):
     fill(user, 3, level=140)
     fill(user, 4, level=140, read_at=timezone.now())
-    fill(user, 5, level=140, folder=Folder.ARCHIVE)
-    fill(user, 6, level=140, expires=timezone.now() - timedelta(seconds=1))
-    assert see().unread == 5
-    for box in ("inbox", "unread"):
-        assert see(box=box, level="error").unread == 3
-        assert see(box=box, level="debug").unread == 0
+    fill(user, 5)
+    inbox = see(level="error")
+    assert len(inbox.page.messages) == 7
+    assert cost(lambda: inbox.unread) == 0
+    assert inbox.unread == 3
+    assert see(level="debug").unread == 0
+    settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 5}
+    assert see(level="error").unread is None
+    assert see(level="error").unread_is_open
+    settings.PERSISTENT_MESSAGES = {"SEARCH_WINDOW": 5}
+    assert see(level="error").unread is None
 
 
 def test_the_unread_are_counted_with_a_bound(user, see, settings):
-    settings.PERSISTENT_MESSAGES = {"COUNTER_LIMIT": 5}
-    fill(user, 20)
-    for place in ({}, {"level": "info"}):
+    settings.PERSISTENT_MESSAGES = {"COUNTER_LIMIT": 5, "PAGE_SIZE": 10}
+    fill(user, 20, topic="billing")
+    for place in ({}, {"topic": "billing"}):
         with CaptureQueriesContext(connection) as queries:
             assert see(**place).unread == 6
-        assert "LIMIT 6" in queries[0]["sql"]
+        assert "LIMIT 6" in queries[-1]["sql"]
 
 
 @pytest.mark.parametrize("place", [{"q": "hello"}, {"box": "archive"}, {"box": "trash"}])
@@ -285,9 +324,12 @@ def test_where_nothing_can_be_marked_at_once_nothing_is_counted(
 
 
 @pytest.mark.parametrize("box", ["inbox", "unread"])
-def test_later_pages_of_a_level_do_not_count_its_unread(user, see, box, django_assert_num_queries):
-    fill(user, 3)
-    inbox = see(box=box, level="info", before=MAX_KEY)
+@pytest.mark.parametrize("kind", [{"level": "info"}, {"topic": "billing"}])
+def test_later_pages_of_a_level_or_topic_do_not_count_its_unread(
+    user, see, box, kind, django_assert_num_queries
+):
+    fill(user, 3, topic="billing")
+    inbox = see(box=box, **kind, before=MAX_KEY)
     with django_assert_num_queries(0):
         assert inbox.unread is None
 

@@ -10,7 +10,7 @@ from django.http import QueryDict
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from persistent_messages import ERROR, INFO, Folder, Topic, querysets, send_message, topics
+from persistent_messages import ERROR, INFO, WARNING, Folder, Topic, querysets, send_message, topics
 from persistent_messages.inbox import bulk_actions
 from persistent_messages.inbox.bulk_actions import BulkAction
 from persistent_messages.inbox.filters import Filter
@@ -133,39 +133,78 @@ def test_further_pages_keep_the_topic(client, told, settings):
     assert rows(first) + rows(second) == bills[::-1][:4]
 
 
-def test_it_looks_at_so_many_rows_and_offers_to_look_further(client, told, settings):
+def test_a_topic_is_found_however_much_arrived_since(client, told, settings):
     settings.PERSISTENT_MESSAGES = {"SEARCH_WINDOW": 3}
     old = told("billing")
-    for _ in range(3):
+    for _ in range(5):
         told("storage")
     new = told("billing")
 
     page = client.get(BILLING)
+    assert rows(page) == [new, old]
+    assert "Search older messages" not in page.text
+
+
+def test_of_a_level_it_looks_at_so_many_rows_and_offers_to_look_further(client, told, settings):
+    settings.PERSISTENT_MESSAGES = {"SEARCH_WINDOW": 3}
+    old = told(level=ERROR)
+    for _ in range(3):
+        told()
+    new = told(level=ERROR)
+
+    page = client.get("/messages/?level=error")
     assert rows(page) == [new]
     assert "Search older messages" in page.text
 
-    (further,) = re.findall(r'href="(/messages/\?topic=billing&amp;before=[^"]*)"', page.text)
+    (further,) = re.findall(r'href="(/messages/\?level=error&amp;before=[^"]*)"', page.text)
     page = client.get(further.replace("&amp;", "&"))
     assert rows(page) == [old]
     assert "Search older messages" not in page.text
 
 
-def test_what_was_opened_page_by_page_is_shown_at_once(client, told, settings):
+@pytest.mark.parametrize("query", ["?topic=billing", "?level=error", "?topic=billing&level=error"])
+def test_what_was_opened_page_by_page_is_shown_at_once(client, told, settings, query):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 2}
-    bills = [told("billing") for _ in range(6)]
+    bills = [told("billing", level=ERROR) for _ in range(6) if told("storage")]
 
-    assert rows(client.get(f"{BILLING}&until={bills[2]}")) == bills[:1:-1]
+    assert rows(client.get(f"/messages/{query}&until={bills[2]}")) == bills[:1:-1]
 
 
-def test_the_menu_looks_at_the_latest_rows(client, told, monkeypatch):
-    monkeypatch.setattr(querysets, "TOPIC_WINDOW", 2)
-    querysets.TOPICS_QUERY.compiled.clear()
-    told("billing")
+def test_the_menu_looks_for_levels_among_the_latest_rows_and_for_topics_everywhere(
+    client, told, monkeypatch
+):
+    monkeypatch.setattr(querysets, "LEVEL_WINDOW", 2)
+    monkeypatch.setattr(querysets.LATEST_LEVELS_QUERY, "compiled", {})
+    told("billing", level=ERROR)
     told("storage")
-    told()
+    told(level=WARNING)
 
-    assert offered(client.get("/messages/")) == {"/messages/?topic=storage": False}
-    querysets.TOPICS_QUERY.compiled.clear()
+    page = client.get("/messages/")
+    assert offered(page) == {"/messages/?topic=billing": False, "/messages/?topic=storage": False}
+    assert re.findall(r'href="/messages/\?level=(\w+)"', page.text) == ["warning", "info"]
+
+
+@pytest.mark.parametrize("folder", [Folder.INBOX, Folder.ARCHIVE, Folder.TRASH])
+def test_all_topics_of_a_folder_are_found_and_no_others(user, other, folder):
+    def put(owner, topic, folder, **fields):
+        Message.objects.create(
+            user=owner, topic=topic, folder=folder, level=INFO, message="Hello", **fields
+        )
+
+    names = [f"topic-{number}" for number in range(30)]
+    for name in names:
+        put(user, name, folder)
+        put(user, name, folder)
+    put(user, "", folder)
+    put(user, "elsewhere", Folder.SENT)
+    put(user, "a-part-of-a-conversation", folder, superseded_by=1)
+    put(other, "others", folder)
+
+    asked = [*names, "elsewhere", "a-part-of-a-conversation", "others"]
+    *_, found = Message.objects.count_unread_and_kinds_of(user, 100, folder, asked)
+    assert found == {*names}
+    *_, found = Message.objects.count_unread_and_kinds_of(user, 100, Folder.TOMBSTONE, asked)
+    assert found == set()
 
 
 def test_the_topics_come_with_the_levels_and_the_count(user, told):
@@ -173,12 +212,12 @@ def test_the_topics_come_with_the_levels_and_the_count(user, told):
     told("storage")
 
     with CaptureQueriesContext(connection) as queries:
-        count, levels, named = Message.objects.count_unread_and_kinds_of(
+        found = Message.objects.count_unread_and_kinds_of(
             user, 100, Folder.INBOX, ["billing", "other", "storage"]
         )
 
     assert len(queries) == 1
-    assert (count, levels, named) == (2, {ERROR, INFO}, {"billing", "storage"})
+    assert found == (2, {ERROR, INFO}, {"billing", "storage"})
 
 
 @pytest.mark.parametrize("address", ["/messages/", "/messages/?box=unread"])

@@ -8,6 +8,7 @@ from django.urls import reverse
 import persistent_messages
 from persistent_messages.inbox.filters import MAX_PAGES
 from persistent_messages.models import Message
+from persistent_messages.topics import Topic, topics
 from tests.pages import (
     HTMX,
     canonical,
@@ -135,6 +136,41 @@ def test_a_message_leads_to_those_above_and_below_it_in_its_list(client, errors)
     assert canonical(link_of(page, "next")) == canonical(oldest)
     assert link_of(client.get(newest), "prev") is None
     assert link_of(client.get(oldest), "next") is None
+
+
+@pytest.fixture
+def billing(monkeypatch):
+    monkeypatch.setitem(topics, "billing", None)
+    Topic("billing", "Billing")
+    return f"{LIST}?topic=billing"
+
+
+def test_it_leads_to_those_of_its_topic(client, user, errors, billing):
+    bills = [fill(user, 1, topic="billing")[0] for _ in range(3) if fill(user, 1)]
+    shown = client.get(billing)
+    newest, middle, oldest = links(shown)
+    assert rows(shown) == bills[::-1]
+
+    page = client.get(middle)
+    assert canonical(link_of(page, "prev")) == canonical(newest)
+    assert canonical(link_of(page, "next")) == canonical(oldest)
+    assert link_of(client.get(newest), "prev") is None
+    assert link_of(client.get(oldest), "next") is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["message_mark_unread", "message_archive", "message_delete"],
+)
+def test_what_is_done_to_a_message_of_a_topic_leads_back_to_the_topic(client, user, billing, name):
+    fill(user, 1, topic="billing")
+    page = client.get(links(client.get(billing))[0])
+
+    action = reverse(name, args=[Message.objects.get().pk])
+    form = form_to(page, reverse("message_mark_unread", args=[Message.objects.get().pk]))
+    answer = client.post(action, fields_of(form))
+
+    assert canonical(answer["Location"]) == canonical(billing)
 
 
 def test_the_way_through_the_unread_leads_to_the_end(client, errors):
