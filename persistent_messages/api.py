@@ -146,8 +146,6 @@ def send_message(
 
     if not message:
         raise ValueError("message must not be empty.")
-    if progress is not None and not callable(progress):
-        raise TypeError(f"progress must be callable, not {progress!r}.")
     new = new_message(
         level,
         message,

@@ -18,6 +18,7 @@ from . import keyed, locks
 from .deadlocks import retry_on_deadlock
 from .outbox import Posting, has_choices
 from .recipients import BATCH_SIZE, Batch, check_all_there, recipient_batches
+from .validation import check_progress
 from .writes import primary_database, primary_rows, send_after_commit
 
 MAX_BATCH_SIZE = 1000
@@ -102,6 +103,7 @@ def deliver_to(
     own transaction, and an error keeps the earlier batches; this raises `RuntimeError` inside a
     transaction. `progress` is called after each batch with the number delivered so far.
     """
+    check_progress(progress)
     message.prepare_text()
     _address(message)
     using = primary_database()

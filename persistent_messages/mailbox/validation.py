@@ -85,6 +85,12 @@ def clean_level(level: Any) -> int:
     return number
 
 
+def check_progress(progress: Any) -> None:
+    """Raise `TypeError` if `progress` is not None and cannot be called."""
+    if progress is not None and not callable(progress):
+        raise TypeError(f"progress must be callable, not {progress!r}.")
+
+
 def clean_user_key(argument: str, user: Any) -> Any:
     """Return the key of `user`, which is a saved user or a key."""
     if isinstance(user, Model) and not isinstance(user, get_user_model()):

@@ -165,25 +165,40 @@ class Notice:
 
     # Sending
 
-    def send(self, users: Recipients | None = None, *, request: HttpRequest | None = None) -> int:
+    def send(
+        self,
+        users: Recipients | None = None,
+        *,
+        request: HttpRequest | None = None,
+        progress: Callable[[int], object] | None = None,
+        atomic: bool = True,
+    ) -> int:
         """Send the notice to `users`, each in their language. Returns how many received it.
 
-        Takes the same `users` as `send_message`. With `request`, the default is its user, who sees
-        the notice on the page that the view returns. Errors in the texts are raised before anything
-        is stored. Raises `TypeError` or `ValueError`, naming the argument, and with `request` the
-        errors of `add_message`.
+        Takes the same `users`, `progress` and `atomic` as `send_message`. With `request`, the
+        default is its user, who sees the notice on the page that the view returns; then `progress`
+        and `atomic` are ignored. Errors in the texts are raised before anything is stored; with
+        `atomic=False` and several languages, they keep earlier batches. Raises `TypeError` or
+        `ValueError`, naming the argument, and with `request` the errors of `add_message`.
         """
         if request is not None and sending.is_for_user_of(request, users):
             return sending.add_to_request(request, self._texts, **self._delivery)
         if users is None:
             raise TypeError("users is required without a request.")
-        return sending.send(users, self._texts, **self._delivery)
+        options = {**self._delivery, "progress": progress, "atomic": atomic}
+        return sending.send(users, self._texts, **options)
 
     async def asend(
-        self, users: Recipients | None = None, *, request: HttpRequest | None = None
+        self,
+        users: Recipients | None = None,
+        *,
+        request: HttpRequest | None = None,
+        progress: Callable[[int], object] | None = None,
+        atomic: bool = True,
     ) -> int:
-        """Send the notice from an async function; see `send`."""
-        return await sync_to_async(self.send)(users, request=request)
+        """Send the notice from an async function; see `send`. `progress` is called in a thread."""
+        send = sync_to_async(self.send)
+        return await send(users, request=request, progress=progress, atomic=atomic)
 
     def broadcast(
         self,

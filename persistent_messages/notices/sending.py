@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -17,8 +18,10 @@ from persistent_messages import mailbox
 from persistent_messages.conf import Config, get_config
 from persistent_messages.http.storage import storage_of
 from persistent_messages.mailbox.deadlocks import retry_on_deadlock
+from persistent_messages.mailbox.delivery import Progress
 from persistent_messages.mailbox.locks import take_sqlite_lock
 from persistent_messages.mailbox.recipients import recipient_keys
+from persistent_messages.mailbox.validation import check_progress
 from persistent_messages.mailbox.writes import primary_database, primary_rows
 from persistent_messages.models import Message
 from persistent_messages.users.languages import language_of
@@ -30,26 +33,52 @@ Texts = Callable[[str | None], Message]
 """A function that returns the unsaved message in a language; None means the active language."""
 
 
-@retry_on_deadlock
-def send(users: Any, texts: Texts, *, email: bool, min_interval: timedelta | None) -> int:
-    """Send a message to `users`, each in their language; return how many. All or none.
+def send(
+    users: Any,
+    texts: Texts,
+    *,
+    email: bool,
+    min_interval: timedelta | None,
+    progress: Progress | None = None,
+    atomic: bool = True,
+) -> int:
+    """Send a message to `users`, each in their language; return how many.
 
-    If the site has a LANGUAGE_OF, each `BATCH_SIZE` users take one more query, and one delivery for
-    each of their languages. Each text is rendered once for each language.
+    `progress` and `atomic` are those of `mailbox.deliver_to`. If the site has a LANGUAGE_OF, each
+    `BATCH_SIZE` users take one more query, and one delivery for each of their languages. Each text
+    is rendered once for each language.
     """
-    options: dict[str, Any] = {"email": email, "min_interval": min_interval}
+    options: dict[str, Any] = {"email": email, "min_interval": min_interval, "atomic": atomic}
     if get_config().LANGUAGE_OF == Config.LANGUAGE_OF:
-        return mailbox.deliver_to(users, texts(None), **options)
-    messages: dict[str | None, Message] = {}
-    sent, using = 0, primary_database()
-    with transaction.atomic(using=using):
+        return mailbox.deliver_to(users, texts(None), **options, progress=progress)
+    check_progress(progress)
+    send_all = _send_all if atomic else _send_by_language
+    return send_all(users, texts, options, progress)
+
+
+@retry_on_deadlock
+def _send_all(users: Any, texts: Texts, options: dict[str, Any], progress: Progress | None) -> int:
+    with transaction.atomic(using=primary_database()):
         take_sqlite_lock(primary_rows())
-        for people in _by_language(users, using):
-            for language, readers in people.items():
-                if language not in messages:
-                    messages[language] = texts(language)
-                sent += mailbox.deliver_to(readers, messages[language], **options)
+        return _send_by_language(users, texts, options, progress)
+
+
+def _send_by_language(
+    users: Any, texts: Texts, options: dict[str, Any], progress: Progress | None
+) -> int:
+    messages: dict[str | None, Message] = {}
+    sent = 0
+    for people in _by_language(users, primary_database()):
+        for language, readers in people.items():
+            if language not in messages:
+                messages[language] = texts(language)
+            so_far = None if progress is None else partial(_add_progress, progress, sent)
+            sent += mailbox.deliver_to(readers, messages[language], **options, progress=so_far)
     return sent
+
+
+def _add_progress(progress: Progress, sent: int, count: int) -> None:
+    progress(sent + count)
 
 
 def _by_language(users: Any, using: str) -> Iterator[dict[str | None, list[Any]]]:

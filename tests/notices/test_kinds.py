@@ -277,6 +277,67 @@ def test_each_user_gets_their_language(user, other, site):
     }
 
 
+@pytest.mark.parametrize("atomic", [True, False])
+@pytest.mark.parametrize("languages", [False, True])
+def test_progress_is_told_of_a_notice_as_of_a_message(
+    transactional_db, site, monkeypatch, atomic, languages
+):
+    people = [get_user_model().objects.create(username=f"u{n}") for n in range(7)]
+    monkeypatch.setattr("persistent_messages.mailbox.delivery.MAX_BATCH_SIZE", 3)
+    monkeypatch.setattr("persistent_messages.notices.sending.BATCH_SIZE", 4)
+    if languages:
+        site.PERSISTENT_MESSAGES = {
+            "LANGUAGE_OF": lambda user: "de" if user.username == "u1" else None
+        }
+    told, committed = [], []
+
+    def tell(count):
+        told.append(count)
+        committed.append(not connection.in_atomic_block)
+
+    notice = QuotaNearlyFull(percent=90, project="Archive")
+
+    assert notice.send(people, progress=tell, atomic=atomic) == 7
+    # Of each four, those of one language, and then those of the other.
+    assert told == ([3, 4, 7] if languages else [3, 6, 7])
+    assert committed == [not atomic] * 3
+    assert asyncio.run(notice.asend(people, progress=tell, atomic=atomic)) == 7
+    assert told == told[:3] * 2
+    assert Message.objects.count() == 7
+
+
+@pytest.mark.parametrize(("atomic", "left"), [(True, 0), (False, 4)])
+@pytest.mark.parametrize("languages", [False, True])
+def test_an_error_leaves_no_notices_or_whole_batches(
+    transactional_db, site, monkeypatch, atomic, left, languages
+):
+    people = [get_user_model().objects.create(username=f"u{n}") for n in range(7)]
+    monkeypatch.setattr("persistent_messages.mailbox.delivery.MAX_BATCH_SIZE", 4)
+    monkeypatch.setattr("persistent_messages.notices.sending.BATCH_SIZE", 4)
+    if languages:
+        site.PERSISTENT_MESSAGES = {"LANGUAGE_OF": in_german}
+
+    def stop(count):
+        raise LookupError("Enough")
+
+    notice = QuotaNearlyFull(percent=90, project="Archive")
+
+    with pytest.raises(LookupError, match="Enough"):
+        notice.send(people, progress=stop, atomic=atomic)
+    assert Message.objects.count() == left
+    assert notice.send(people, atomic=atomic) == 7
+    assert Message.objects.count() == 7
+
+
+@pytest.mark.parametrize("languages", [False, True])
+def test_the_progress_of_a_notice_must_be_callable(user, site, languages):
+    if languages:
+        site.PERSISTENT_MESSAGES = {"LANGUAGE_OF": in_german}
+    with pytest.raises(TypeError, match="progress must be callable, not 'yes'"):
+        QuotaNearlyFull(percent=90, project="Archive").send(user, progress="yes")
+    assert not Message.objects.exists()
+
+
 def test_texts_are_rendered_once_a_language(user, other, site):
     rendered = []
 
