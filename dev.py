@@ -1,6 +1,6 @@
-"""One command each to a running demo, a tested checkout, and what it costs: see `main`.
+"""Commands for development: run the demo, the tests, the checks, the benchmarks; see `main`.
 
-Needs Python 3.10 or newer and nothing else. It keeps its packages in `.venv`.
+Needs only Python 3.10 or newer. Packages are installed into `.venv`.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ import sys
 import venv
 from pathlib import Path
 
-# Before anything that an older one cannot read; up to here any Python 3.6 does.
+# Any Python since 3.6 can parse this file up to here.
 if sys.version_info < (3, 10):
     sys.exit(
         f"Python 3.10 or newer is needed, and this is {sys.version.split()[0]}: "
@@ -25,15 +25,15 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 PROBE = "import sys, pip._internal.cli.main; print(*sys.version_info[:2])"
-"""What a whole `.venv` can do. Of a pip that was broken off the top may be there alone."""
+"""Works only in a complete `.venv`: an interrupted installation of pip may lack submodules."""
 NO_NETWORK = ("connection broken by", "from versions: none")
-"""What pip says of an index out of reach: it retries, and knows no version of anything."""
+"""Output of pip if its index cannot be reached."""
 NO_TESTS = 5
-"""The exit code of pytest where it ran none."""
+"""The exit code of pytest if it ran no tests."""
 
 
 def install(group: str) -> None:
-    """Make `.venv` hold `group`; does nothing while that and `pyproject.toml` stay as they were."""
+    """Install `group` into `.venv`; do nothing if neither it nor `pyproject.toml` has changed."""
     stamp, wanted = VENV / f".installed-{group}", _stamp()
     whole = is_whole() and not _is_moved()
     if whole and stamp.exists() and stamp.read_text() == wanted:
@@ -59,13 +59,13 @@ def _stamp() -> str:
 
 
 def _is_moved() -> bool:
-    """Tell whether `.venv` was made elsewhere: what it holds names that place."""
+    """Return whether `.venv` was moved after it was created, as its scripts have absolute paths."""
     known = [stamp.read_text().partition(" ")[2] for stamp in VENV.glob(".installed-*")]
     return any(place and place != str(VENV.resolve()) for place in known)
 
 
 def is_whole() -> bool:
-    """Tell whether `.venv` has a Python that is new enough, and a pip."""
+    """Return whether `.venv` has a recent enough Python, and pip."""
     try:
         done = subprocess.run([str(PYTHON), "-c", PROBE], capture_output=True, text=True)
     except OSError:  # missing, or a link to a Python that is gone
@@ -74,10 +74,10 @@ def is_whole() -> bool:
 
 
 def make_whole() -> None:
-    """Put pip into `.venv`, where a Python without it is the only fault, or make it anew.
+    """Install pip into `.venv` if only that is missing, or create `.venv` again.
 
-    It is half-made where this was broken off, where the system has no ensurepip, and where uv made
-    it, which needs no pip.
+    It is incomplete if this command was interrupted, if the system has no ensurepip, or if uv
+    created it, which does not install pip.
     """
     if not _is_moved():
         try:
@@ -94,7 +94,7 @@ def make_whole() -> None:
         if uv:
             seed = [uv, "venv", "-q", "--clear", "--seed", "--python", sys.executable, str(VENV)]
             subprocess.run(seed, cwd=ROOT)
-    except ValueError as error:  # something else of this name
+    except ValueError as error:  # .venv is not a directory
         sys.exit(f"{error}")
     if not is_whole():
         sys.exit(
@@ -104,7 +104,7 @@ def make_whole() -> None:
 
 
 def pip_install(*arguments: str) -> None:
-    """Install with the pip of `.venv`; leave with one line that says why if it fails."""
+    """Install with the pip of `.venv`; exit with one line that says why if it fails."""
     command = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "install", "-q"]
     done = subprocess.run(
         [*command, *arguments],
@@ -117,28 +117,28 @@ def pip_install(*arguments: str) -> None:
     if done.returncode == 0:
         return
     if any(sign in done.stdout for sign in NO_NETWORK):
-        sys.exit("No network: pip does not reach its package index. Connect, and run this again.")
+        sys.exit("No network: pip cannot reach its package index. Connect, and run this again.")
     lines = [line for line in done.stdout.splitlines() if line.strip()] or ["no reason given"]
     last = [line for line in lines if line.lower().startswith("error")] or lines
     sys.exit(f"pip could not install the packages: {last[-1]}")
 
 
 def run(command: list[str], **env: str) -> None:
-    """Run `command` at the top of the checkout; leave with its exit code if it fails."""
+    """Run `command` in the root of the checkout; exit with its exit code if it fails."""
     code = exit_code(command, **env)
     if code:
         sys.exit(code)
 
 
 def exit_code(command: list[str], **env: str) -> int:
-    """Run `command` at the top of the checkout."""
+    """Run `command` in the root of the checkout; return its exit code."""
     return subprocess.run(command, cwd=ROOT, env={**os.environ, **env}).returncode
 
 
 def has_chromium() -> bool:
-    """Tell whether there is one for the browser tests: Debian's, where we may install it."""
+    """Return whether Chromium is installed for the browser tests; install Debian's if possible."""
     named = os.environ.get("CHROMIUM")
-    # The first one is the same browser without windows of its own, and twice as quick.
+    # The headless shell is the same browser without a window, and twice as fast.
     names = ["chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"]
     names = [named] if named else names
     if any(map(shutil.which, names)):
@@ -161,7 +161,7 @@ def has_chromium() -> bool:
 
 
 def demo(*arguments: str) -> None:
-    """Migrate, fill with data where there is none yet, and serve at 127.0.0.1:PORT."""
+    """Migrate, add data if there is none yet, and serve at 127.0.0.1:PORT."""
     named = arguments[:1] if arguments and not arguments[0].startswith("-") else ()
     host, port = served_at(*named)
     claim(host, port)
@@ -171,13 +171,13 @@ def demo(*arguments: str) -> None:
     manage = [str(PYTHON), "manage.py"]
     print("Preparing the database …", flush=True)
     run([*manage, "migrate", "--verbosity", "0"])
-    claim(host, port)  # it may have taken minutes
+    claim(host, port)  # again, because the installation may have taken minutes
     run([*manage, "fill_demo", "--address", f"http://{host or '127.0.0.1'}:{port}/"])
     run([*manage, "runserver", *(named or [f"{host}:{port}"]), *arguments[len(named) :]])
 
 
 def served_at(place: str = "") -> tuple[str, int]:
-    """Return the host, "" where none is named, and the port of `place`; else those of PORT."""
+    """Return the host and port in `place`, or the default host and PORT; the host may be ""."""
     place = place or f"127.0.0.1:{os.environ.get('PORT') or 8000}"
     host, _, port = place.rpartition(":")
     if not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) < 2**16:
@@ -186,7 +186,7 @@ def served_at(place: str = "") -> tuple[str, int]:
 
 
 def claim(host: str, port: int) -> None:
-    """Leave with one line unless a server could listen there now."""
+    """Exit with one line unless a server could listen at this address now."""
     bare = host.strip("[]") or "127.0.0.1"
     try:
         family, kind, _, _, place = socket.getaddrinfo(bare, port, type=socket.SOCK_STREAM)[0]
@@ -203,9 +203,9 @@ def claim(host: str, port: int) -> None:
 
 
 def test(*arguments: str) -> None:
-    """Run the tests, on two cores, those with a browser last; other arguments go to pytest instead.
+    """Run the tests on two cores, the browser tests last; pass other arguments to pytest instead.
 
-    With `--slow` it runs the slow ones, too, and random tests try ten times as many examples.
+    With `--slow`, also run the slow tests, and ten times as many random examples.
     """
     install("test")
     has_browser = has_chromium()
@@ -227,16 +227,16 @@ def test(*arguments: str) -> None:
 
 
 def bench(*arguments: str) -> None:
-    """Measure what mailboxes of all sizes cost, on DATABASE_URL; writes benchmarks/RESULTS.md."""
+    """Run the benchmarks on DATABASE_URL; write benchmarks/RESULTS.md."""
     install("demo")
     run([str(PYTHON), "-m", "benchmarks", *arguments])
 
 
 def load(*arguments: str) -> None:
-    """Serve the demo as on a server and drive it, on DATABASE_URL; writes benchmarks/LOAD.md."""
+    """Run the load test of the demo on DATABASE_URL; write benchmarks/LOAD.md."""
     install("load")
     os.chdir(ROOT)
-    # In this process: it needs time after Ctrl-C to stop what it started.
+    # Replace this process, because the load test needs time after Ctrl-C to stop its children.
     os.execv(PYTHON, [str(PYTHON), "-m", "benchmarks.load", *arguments])
 
 
@@ -249,7 +249,7 @@ def docs(*arguments: str) -> None:
 
 
 def check(*arguments: str) -> None:
-    """Lint, format, types, templates, migrations and settings of a server, as CI does."""
+    """Check linting, formatting, types, templates, migrations and settings, as CI does."""
     install("lint")
     tool = [str(PYTHON), "-m"]
     templates = [

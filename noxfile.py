@@ -1,14 +1,15 @@
-"""The suite on every supported pair of Python and Django; warnings are errors there too.
+"""The tests on every supported pair of Python and Django; warnings are errors there, too.
 
-`nox` runs all, `nox -s "tests(python='3.13', django='6.1')"` one; what follows `--` goes to
-pytest. The browser runs with the newest pair only: it is slow, and sees nothing of Python.
-`database` runs what asks the database, for those other than SQLite.
+`nox` runs all pairs, and `nox -s "tests(python='3.13', django='6.1')"` one of them. Arguments after
+`--` are passed to pytest. The browser tests are slow and do not depend on Python, so they only run
+with the newest pair. `database` runs the tests that depend on the database, for databases other
+than SQLite.
 """
 
 import nox
 
 nox.options.default_venv_backend = "uv|virtualenv"
-# A pair that is not there was not tested: never a success.
+# A missing interpreter must not count as a success.
 nox.options.error_on_missing_interpreters = True
 nox.options.reuse_existing_virtualenvs = True
 
@@ -20,8 +21,7 @@ PAIRS = [
 NEWEST = PAIRS[-1]
 
 
-# What asks the database in its own way. The subject of the other tests is pages, texts and tools:
-# they are alike on each database.
+# Tests that depend on the database. The others test pages, texts and tools, which do not.
 DATABASE_TESTS = [
     *("db", "delivery", "letters", "mailbox", "notices", "preferences", "users"),
     *("inbox/test_bulk_actions.py", "inbox/test_search.py", "inbox/test_unread.py"),
@@ -53,5 +53,5 @@ def database(session, django):
 
 def install(session, django):
     packages = nox.project.dependency_groups(PYPROJECT, "test")
-    # One resolution: a package that cannot live with this Django is an error here.
+    # One resolution, so that a package that does not support this Django is an error.
     session.install("-e", ".", *packages, f"django~={django}.0")

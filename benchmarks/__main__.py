@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: fill a database of its own, measure, write RESULTS.md."""
+"""`python -m benchmarks`: fill a separate database, run the benchmarks, write RESULTS.md."""
 
 import argparse
 import os
@@ -12,15 +12,15 @@ SENT = 100_000
 
 
 def main(arguments=None):
-    """Measure at each size; the exit code tells whether all was met."""
+    """Run the benchmarks for each size; return 0 if all targets were met."""
     parser = argparse.ArgumentParser(prog="python3 dev.py bench", description=__doc__)
     parser.add_argument(
         "--sizes", type=lambda text: [int(part) for part in text.split(",")], default=SIZES
     )
-    parser.add_argument("--users", type=int, default=USERS, help="beside whom names are completed")
-    parser.add_argument("--print", action="store_true", help="leave RESULTS.md as it is")
+    parser.add_argument("--users", type=int, default=USERS, help="users for name completion")
+    parser.add_argument("--print", action="store_true", help="do not write RESULTS.md")
     parser.add_argument(
-        "--sends", action="store_true", help="only messages to many users; renews their rows"
+        "--sends", action="store_true", help="only messages to many users; updates their rows"
     )
     options = parser.parse_args(arguments)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "benchmarks.settings")
@@ -54,7 +54,7 @@ def run_sends(options):
 
 
 def run(options):
-    """Measure in the database at hand."""
+    """Run all benchmarks."""
     from . import broadcasts, cases, people, report, sends
     from .fill import fill, fill_users
 
@@ -69,8 +69,8 @@ def run(options):
             say(line(result))
             results.append(result)
         if not options.print:
-            report.write(results, storage)  # after each size: the largest takes minutes
-    # At the end: they are beside the point of all others.
+            report.write(results, storage)  # after each size, because the largest takes minutes
+    # Last, so that the other benchmarks run without these users.
     say(f"Adding {options.users:,} users …")
     fill_users(options.users)
     measured = (
@@ -88,7 +88,7 @@ def run(options):
 
 
 def line(result):
-    """Write a result on one line."""
+    """Return a result as one line."""
     return (
         f"{result.case:45} {result.size:>9,} {result.queries:>4} {result.visited:>6} "
         f"{result.measured:22} {'' if result.met else 'not met: ' + result.aim}"
@@ -96,7 +96,7 @@ def line(result):
 
 
 def say(words):
-    """Tell how far it is."""
+    """Print progress."""
     print(words, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""What it costs to broadcast to very many users, and what their pages cost then."""
+"""The cost of a broadcast to very many users, and of their pages afterwards."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from . import measure
 from .cases import TABLE, Result, Site, _insert_sql, _undo, flat_ratio
 
 OURS = "persistent_messages_"
-"""How the tables begin whose statements count: savepoints do not."""
+"""The prefix of the tables whose statements are counted; savepoints are not."""
 SECONDS = 0.010
-"""What a broadcast may take."""
+"""The limit for a broadcast."""
 
 
 def measure_all(size: int) -> Iterator[Result]:
@@ -54,7 +54,7 @@ def _pages(size: int) -> Iterator[Result]:
     site, other = Site(user), Site(get_user_model().objects.create(username="not-reached"))
     sent = broadcast(INFO, "The site is read-only from 06:00.", subject="Maintenance")
     arrivals.arrive(user, [sent.pk])
-    site.get("/asking/")  # notes it in the session
+    site.get("/asking/")  # the session remembers the broadcast
     running.running()
     with_one = measure.work_of(site.page("/asking/"), table=OURS)
     fields = [field for field in Message._meta.concrete_fields if not field.primary_key]

@@ -1,4 +1,4 @@
-"""What is measured at each size, and what it is held against."""
+"""The benchmarks for each size, and their targets."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from .settings import WITHOUT
 TABLE = connection.ops.quote_name(Message._meta.db_table)
 MIB = 2**20
 LOCKED = 1
-"""Seconds that one request may hold locks."""
+"""The maximum number of seconds that one request may hold locks."""
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Result:
 
 
 def measure_all(owner, size: int) -> Iterator[Result]:
-    """Measure each case in the mailbox of `owner`, who has `size` unread messages."""
+    """Run the benchmarks in the mailbox of `owner`, who has `size` unread messages."""
     site, alone = Site(owner), Site(get_user_model().objects.create(username=f"empty-{size}"))
     yield from _pages_without_messages(alone, size)
     yield _counter(owner, size)
@@ -68,7 +68,7 @@ def measure_all(owner, size: int) -> Iterator[Result]:
 
 
 class Site:
-    """Answers requests of one signed-in user, with our middleware and without."""
+    """Handles requests of one signed-in user, with and without the app's middleware."""
 
     def __init__(self, user) -> None:
         session = SessionStore()
@@ -88,14 +88,14 @@ class Site:
         return handler
 
     def get(self, path: str, handler: BaseHandler | None = None) -> HttpResponse:
-        """Answer as a server does, without the protocol."""
+        """Handle a request as a server does, without the HTTP protocol."""
         request = RequestFactory().get(path)
         request.COOKIES.update(self.cookies)
         response = (handler or self.ours).get_response(request)
         assert response.status_code == 200, (path, response.status_code)
-        # The CSRF cookie comes with the first page, as to a browser.
+        # Keep the CSRF cookie of the first page, as a browser does.
         self.cookies |= {name: cookie.value for name, cookie in response.cookies.items()}
-        for close in response._resource_closers:  # without the end of the connection
+        for close in response._resource_closers:  # without closing the connection
             close()
         return response
 
@@ -107,7 +107,7 @@ class Site:
 
 
 def flat_ratio(timing: measure.Timing) -> str:
-    """Write how many times the bare case it takes, and how long that takes."""
+    """Return the ratio to the bare case, and the time of the bare case."""
     return f"{timing.ratio:.2f} × {timing.bare * 1e6:,.0f} µs"
 
 
@@ -140,7 +140,7 @@ def _pages_without_messages(site: Site, size: int) -> Iterator[Result]:
 
 
 def _request(user) -> HttpRequest:
-    # Made by hand: that of RequestFactory costs as much as a bare statement.
+    # RequestFactory would take as long as a bare statement.
     request = HttpRequest()
     request.method = "GET"
     request.user = user
@@ -281,7 +281,7 @@ def _one_shot(site: Site, size: int) -> Iterator[Result]:
     for count in (1, 10):
 
         def both(count=count):
-            # Two requests: one says it, the next one shows it.
+            # Two requests: one adds the messages, and the next one shows them.
             user = get_user_model().objects.get(username=f"empty-{size}")
             request = _request(user)
             request._messages = PersistentMessageStorage(request)
@@ -347,7 +347,7 @@ def _all_at_once(owner, size: int) -> Iterator[Result]:
 
 
 def _in_steps(owner, size: int) -> Iterator[Result]:
-    # What a page does: each step is committed, and all of them are taken back.
+    # As a page does: each step is committed, and then all steps are undone.
     newest = Message.objects.filter(user=owner).latest("pk").pk
     for name, verb in (("mark all read", "read"), ("delete all", "delete")):
         task = BulkAction.of_list(verb, Filter(), newest)
@@ -376,7 +376,7 @@ def _longest(owner, name: str, size: int, task: BulkAction) -> tuple[mailbox.Cha
 
 
 def measure_fan_out(count: int = 10_000) -> Result:
-    """Measure a message to `count` people on a site that listens, so that rows are made for it."""
+    """Measure a message to `count` users on a site with a receiver, which needs rows in Python."""
     people = get_user_model().objects.filter(username__startswith="person-")[:count]
     keys = list(people.values_list("pk", flat=True))
     fields = [field for field in Message._meta.concrete_fields if not field.primary_key]
@@ -404,7 +404,7 @@ def measure_fan_out(count: int = 10_000) -> Result:
 
     timing = measure.time_both(ours, bare, around=measure.undone, rounds=10)
     work = measure.work_of(lambda: _undo(ours))
-    # Rows are made for as many users at a time.
+    # Rows are created for this many users at a time.
     pages = -(-len(keys) // delivery.MAX_BATCH_SIZE)
     batches = pages * -(-delivery.MAX_BATCH_SIZE // batch)
     return Result(

@@ -1,4 +1,4 @@
-"""The mailboxes that are measured, filled by the database itself."""
+"""Fill the mailboxes for the benchmarks, mostly in the database itself."""
 
 from django.contrib.auth import get_user_model
 from django.db import connection
@@ -14,9 +14,9 @@ TEXT = "Filters keep their place when you go back. Exports are twice as quick as
 
 
 def fill(sizes):
-    """Give 10,000 people 100,000 messages, and one more person for each size that many, unread.
+    """Create 10,000 users with 100,000 messages, and for each size an owner of so many unread ones.
 
-    Returns these by size.
+    Returns the owners by size.
     """
     people = get_user_model()
     people.objects.bulk_create(
@@ -37,14 +37,14 @@ def fill(sizes):
 
 
 def row(owner, number=0):
-    """Return an unsaved message as all of them are."""
+    """Return an unsaved message."""
     return Message(
         user_id=owner, folder=Folder.INBOX, level=INFO, subject=f"Number {number}", message=TEXT
     )
 
 
 def fill_users(count):
-    """Add `count` users, by one INSERT for as many as there are."""
+    """Add `count` users, doubling their number with each INSERT."""
     people = get_user_model()
     people.objects.bulk_create(
         people(username=f"user{number}") for number in range(min(count, SEED))
@@ -53,7 +53,7 @@ def fill_users(count):
     fields = [field for field in people._meta.concrete_fields if not field.primary_key]
     names = ", ".join(connection.ops.quote_name(field.column) for field in fields)
     while (there := people.objects.filter(username__startswith="user").count()) < count:
-        # A username of its own for each: that of another, with what is not in it yet behind.
+        # Make unique usernames by appending a suffix that no username has yet.
         new = (
             f"CONCAT(username, '-{there}')"
             if connection.vendor == "mysql"
@@ -90,7 +90,7 @@ def _multiply(owner, size):
 
 
 def _look_around():
-    # What a database does by itself sooner or later.
+    # Update the statistics, as the database does by itself sooner or later.
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("VACUUM ANALYZE")

@@ -1,8 +1,8 @@
-"""`python -m benchmarks.load`: serve the demo as on a server, drive it, write LOAD.md.
+"""`python -m benchmarks.load`: serve the demo in production, run a load test, and write LOAD.md.
 
-The server is gunicorn on a free port of 127.0.0.1, with a database of its own, which goes again. A
-second process plays people with browsers. Fails on any error, on a letter that is not there
-afterwards, and when the server has grown.
+The server is gunicorn on a free port of 127.0.0.1, with a separate database that is removed
+afterwards. A second process simulates users with browsers. The test fails on any error, if a letter
+is missing afterwards, and if the memory of the server has grown.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ ROOT = Path(__file__).resolve().parent.parent
 ADDRESS = "127.0.0.1"
 MIB = 2**20
 GROWTH = 4 * MIB
-"""What a worker may be larger by after the mix."""
+"""The number of bytes that a worker may grow during the mix."""
 PATIENCE = 30
-"""Seconds that the server has to start, and to stop."""
+"""Seconds for the server to start or stop."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve, drive and report; returns the exit code."""
+    """Run the load test; return the exit code."""
     options = parsed(arguments)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
             connection.creation.create_test_db(verbosity=0, autoclobber=True)
             result = run(options, Path(folder))
         finally:
-            if connection.settings_dict["NAME"] != name:  # as soon as there is one
+            if connection.settings_dict["NAME"] != name:  # if it was created
                 connection.creation.destroy_test_db(name, verbosity=0)
     for line in load_report.verdict(result):
         say(line)
@@ -68,21 +68,21 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def end(number: int, _frame: Any) -> None:
-    """Leave by way of all that stops children and drops the database, whoever is impatient."""
+    """Exit after stopping child processes and dropping the database; ignore further signals."""
     for again in (signal.SIGINT, signal.SIGTERM):
         signal.signal(again, signal.SIG_IGN)
     sys.exit(128 + number)
 
 
 def parsed(arguments: list[str] | None) -> argparse.Namespace:
-    """Return the options."""
+    """Return the parsed options."""
     parser = argparse.ArgumentParser(prog="python3 dev.py load", description=__doc__)
     cores = os.cpu_count() or 2
     parser.add_argument("--seconds", type=float, default=60, help="how long the mix runs")
     parser.add_argument("--people", type=int, default=8 * cores, help="two or more")
     parser.add_argument("--workers", type=int, default=max(2, cores))
     parser.add_argument("--threads", type=int, default=4, help="of each worker")
-    parser.add_argument("--print", action="store_true", help="leave LOAD.md as it is")
+    parser.add_argument("--print", action="store_true", help="do not write LOAD.md")
     options = parser.parse_args(arguments)
     if options.people < 2:
         parser.error("--people: letters go to somebody else")
@@ -90,7 +90,7 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def set_environment(folder: str) -> None:
-    """Give the production settings what a server would give them."""
+    """Set the environment variables for the production settings."""
     os.environ |= {
         "DJANGO_SETTINGS_MODULE": "benchmarks.load_settings",
         "LOAD_FOLDER": folder,
@@ -103,7 +103,7 @@ def set_environment(folder: str) -> None:
 
 
 def run(options: argparse.Namespace, folder: Path) -> load_report.Result:
-    """Fill the database, serve it and drive it."""
+    """Fill the database, start the server and run the load."""
     say("Filling the mailboxes …")
     alone = options.seconds / 6
     fill(options.people, unread=max(50, int(100 * alone)))
@@ -135,9 +135,9 @@ def run(options: argparse.Namespace, folder: Path) -> load_report.Result:
 
 
 def fill(people: int, unread: int) -> None:
-    """Make the demo's people and messages, and `people` more with `unread` messages each."""
+    """Create the demo's data, and `people` more users with `unread` messages each."""
     call_command("fill_demo", stdout=StringIO())
-    # Made once: it takes as long as a log-in.
+    # Hashed once, because it takes as long as a log-in.
     password = make_password(PASSWORD)
     names = [NAME.format(number) for number in range(people)]
     users = get_user_model().objects.bulk_create(
@@ -148,21 +148,21 @@ def fill(people: int, unread: int) -> None:
 
 
 def letters() -> int:
-    """Return how many letters lie in the mailboxes of those who sent them."""
+    """Return the number of senders' copies of letters."""
     return apps.get_model("persistent_messages", "Message").objects.sent().count()
 
 
 @contextmanager
 def serving(options: argparse.Namespace, log: Path) -> Iterator[tuple[psutil.Process, str]]:
-    """Have gunicorn serve the database at a free port; gives its process and its address."""
+    """Serve the demo with gunicorn on a free port; yield its process and its URL."""
     with socket.create_server((ADDRESS, 0)) as listening:
-        # Handed on open: nobody else takes the port meanwhile.
+        # Pass the open socket on, so that no other process takes the port in the meantime.
         descriptor, port = listening.fileno(), listening.getsockname()[1]
         command = [
             *(sys.executable, "-m", "gunicorn", "demo.wsgi"),
             *("--bind", f"fd://{descriptor}"),
             *("--workers", str(options.workers), "--threads", str(options.threads)),
-            # People keep their connections; none may close just when one asks.
+            # Users keep their connections, and none may be closed during a request.
             *("--keep-alive", str(PATIENCE)),
             *("--log-level", "warning", "--no-control-socket"),
         ]
@@ -180,7 +180,7 @@ def serving(options: argparse.Namespace, log: Path) -> Iterator[tuple[psutil.Pro
 
 
 def answers(port: int) -> None:
-    """Wait until the server has answered. Raises `OSError` if it does not."""
+    """Wait until the server responds. Raises `OSError` if it does not."""
     browser = HTTPConnection(ADDRESS, port, timeout=PATIENCE)
     browser.request("GET", "/nothing/", headers={"X-Forwarded-Proto": "https"})
     if (status := browser.getresponse().status) != 200:
@@ -191,10 +191,10 @@ def answers(port: int) -> None:
 def drive(
     host: str, people: int, cases: Sequence[str], seconds: float, warm_up: float
 ) -> dict[str, Any]:
-    """Have people do each of `cases` for so long; returns what they measured."""
+    """Run each of `cases` for `seconds`; return the measurements."""
     command = [sys.executable, "-m", "benchmarks.load_people", host]
     command += ["--people", str(people), "--seconds", str(seconds), "--warm-up", str(warm_up)]
-    # What leads to a request takes up to as long again and a half.
+    # Preparing a case takes up to 1.5 times as long as the case itself.
     longest = warm_up + 2.5 * len(cases) * (seconds + PATIENCE) + 5 * PATIENCE
     with child([*command, "--cases", *cases], stdout=subprocess.PIPE) as process:
         output = process.communicate(timeout=longest)[0]
@@ -206,7 +206,7 @@ def drive(
 
 @contextmanager
 def child(command: list[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a process in a group of its own; whatever happens, none of that group outlives this."""
+    """Run a process in its own process group, and kill the whole group at the end."""
     process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, **options)  # noqa: S603
     try:
         yield process
@@ -215,8 +215,8 @@ def child(command: list[str], **options: Any) -> Iterator[subprocess.Popen[bytes
         try:
             process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
-            say(f"{command[2]} did not stop: it is killed.")
-        with suppress(ProcessLookupError):  # as it should be
+            say(f"{command[2]} did not stop, and is killed.")
+        with suppress(ProcessLookupError):  # usually all of them have stopped
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
@@ -227,7 +227,7 @@ def rss(server: psutil.Process) -> int:
 
 
 def say(words: str) -> None:
-    """Tell how far it is."""
+    """Print progress."""
     print(words, flush=True)
 
 

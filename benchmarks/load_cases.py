@@ -1,4 +1,4 @@
-"""What `load.py` prepares and `load_people.py` does with it."""
+"""The cases of the load test, shared by `load.py` and `load_people.py`."""
 
 NAME = "person-{}"
 PASSWORD = "under load"  # noqa: S105 (of accounts that live for a minute)
@@ -9,8 +9,8 @@ PREPARATION = {
     "compose with HTMX": ("form beforehand", 1.5),
     "compose, plain": ("form beforehand", 1.5),
 }
-"""What leads to a request, and is done beforehand where that is measured alone: how long, in times
-of the measurement."""
+"""The preparation for a case that is measured alone, and its duration relative to that of the
+case."""
 MIX = (
     "home",
     "compose with HTMX",
@@ -24,6 +24,7 @@ MIX = (
     "close",
     "inbox",
 )
-"""One turn of one person; as many letters as closed messages, so that mailboxes stay full."""
+"""One turn of one user. It sends as many letters as it closes messages, so that mailboxes stay
+full."""
 LETTER = "Can you take Thursday? I have swapped with Jun, and the rota is on the wall. " * 4
 NOTICE = "The next run is at 02:00. " * 6

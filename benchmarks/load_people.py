@@ -1,12 +1,12 @@
-"""People with browsers, played by locust; `load.py` starts this as a process of its own.
+"""Users with browsers, simulated by locust; `load.py` starts this as a separate process.
 
-Each person logs in and never waits: the next request goes out as soon as the last is answered.
-Prints what was measured as JSON.
+Each user logs in, and sends the next request as soon as the last one has been answered. Prints the
+measurements as JSON.
 """
 
 from __future__ import annotations
 
-# locust patches what others import: it comes first.
+# Import locust first, because it patches modules that others import.
 from locust import FastHttpUser, task  # isort: skip
 from locust.env import Environment  # isort: skip
 
@@ -26,11 +26,11 @@ from .load_cases import LETTER, MIX, NAME, PASSWORD, PREPARATION
 
 ROUNDS = 4
 PATIENCE = 120
-"""Seconds to wait for log-ins and for last answers; a request itself is given up after 60."""
+"""Seconds to wait for log-ins and for the last responses; a request times out after 60."""
 
 
 class Person(FastHttpUser):
-    """One person, who does again and again what `case` says."""
+    """One user, who repeats the requests of `case`."""
 
     case: str | None = None
     numbers = count()
@@ -40,7 +40,7 @@ class Person(FastHttpUser):
     people = 0
 
     def on_start(self) -> None:
-        """Log in by the form."""
+        """Log in with the form."""
         self.number = next(self.numbers)
         self.others = cycle(
             NAME.format(number) for number in range(self.people) if number != self.number
@@ -49,7 +49,7 @@ class Person(FastHttpUser):
         self.forms: list[str] = []
         self.unread: list[str] = []
         self.token = ""
-        # The proxy in front has the TLS that these cookies ask for.
+        # The cookies are secure, and TLS ends at the proxy.
         policy = DefaultCookiePolicy(secure_protocols=("http", "https"))
         self.client.cookiejar.set_policy(policy)
         self.ask("log in", "/log-in/")
@@ -61,7 +61,7 @@ class Person(FastHttpUser):
 
     @task
     def act(self) -> None:
-        """Do what is to be done now, if anything."""
+        """Run the current case, if there is one."""
         if self.case is None:
             gevent.sleep(0.01)
             return
@@ -91,11 +91,11 @@ class Person(FastHttpUser):
             self.compose(case, htmx="HTMX" in case)
 
     def home(self) -> str:
-        """Look at the home page, which greets whoever is logged in."""
+        """Open the home page, which greets the user."""
         return self.ask("home", "/", find=f"Good to see you, {NAME.format(self.number)}<")
 
     def close(self) -> None:
-        """Close a message as the strip of the home page does."""
+        """Close a message, as the strip on the home page does."""
         if not self.unread:
             self.list_unread()
         if self.unread:
@@ -109,20 +109,20 @@ class Person(FastHttpUser):
             self.ask("close", f"/messages/mark_read/{pk}/", data, htmx=True, find="marked as read")
 
     def list_unread(self) -> None:
-        """Look at a page of what is unread, older than what is to be closed anyway."""
+        """Open a page of unread messages, older than those that are already known."""
         path = "/messages/?box=unread" + (f"&before={self.unread[-1]}" if self.unread else "")
-        # Beforehand, somebody may come to the end of it.
+        # During the preparation, a user may reach the end of the list.
         find = "" if self.unread else "data-pm-message="
         page = self.ask(self.own("list"), path, find=find)
         self.unread += re.findall(r'data-pm-message="(\d+)"', page)
 
     def open_form(self) -> None:
-        """Open the form of a letter, and keep it for later."""
+        """Open the form of a letter, and keep its token for later."""
         page = self.ask(self.own("form"), "/messages/write/", find='name="letter"')
         self.forms += re.findall(r'name="letter" value="([^"]+)"', page)
 
     def own(self, name: str) -> str:
-        """Keep what only leads to another request apart from what is measured by itself."""
+        """Return a different name for a request that only prepares another one."""
         return name if self.case in (name, "mix") else f"{name} beforehand"
 
     def compose(self, case: str, *, htmx: bool) -> None:
@@ -153,8 +153,8 @@ class Person(FastHttpUser):
         find: str = "",
         sends: bool = False,
     ) -> str:
-        """Send one request; returns the body, "" after an error, which the statistics note."""
-        # What a proxy that ends TLS passes on.
+        """Send one request; return the body, or "" after an error, which locust counts."""
+        # The header that a proxy adds.
         headers = {"X-Forwarded-Proto": "https"}
         if htmx:
             headers |= {"HX-Request": "true", "HX-Current-URL": f"{self.origin}/"}
@@ -174,19 +174,19 @@ class Person(FastHttpUser):
             allow_redirects=False,
             catch_response=True,
         ) as response:
-            text, told = response.text or "", response.headers or {}  # none without an answer
-            leads = told.get("HX-Redirect") or told.get("Location") or ""
+            text, headers = response.text or "", response.headers or {}  # None without a response
+            target = headers.get("HX-Redirect") or headers.get("Location") or ""
             if response.status_code != status:
                 response.failure(f"{response.status_code}, not {status}")
             elif find not in text:
-                response.failure(f"{find} is not in the answer")
-            elif sends and "/messages/detail/" not in leads:
+                response.failure(f"{find} is not in the response")
+            elif sends and "/messages/detail/" not in target:
                 response.failure("the letter was not sent")
             else:
                 response.success()
                 token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', text)
                 self.token = token[1] if token else self.token
-                return text or leads
+                return text or target
         return ""
 
     @property
@@ -196,7 +196,7 @@ class Person(FastHttpUser):
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    """Wait until `condition()` holds, for as long as there is patience."""
+    """Wait until `condition()` is true, for at most `PATIENCE` seconds."""
     until = time.monotonic() + PATIENCE
     while not condition() and time.monotonic() < until:
         gevent.sleep(0.01)
@@ -205,9 +205,9 @@ def wait_for(condition: Callable[[], bool]) -> None:
 def drive(
     host: str, people: int, cases: list[str], seconds: float, warm_up: float
 ) -> dict[str, Any]:
-    """Have `people` do each of `cases` for so long; returns what was measured, and the errors.
+    """Run each of `cases` with `people` users for `seconds`; return measurements and errors.
 
-    In rounds: whatever else the machine does meanwhile slows all cases alike.
+    The cases run in rounds, so that other load on the machine affects all of them.
     """
     Person.people = people
     environment = Environment(user_classes=[Person], host=host, stop_timeout=PATIENCE)
@@ -238,7 +238,7 @@ def drive(
 
 
 def _do(case: str, seconds: float) -> float:
-    # Returns how long it was until the last answer.
+    # Returns the number of seconds until the last response.
     begun = time.perf_counter()
     Person.case = case
     gevent.sleep(seconds)
@@ -275,7 +275,7 @@ def _errors(environment: Environment) -> list[str]:
 
 
 def main() -> None:
-    """Drive a server as the arguments say."""
+    """Run the cases that are given as arguments."""
     parser = argparse.ArgumentParser()
     parser.add_argument("host")
     parser.add_argument("--people", type=int, required=True)

@@ -1,4 +1,4 @@
-"""What a load has shown: the verdict, and LOAD.md, a section for each database."""
+"""The report of the load test: the verdict, and LOAD.md with a section for each database."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from django.db import connection
 REPORT = Path(__file__).with_name("LOAD.md")
 MIB = 2**20
 SHOWN = 30
-"""Errors, and lines of the server's log, that the verdict shows at most."""
+"""The maximum number of errors, and of log lines, in the verdict."""
 NAMES = {
     "form": "form of a letter",
     "close": "close, with HTMX",
@@ -40,40 +40,40 @@ COLUMNS = (
 HEAD = """# Under load
 
 Written by `python3 dev.py load`. gunicorn serves the demo with its production settings. A second
-process plays people with browsers: each logs in by the form and never waits, the next request goes
-out as soon as the last is answered. So a time is mostly time in the queue; it says how the pages
-compare, not how long one takes on an idle server. Server, database and people share the machine.
-"nothing" is a page of the same server that returns a line of text.
+process simulates users with browsers: each logs in with the form, and sends the next request as
+soon as the last one has been answered. Times are therefore mostly spent in the queue. They show how
+the pages compare, not how long one takes on an idle server. Server, database and users share the
+machine. "nothing" is a page of the same server that returns a line of text.
 
-Each request is measured alone, in rounds with the others, then all of them in a mix. Every answer
-is looked at: its status, whose page it is, that the message is closed, that the letter is sent. The
-run fails on any error, on a letter that was acknowledged and is not in the table afterwards, and
-when the server has grown by more than is said here.
+Each request is measured alone, in rounds with the others, and then all of them in a mix. Every
+response is checked: its status, whose page it is, that the message is closed, that the letter is
+sent. The test fails on any error, if a letter that was acknowledged is not in the table afterwards,
+and if the server has grown by more than the limit below.
 """
 
 
 @dataclass
 class Result:
-    """What was measured: for each request its figures alone, and in the mix."""
+    """The measurements of each request, alone and in the mix."""
 
     facts: str
     alone: dict[str, Any]
     mix: dict[str, Any]
     seconds: float
     memory: tuple[int, int]
-    """Of all processes of the server, before the mix and after it."""
+    """The memory of all server processes before and after the mix."""
     growth: int
-    """How much more is allowed."""
+    """The allowed growth of the memory."""
     acknowledged: int
     refused: int
-    """Letters that met an error, which may have come after they were stored."""
+    """Letters whose request failed, perhaps after they were stored."""
     stored: int
     errors: list[str]
     log: list[str]
 
     @property
     def failures(self) -> list[str]:
-        """Why the run failed; empty if it did not."""
+        """The reasons why the test failed; empty if it passed."""
         found = list(self.errors)
         if not self.mix:
             found.append("nothing was measured")
@@ -88,7 +88,7 @@ class Result:
 
 
 def facts(options: argparse.Namespace, alone: float) -> str:
-    """Describe machine, server and people."""
+    """Describe the machine, the server and the load."""
     numbers = ".".join(map(str, connection.get_database_version()))
     return (
         f"{connection.display_name} {numbers}\n\n"
@@ -101,7 +101,7 @@ def facts(options: argparse.Namespace, alone: float) -> str:
 
 
 def memory(result: Result) -> str:
-    """Say what the server had, and what it may have more."""
+    """Describe the memory of the server, and the allowed growth."""
     before, after = (f"{size / MIB:.1f}" for size in result.memory)
     return (
         f"{before} MiB before the mix, {after} MiB after it; allowed are "
@@ -110,7 +110,7 @@ def memory(result: Result) -> str:
 
 
 def verdict(result: Result) -> Iterator[str]:
-    """Say how it went, line by line."""
+    """Yield the lines of the verdict."""
     yield from _table(result)
     yield ""
     yield f"Memory of the server: {memory(result)}."
@@ -154,7 +154,7 @@ def _times(figures: dict[str, Any]) -> list[str]:
 
 
 def write(result: Result, report: Path = REPORT) -> None:
-    """Put the section of this database into the report, and leave the others."""
+    """Update the section of this database in the report, and keep the others."""
     before = report.read_text(encoding="utf-8") if report.exists() else ""
     sections = re.split(r"^(?=## )", before, flags=re.MULTILINE)[1:]
     kept = [part for part in sections if not part.startswith(f"## {connection.display_name} ")]

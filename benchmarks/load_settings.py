@@ -1,4 +1,4 @@
-"""The demo as on a server, in a database of its own, with one page more, which does nothing."""
+"""Production settings of the demo with a separate database and an additional empty page."""
 
 import os
 from pathlib import Path
@@ -7,8 +7,7 @@ from demo.production import *  # noqa: F403
 from demo.production import DATABASES, PERSISTENT_MESSAGES
 
 ROOT_URLCONF = "benchmarks.load_urls"
-# A few people write as many letters here as a town does: the demo's 500 an hour for each would stop
-# them. The rate is asked all the same.
+# A few users send very many letters, which the demo's limit would stop. The rate is still checked.
 PERSISTENT_MESSAGES = {**PERSISTENT_MESSAGES, "SEND_RATE": "1000000/h"}
 
 _database = DATABASES["default"]
@@ -17,5 +16,5 @@ if _database["ENGINE"].endswith("sqlite3"):
 else:
     _own = f"{_database['NAME']}_load"
 _database["TEST"] = {**_database.get("TEST", {}), "NAME": _own}
-if os.environ.get("LOAD_SERVES") == "1":  # `load.py` has made it meanwhile
+if os.environ.get("LOAD_SERVES") == "1":  # `load.py` has created the database
     _database["NAME"] = _own

@@ -1,11 +1,11 @@
-"""The addresses of the demo, and a page that does nothing to compare with."""
+"""The URLs of the demo, and an empty page to compare with."""
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
 
 
 def nothing(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 (Django's signature)
-    """Answer with a line of text: what any page costs here."""
+    """Return a line of text, which is the minimum cost of a page."""
     return HttpResponse("Nothing.")
 
 

@@ -1,4 +1,4 @@
-"""How it is measured: the case and the bare case in turn, in one process, as medians."""
+"""Measure a case and its bare case in turn, in one process, as medians."""
 
 import json
 import re
@@ -16,14 +16,14 @@ from persistent_messages.models import Message
 
 TABLE = Message._meta.db_table
 LONGEST = 4.0
-"""Seconds that one case may take at one size, once it ran three times."""
+"""Seconds after which a case stops, if it has run at least three times."""
 MUCH_TOO_LONG = 60.0
-"""Seconds after which it need not run again, however often it ran."""
+"""Seconds after which a case stops in any case."""
 
 
 @dataclass
 class Timing:
-    """Seconds of a case and of what it is compared with, medians of `rounds`."""
+    """The median seconds of a case and its bare case, over `rounds`."""
 
     case: float
     bare: float
@@ -31,13 +31,13 @@ class Timing:
 
     @property
     def ratio(self) -> float:
-        """How many times the bare case it takes."""
+        """The time of the case relative to the bare case."""
         return self.case / self.bare
 
 
 @dataclass
 class Work:
-    """What the database has to do for a case."""
+    """The work of the database for a case."""
 
     queries: int
     visited: int | None = None
@@ -47,10 +47,10 @@ class Work:
 def time_both(
     case: Callable, bare: Callable, *, around: Callable = nullcontext, rounds: int = 200
 ) -> Timing:
-    """Run both in turn, `rounds` times or as often as `LONGEST` allows, at least three times.
+    """Run both in turn, `rounds` times or as often as `LONGEST` allows, but at least three times.
 
-    Each run stands in the context `around()`, whose own time does not count. Once or twice is
-    enough where a minute is over.
+    Each run is inside the context `around()`, whose time does not count. After `MUCH_TOO_LONG`, one
+    or two runs are enough.
     """
     seconds: dict[Callable, list[float]] = {case: [], bare: []}
     begun = time.perf_counter()
@@ -60,7 +60,7 @@ def time_both(
                 start = time.perf_counter()
                 run()
                 taken = time.perf_counter() - start
-            if number >= 0:  # before, templates are compiled and the database reads its pages
+            if number >= 0:  # the first run is a warm-up
                 seconds[run].append(taken)
         taken = time.perf_counter() - begun
         if number >= 0 and taken > (LONGEST if number >= 2 else MUCH_TOO_LONG):
@@ -70,14 +70,14 @@ def time_both(
 
 @contextmanager
 def undone():
-    """Take back whatever is written."""
+    """Roll back all writes."""
     with transaction.atomic():
         yield
         transaction.set_rollback(True)
 
 
 def peak_memory(run: Callable) -> int:
-    """Return the bytes that `run` had at its peak."""
+    """Return the peak memory of `run` in bytes."""
     run()
     tracemalloc.start()
     run()
@@ -87,7 +87,7 @@ def peak_memory(run: Callable) -> int:
 
 
 def work_of(run: Callable, table: str = TABLE) -> Work:
-    """Return how many queries of `run` touch `table`, "" for any, and what their plans say."""
+    """Return the queries of `run` that use `table`, "" for any table, and their plans."""
     with CaptureQueriesContext(connection) as captured:
         run()
     statements = [query["sql"] for query in captured if table in query["sql"]]

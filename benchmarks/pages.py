@@ -1,4 +1,4 @@
-"""The pages that are measured: each of ours beside the same page without us."""
+"""The pages for the benchmarks, with and without the app."""
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -12,12 +12,12 @@ PARAGRAPHS = range(40)
 
 
 def bare(request: HttpRequest) -> HttpResponse:
-    """Show a page of a site, with its user's name in it."""
+    """Show a page with the name of the user."""
     return render(request, "benchmarks/bare.html", {"paragraphs": PARAGRAPHS})
 
 
 def asking(request: HttpRequest) -> HttpResponse:
-    """Show the same page; it asks for messages, and finds none."""
+    """Show the same page after looking for messages."""
     return render(request, "benchmarks/asking.html", {"paragraphs": PARAGRAPHS})
 
 
@@ -27,17 +27,17 @@ def strip(request: HttpRequest) -> HttpResponse:
 
 
 def bare_list(request: HttpRequest, before: int = 0) -> HttpResponse:
-    """Show a list as a site would write it at first: one query, one loop, no actions."""
+    """Show a simple list as a site might write it: one query, one loop, no actions."""
     return _list(request, "benchmarks/bare_list.html", before)
 
 
 def plain_inbox(request: HttpRequest, before: int = 0) -> HttpResponse:
-    """Show the same list with a box and three buttons a row, without style, HTMX and strip."""
+    """Show the same list with a checkbox and three buttons in each row, without style or htmx."""
     return _list(request, "benchmarks/plain_inbox.html", before)
 
 
 def inbox(request: HttpRequest, using: str | None = None) -> HttpResponse:
-    """Show the inbox in a page of the site, by the engine `using`."""
+    """Show the inbox on a page of the site, with the template engine `using`."""
     return render(request, "benchmarks/inbox.html", using=using)
 
 

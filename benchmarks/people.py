@@ -1,4 +1,4 @@
-"""What it costs to complete a name, beside very many users."""
+"""The cost of completing a name among very many users."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def team_mates(user):
 
 
 def measure_all(size: int) -> Iterator[Result]:
-    """Measure completion for one who has written with forty of `size` users."""
+    """Measure completion for a user with forty correspondents among `size` users."""
     model = get_user_model()
     user = model.objects.create(username="completing")
     first = list(model.objects.filter(username__startswith="user").order_by("pk")[:40])
@@ -44,7 +44,7 @@ def measure_all(size: int) -> Iterator[Result]:
 
 def _completion(name: str, user, size: int) -> Result:
     def bare():
-        # What cannot be less: one look at the index.
+        # The minimum: one lookup in the index.
         list(get_user_model().objects.filter(username="user99").values_list("pk"))
 
     works = [

@@ -1,4 +1,4 @@
-"""RESULTS.md: a section for each database; a run renews its own."""
+"""RESULTS.md with a section for each database, which a run updates."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from django.utils import timezone
 from persistent_messages.models import Message
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
-HEAD = """# What it costs
+HEAD = """# Benchmarks
 
 Written by `python3 dev.py bench`. Each figure is a ratio of medians: the case against the bare
 statement or page, in turn, in one process. "3.00 × 50 µs" took three times the bare 50 µs.
-N is the number of messages in the mailbox, all of them unread, beside those of 10,000 others.
+N is the number of messages in the mailbox, all of them unread, beside the mailboxes of 10,000 other
+users.
 """
 
 
 def write(results, storage, settled=RESULTS):
-    """Put the section of this database into the report, and leave the others."""
+    """Update the section of this database in the report, and keep the others."""
     before = settled.read_text(encoding="utf-8") if settled.exists() else HEAD
     _head, *sections = re.split(r"^(?=## )", before, flags=re.MULTILINE)
     title = f"## {connection.display_name}"
@@ -33,7 +34,7 @@ def write(results, storage, settled=RESULTS):
 
 
 def renew(results, storage, settled=RESULTS):
-    """Put `results` in the place of earlier ones of their cases, else above all; and `storage`."""
+    """Replace earlier results of the same cases, and `storage`; add new cases at the top."""
     before = settled.read_text(encoding="utf-8")
     title = f"## {connection.display_name} "
     head, begin, rest = before.partition(title)
@@ -75,7 +76,7 @@ def _storage(storage):
 
 
 def storage_of_a_message():
-    """Return the bytes that a message takes beside its text, in the table and in each index."""
+    """Return the bytes of a message without its text, in the table and in each index."""
     count, table = Message.objects.count(), Message._meta.db_table
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":

@@ -1,4 +1,4 @@
-"""What it costs to send to very many users, against the bare statements."""
+"""The cost of sending to very many users, compared with bare statements."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .fill import TEXT, row
 TABLE = connection.ops.quote_name(Message._meta.db_table)
 USERS = connection.ops.quote_name(get_user_model()._meta.db_table)
 KEYED = 10_000
-# MariaDB is given each key in a list.
+# On MariaDB, the keys are sent in lists.
 MOST = 4 if connection.vendor == "mysql" else 1.5
 WHERE = "WHERE username LIKE %s AND id <= %s"
 
@@ -60,7 +60,7 @@ def _run(*statements: tuple[str, list]) -> None:
 
 
 def _check_keys() -> None:
-    # As a commit does: all that is measured is taken back.
+    # A commit would check the constraints, but all writes are rolled back.
     if connection.vendor == "postgresql":
         connection.check_constraints()
 

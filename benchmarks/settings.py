@@ -1,4 +1,4 @@
-"""The demo site with a database of its own, and pages that do nothing to compare with."""
+"""Settings of the demo site with a separate database and pages to compare with."""
 
 import os
 import tempfile
@@ -11,7 +11,7 @@ DEBUG = False
 ALLOWED_HOSTS = ["testserver"]
 ROOT_URLCONF = "benchmarks.pages"
 TEMPLATES = [{**TEMPLATES[0], "DIRS": [BASE_DIR / "benchmarks" / "templates"]}]
-# The same with an override of the row of a list, equal to the built-in template.
+# A second engine with an override of row.html that is equal to the bundled template.
 ROW = "persistent_messages/message/includes/row.html"
 _built_in = BASE_DIR / "persistent_messages" / "templates" / ROW
 _loaders = [
@@ -32,12 +32,12 @@ TEMPLATES.append(
 )
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
-    # A file, as on a site: in memory there would be no commit to measure.
+    # A file, as on a site, because a commit in memory costs nothing.
     DATABASES["default"]["TEST"] = {
         "NAME": Path(tempfile.gettempdir()) / f"pm-benchmark-{os.getpid()}.sqlite3"
     }
 
-# A site that has users and sessions, and no messages.
+# A site with users and sessions, but without messages.
 WITHOUT = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",

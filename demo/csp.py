@@ -1,10 +1,10 @@
-"""A strict Content Security Policy, to show that nothing here needs a looser one."""
+"""A strict Content Security Policy, to show that the app works with it."""
 
 POLICY = "default-src 'self'"
 
 
 class StrictPolicyMiddleware:
-    """Sets the header; Django has a middleware of its own for this from 6.0 on."""
+    """Sets the header. Django has its own middleware for this since version 6.0."""
 
     def __init__(self, get_response):
         self.get_response = get_response

@@ -1,4 +1,4 @@
-"""The mail of the demo site: files that its page shows, so that no mail server is needed."""
+"""The mail of the demo site, stored in files that a page shows, so that it needs no mail server."""
 
 import os
 import tempfile
@@ -26,7 +26,7 @@ class FolderBackend(BaseEmailBackend):
 
 
 def mails_to(address):
-    """Return the mails to an address, newest first: each with the name of its file."""
+    """Return the mails to an address with the names of their files, newest first."""
     paths = sorted(FOLDER.glob("*.eml"), reverse=True)
     mails = ((path.stem, read(path)) for path in paths)
     return [(name, mail) for name, mail in mails if address and mail["To"] == address][:NEWEST]

@@ -1,7 +1,4 @@
-"""The topics and the kinds of notices of the demo site.
-
-Users choose for each topic what is in the inbox, and what is mailed.
-"""
+"""The topics and notice classes of the demo site."""
 
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
@@ -15,7 +12,7 @@ Topic("team", _("Team"))
 
 
 class StorageNearlyFull(Notice):
-    """Said once: sent again, it is renewed; resolved, it is gone."""
+    """At most one in an inbox: sending it again renews it, and resolving removes it."""
 
     topic = "storage"
     level = WARNING
@@ -30,7 +27,7 @@ class StorageNearlyFull(Notice):
 
 
 class InvitedToTeam(Notice):
-    """One for each team."""
+    """At most one for each team."""
 
     topic = "team"
     level = SUCCESS

@@ -1,8 +1,8 @@
-"""Settings of the demo site on a server; what differs from place to place is in the environment.
+"""Production settings of the demo site, configured by environment variables.
 
-`SECRET_KEY` and `ALLOWED_HOSTS` must be set. `DATABASE_URL`, `STATIC_ROOT`, `CSRF_TRUSTED_ORIGINS`,
-`BEHIND_PROXY`, `HSTS_SECONDS`, `LIVE`, `LOG_LEVEL`, `SITE_URL`, and for mail `EMAIL_HOST`,
-`EMAIL_PORT`, `EMAIL_HOST_USER` and `EMAIL_HOST_PASSWORD` may be.
+Required: `SECRET_KEY` and `ALLOWED_HOSTS`. Optional: `DATABASE_URL`, `STATIC_ROOT`,
+`CSRF_TRUSTED_ORIGINS`, `BEHIND_PROXY`, `HSTS_SECONDS`, `LIVE`, `LOG_LEVEL`, `SITE_URL`, and for mail
+`EMAIL_HOST`, `EMAIL_PORT`, `EMAIL_HOST_USER` and `EMAIL_HOST_PASSWORD`.
 """
 
 import os
@@ -34,7 +34,7 @@ def listed(text):
 
 SECRET_KEY = required("SECRET_KEY")
 ALLOWED_HOSTS = listed(required("ALLOWED_HOSTS"))
-# Where links in mails lead.
+# The beginning of links in mails.
 _site = os.environ.get("SITE_URL") or f"https://{ALLOWED_HOSTS[0].strip('.*') or 'localhost'}"
 PERSISTENT_MESSAGES = {
     **PERSISTENT_MESSAGES,
@@ -43,30 +43,30 @@ PERSISTENT_MESSAGES = {
     "LIVE": os.environ.get("LIVE", ""),
 }
 CSRF_TRUSTED_ORIGINS = listed(os.environ.get("CSRF_TRUSTED_ORIGINS", ""))
-DEBUG = False  # whatever the environment says
+DEBUG = False  # even if the environment sets it
 
 # Only over TLS.
 SECURE_SSL_REDIRECT = True
 SESSION_COOKIE_SECURE = True
 CSRF_COOKIE_SECURE = True
-# Browsers remember this: on a new domain begin with 60 seconds.
+# Browsers remember this, so begin with 60 seconds on a new domain.
 SECURE_HSTS_SECONDS = number("HSTS_SECONDS", default=365 * 24 * 60 * 60)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = True
 SECURE_HSTS_PRELOAD = True
 if os.environ.get("BEHIND_PROXY") == "1":
-    # Only behind a proxy that sets this header itself, whatever the client sent: it is believed.
+    # The header is trusted, so the proxy must always set it, and not pass on that of the client.
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
-# Opening a connection costs more than most pages here.
+# Opening a connection takes longer than most pages.
 DATABASES["default"] |= {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
 
-# `manage.py collectstatic` fills it; names with a hash of the content may be cached for ever.
+# `manage.py collectstatic` fills it. File names with a hash of the content can be cached forever.
 STATIC_ROOT = os.environ.get("STATIC_ROOT") or BASE_DIR / "staticfiles"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
-# Inside the policy, which then holds for files as well.
+# After the policy, which then applies to static files as well.
 _policy = MIDDLEWARE.index("demo.csp.StrictPolicyMiddleware") + 1
 MIDDLEWARE = [
     *MIDDLEWARE[:_policy],
@@ -79,9 +79,9 @@ _relay = {
     "host": os.environ.get("EMAIL_HOST") or "localhost",
     "username": os.environ.get("EMAIL_HOST_USER", ""),
     "password": os.environ.get("EMAIL_HOST_PASSWORD", ""),
-    "timeout": 10,  # or a relay that is gone would hold the request for ever
+    "timeout": 10,  # an unreachable relay must not block a request forever
 }
-_relay["use_tls"] = bool(_relay["username"])  # a password never goes out in the clear
+_relay["use_tls"] = bool(_relay["username"])  # never send a password unencrypted
 _relay["port"] = number("EMAIL_PORT", default=587 if _relay["use_tls"] else 25)
 if django.VERSION >= (6, 1):
     MAILERS = {"default": {"BACKEND": _smtp, "OPTIONS": _relay}}
@@ -101,5 +101,5 @@ LOGGING = {
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": _level},
-    "loggers": {"django": {"level": _level}},  # without the handlers that Django gives it
+    "loggers": {"django": {"level": _level}},  # without Django's default handlers
 }

@@ -1,4 +1,4 @@
-"""Settings of the demo site. SQLite by default, DATABASE_URL for others."""
+"""Settings of the demo site. It uses SQLite, or the database in DATABASE_URL."""
 
 import os
 from datetime import timedelta
@@ -59,7 +59,7 @@ PERSISTENT_MESSAGES = {
     "EMAIL_DELAY": timedelta(minutes=1),
     "LIVE": os.environ.get("LIVE") or "memory",
 }
-MESSAGE_LEVEL = 10  # the demo shows debug messages too
+MESSAGE_LEVEL = 10  # the demo shows debug messages, too
 
 ROOT_URLCONF = "demo.urls"
 WSGI_APPLICATION = "demo.wsgi.application"
@@ -77,8 +77,8 @@ if DATABASES["default"]["ENGINE"].endswith("mysql"):
     DATABASES["default"].setdefault("OPTIONS", {})["charset"] = "utf8mb4"
     DATABASES["default"]["TEST"] = {"CHARSET": "utf8mb4", "COLLATION": "utf8mb4_unicode_ci"}
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
-    # Several requests at once wait for each other instead of failing. The default, five seconds, is
-    # too short for dozens of threads that write: whoever waits is not served in turn.
+    # Concurrent requests wait for each other instead of failing. The default of five seconds is too
+    # short for dozens of threads, because SQLite does not serve waiting writers in order.
     DATABASES["default"]["OPTIONS"] = {
         "timeout": 20,
         "transaction_mode": "IMMEDIATE",

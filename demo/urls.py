@@ -1,4 +1,4 @@
-"""Addresses of the demo site."""
+"""The URLs of the demo site."""
 
 from django.contrib import admin
 from django.contrib.auth import views as auth

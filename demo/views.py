@@ -1,4 +1,4 @@
-"""Pages of the demo site: what a site of yours would write."""
+"""Views of the demo site, as a site of yours would write them."""
 
 import random
 from datetime import timedelta
@@ -21,7 +21,7 @@ from .notices import InvitedToTeam, Maintenance, StorageNearlyFull
 
 MAIL_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
-# What the buttons of the home page add: arguments for add_message.
+# Arguments of add_message() for the buttons on the home page.
 KINDS = {
     "one-shot": {"level": messages.SUCCESS, "message": gettext_lazy("Your changes were saved.")},
     "notice": {
@@ -53,7 +53,7 @@ KINDS = {
         "close_timeout": 5000,
     },
 }
-# What those buttons say.
+# The labels of those buttons.
 LABELS = {
     "one-shot": gettext_lazy("Add a message: one-shot"),
     "notice": gettext_lazy("Add a message: notice"),
@@ -63,7 +63,7 @@ LABELS = {
 }
 
 
-# What the buttons for notices do: each kind of `demo.notices` shows another way to send one.
+# The labels of the buttons for notices. Each shows another way to use the classes in demo.notices.
 NOTICES = {
     "storage": gettext_lazy("Storage runs full"),
     "resolve": gettext_lazy("Storage is free again"),
@@ -81,7 +81,7 @@ def home(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def add(request: HttpRequest) -> HttpResponse:
-    """Add a message of one kind; the middleware puts it on the page when HTMX asked."""
+    """Add a message. For htmx requests, the middleware adds it to the response."""
     kind = request.POST.get("kind", "")
     if kind not in KINDS:
         messages.error(request, _("Unknown kind of message."))
@@ -103,7 +103,7 @@ def notify(request: HttpRequest) -> HttpResponse:
     """Send, renew or resolve a notice, or broadcast one."""
     what, done = request.POST.get("notice", ""), _("Added.")
     if what == "storage":
-        # Each time another percentage; the inbox has one such notice however often it is sent.
+        # A different percentage each time. The inbox has one such notice, however often it is sent.
         percent = random.randint(90, 99)
         StorageNearlyFull(percent=percent, project="Archive 2019").send(request=request)
     elif what == "resolve":
@@ -125,7 +125,7 @@ def notify(request: HttpRequest) -> HttpResponse:
 
 
 def withdraw_maintenance() -> None:
-    """Withdraw what the demo broadcast before; what staff broadcast in the admin goes on."""
+    """Withdraw earlier broadcasts of this button, but not those made in the admin."""
     for broadcast in Broadcast.objects.filter(key=Maintenance.key, withdrawn_at=None):
         broadcast.withdraw()
 
@@ -133,20 +133,20 @@ def withdraw_maintenance() -> None:
 @require_safe
 def project(request: HttpRequest) -> HttpResponse:
     """Show the inbox inside another page."""
-    # Its list has the notices: the strip of the base template leaves them out.
+    # The strip in the base template leaves out the notices, which the list shows.
     return render(request, "demo/project.html", {"hide_persistent": True})
 
 
 @require_safe
 def bootstrap(request: HttpRequest) -> HttpResponse:
-    """Show strip, bell and inbox inside a page of a Bootstrap 5 site."""
+    """Show the strip, the bell and the inbox on a page of a Bootstrap 5 site."""
     return render(request, "demo/bootstrap.html", {"hide_persistent": True})
 
 
 @require_safe
 @login_required
 def mail(request: HttpRequest) -> HttpResponse:
-    """Show the mail of the user, after sending what is due: a site has `send_due_mail` for that."""
+    """Send the due mail, for which a site runs `send_due_mail`, and show the mail of the user."""
     for _counts in outbox.send_due():
         pass
     mails = [
@@ -165,7 +165,7 @@ def mail(request: HttpRequest) -> HttpResponse:
 @require_safe
 @login_required
 def mail_html(request: HttpRequest, name: str) -> HttpResponse:
-    """Show a mail of the user as a mail program does."""
+    """Show the HTML of a mail, as a mail program does."""
     found = dict(mails_to(request.user.email)).get(name)
     if found is None:
         raise Http404

@@ -1,4 +1,4 @@
-"""`manage.py fill_demo`: people and believable messages for the demo site."""
+"""`manage.py fill_demo`: create users and realistic messages for the demo site."""
 
 import random
 from datetime import timedelta
@@ -118,7 +118,7 @@ MESSAGES_EACH = 80
 
 
 def dealt(cards, count, chance):
-    """Deal `count` of `cards`, shuffled, none again before all the others came."""
+    """Deal `count` shuffled `cards`; none is repeated before all others have been dealt."""
     hand = []
     while len(hand) < count:
         hand += chance.sample(cards, len(cards))
@@ -126,12 +126,12 @@ def dealt(cards, count, chance):
 
 
 class Command(BaseCommand):
-    """Makes the people once; leaves a mailbox that already has messages alone."""
+    """Creates the users once, and fills their mailboxes if all of them are empty."""
 
-    help = "Makes the people of the demo and fills their mailboxes, where they are empty."
+    help = "Creates the users of the demo, and fills their mailboxes if they are empty."
 
     def add_arguments(self, parser):
-        parser.add_argument("--address", default="", help="where the site is served, to print it")
+        parser.add_argument("--address", default="", help="URL of the site, to print it")
 
     def handle(self, *, address, **options):
         people = [self.make_person(*person) for person in PEOPLE]
@@ -163,7 +163,7 @@ class Command(BaseCommand):
 
     @transaction.atomic
     def fill(self, people):
-        """Give each a message in turn, so that those of all come from the same weeks."""
+        """Give each user a message in turn, so that all mailboxes cover the same weeks."""
         chance = random.Random(1)
         hands = {person: dealt(NOTICES + CONVERSATIONS, MESSAGES_EACH, chance) for person in people}
         for turn in range(MESSAGES_EACH):
@@ -191,7 +191,7 @@ class Command(BaseCommand):
             last = send_letter(writer, None, "", text, reply_to=mine)
 
     def date(self, rows, age, chance):
-        """Let them have come so long ago, the older ones mostly read."""
+        """Set the age of `rows`, and mark most of the older ones as read."""
         now = timezone.now()
         for row in rows:
             row.created = now - timedelta(
