@@ -1,8 +1,8 @@
 """Production settings of the demo site, configured by environment variables.
 
 Required: `SECRET_KEY` and `ALLOWED_HOSTS`. Optional: `DATABASE_URL`, `STATIC_ROOT`,
-`CSRF_TRUSTED_ORIGINS`, `BEHIND_PROXY`, `HSTS_SECONDS`, `LIVE`, `LOG_LEVEL`, `SITE_URL`, and for mail
-`EMAIL_HOST`, `EMAIL_PORT`, `EMAIL_HOST_USER` and `EMAIL_HOST_PASSWORD`.
+`CSRF_TRUSTED_ORIGINS`, `BEHIND_PROXY`, `HSTS_SECONDS`, `LIVE`, `LOG_LEVEL`, `SITE_URL`, and for
+mail `EMAIL_HOST`, `EMAIL_PORT`, `EMAIL_HOST_USER` and `EMAIL_HOST_PASSWORD`.
 """
 
 import os

@@ -362,8 +362,10 @@ def commands_of(block):
                 yield words
 
 
+@pytest.mark.django_db
 @pytest.mark.parametrize("block", blocks_in("sh"), ids=ids(blocks_in("sh")))
-def test_the_commands_of_a_shell_block_are_known(block):
+def test_the_commands_of_a_shell_block_are_known(block, django_user_model):
+    django_user_model.objects.create(username="sally")  # named by some of the commands
     done = subprocess.run(["bash", "-n"], input=block.text, text=True, capture_output=True)
     assert done.stderr == ""
     for words in commands_of(block):
