@@ -55,7 +55,8 @@ def _invalid_response(request: HttpRequest, form: PreferencesForm) -> HttpRespon
     response = htmx.page_or_fragment(request, page, FORM, {"form": form})
     if not htmx.wants_fragment(request):
         return response
-    return retarget(reswap(response, "outerHTML"), ".pm-choices")
+    # At once: htmx would not hear of what is chosen before it has settled.
+    return retarget(reswap(response, "outerHTML settle:0ms"), ".pm-choices")
 
 
 @require_safe
