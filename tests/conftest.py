@@ -13,8 +13,10 @@ from django.test import Client
 from django.utils import translation
 
 import persistent_messages
+from persistent_messages import Topic
 from persistent_messages.models import Message
 from persistent_messages.notices import running
+from persistent_messages.topics import topics
 
 from .effort import WHOLE
 from .partitions import partition
@@ -119,6 +121,19 @@ def user(db):
 @pytest.fixture
 def other(db):
     return get_user_model().objects.create_user("harry", "harry@example.com", "secret")
+
+
+@pytest.fixture
+def register(monkeypatch):
+    """Have the site these topics and no others: what each takes, by its name."""
+
+    def register(**wanted):
+        for name in list(topics):
+            monkeypatch.delitem(topics, name)
+        for name, options in wanted.items():
+            monkeypatch.setitem(topics, name, Topic(name, **{"label": name.title(), **options}))
+
+    return register
 
 
 @pytest.fixture

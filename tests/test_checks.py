@@ -16,11 +16,10 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import include, path
 from django.utils import timezone
 
-from persistent_messages import Topic, notices, send_message
+from persistent_messages import notices, send_message
 from persistent_messages.checks import check_site
 from persistent_messages.models import DueMail
 from persistent_messages.storage import PersistentMessageStorage
-from persistent_messages.topics import topics
 
 MESSAGES = "django.contrib.messages.middleware.MessageMiddleware"
 OURS = "persistent_messages.middleware.HtmxMessagesMiddleware"
@@ -541,20 +540,8 @@ def test_a_site_without_our_pages_needs_no_frame(frame, settings):
 # Mail
 
 
-@pytest.fixture
-def topic(monkeypatch):
-    """Have the site this one topic."""
-
-    def topic(mail):
-        for name in list(topics):
-            monkeypatch.delitem(topics, name)
-        monkeypatch.setitem(topics, "news", Topic("news", "News", mail=mail))
-
-    return topic
-
-
-def test_mail_without_the_address_of_the_site_is_a_warning(settings, topic):
-    topic("never")
+def test_mail_without_the_address_of_the_site_is_a_warning(settings, register):
+    register(news={"mail": "never"})
     settings.PERSISTENT_MESSAGES = {"LETTERS": True}
 
     message = only()
@@ -575,15 +562,15 @@ def test_mail_without_the_address_of_the_site_is_a_warning(settings, topic):
         ("now", SITE, False),
     ],
 )
-def test_only_a_site_that_sends_mail_needs_its_address(settings, topic, mail, value, warned):
-    topic(mail)
+def test_only_a_site_that_sends_mail_needs_its_address(settings, register, mail, value, warned):
+    register(news={"mail": mail})
     settings.PERSISTENT_MESSAGES = value
 
     assert [message.id for message in check_site()] == ["persistent_messages.W016"] * warned
 
 
-def test_a_notice_that_is_mailed_needs_the_address_of_the_site(settings, topic, monkeypatch):
-    topic(None)
+def test_a_notice_that_is_mailed_needs_the_address_of_the_site(settings, register, monkeypatch):
+    register(news={})
     monkeypatch.setattr(notices.kinds, "classes", [*notices.kinds.classes])
     settings.PERSISTENT_MESSAGES = {}
     assert check_site() == []
@@ -606,8 +593,8 @@ def checked_with(database):
     return [message for message in found if message.id == "persistent_messages.W017"]
 
 
-def test_mail_that_nobody_sends_is_a_warning_where_the_database_is_checked(user, topic):
-    topic("unread")
+def test_mail_that_nobody_sends_is_a_warning_where_the_database_is_checked(user, register):
+    register(news={"mail": "unread"})
     send_message(user, 120, "Hello", topic="news")
     due = timezone.now() - timedelta(minutes=59)
     DueMail.objects.update(due=due)

@@ -3,9 +3,8 @@
 import pytest
 from playwright.sync_api import expect
 
-from persistent_messages import Topic, wants
+from persistent_messages import wants
 from persistent_messages.models import Preference
-from persistent_messages.topics import topics
 
 from .accessibility import examine
 
@@ -13,11 +12,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-def _topics(monkeypatch):
-    for name in list(topics):
-        monkeypatch.delitem(topics, name)
-    monkeypatch.setitem(topics, "billing", Topic("billing", "Billing"))
-    monkeypatch.setitem(topics, "alerts", Topic("alerts", "Alerts", mandatory=True, mail="now"))
+def _topics(register):
+    register(billing={}, alerts={"mandatory": True, "mail": "now"})
 
 
 def open_preferences(page):
@@ -62,6 +58,18 @@ def test_a_button_saves_without_the_script(page, user):
     expect(page.get_by_text("Saved.")).to_be_visible()
     assert Preference.objects.values_list("topic", "mail").get() == ("billing", "never")
     expect(page.get_by_label("Billing: Mail")).to_have_value("never")
+
+
+@pytest.mark.parametrize(("width", "columns"), [(360, 1), (1100, 2)])
+def test_what_is_chosen_stands_in_columns(open_page, user, width, columns):
+    page = open_page(user, viewport={"width": width, "height": 700})
+    open_preferences(page)
+
+    boxes = [field.bounding_box() for field in page.locator(".pm-choices .pm-input").all()]
+
+    assert len({round(box["x"]) for box in boxes}) == columns
+    assert len({round(box["width"]) for box in boxes}) == 1
+    assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
 def test_it_is_accessible(page):

@@ -19,28 +19,24 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import mark_safe
 
-from persistent_messages import Folder, Topic, mail_failed, mailbox, send_letter, send_message
+from persistent_messages import Folder, mail_failed, mailbox, send_letter, send_message
 from persistent_messages.delivery import email, journal, outbox
 from persistent_messages.delivery.server import MailServer
 from persistent_messages.models import DueMail, Message
 from persistent_messages.preferences import choices
 from persistent_messages.preferences.choices import Choice
-from persistent_messages.topics import topics
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def _site(settings, monkeypatch, tmp_path):
+def _site(settings, register, tmp_path):
     settings.PERSISTENT_MESSAGES = {
         "LETTERS": True,
         "SITE_URL": "https://example.org",
         "MAIL_JOURNAL": str(tmp_path),
     }
-    for name in list(topics):
-        monkeypatch.delitem(topics, name)
-    for name, mail in [("waits", "unread"), ("daily", "daily"), ("weekly", "weekly")]:
-        monkeypatch.setitem(topics, name, Topic(name, name.title(), mail=mail))
+    register(waits={"mail": "unread"}, daily={"mail": "daily"}, weekly={"mail": "weekly"})
 
 
 def let_time_pass():
@@ -237,8 +233,17 @@ def test_a_mail_has_text_and_html_and_leads_to_the_site(sink, user):
     assert "5 < 6 & <b>so</b>" in part(mail, "plain")
     assert page in part(mail, "plain")
     html = part(mail, "html")
+    assert html.count('dir="auto"') == 2  # subject and text may be in another script than the site
     assert "5 &lt; 6 &amp; &lt;b&gt;so&lt;/b&gt;" in html
     assert f'href="{page}"' in html
+
+
+def test_a_letter_without_a_subject_says_its_text_once(sink, user, other):
+    send_letter(other, user, "", "At noon.")
+    work_off()
+    assert sink.mails[0]["Subject"] == "At noon."
+    body = part(sink.mails[0], "html").partition("<body")[2]
+    assert body.count("At noon.") == 1
 
 
 def test_safe_text_stays_html(sink, user):

@@ -20,16 +20,8 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def _topics(monkeypatch):
-    for name in list(topics):
-        monkeypatch.delitem(topics, name)
-    made = {
-        "billing": {},
-        "security": {"mandatory": True, "mail": "now"},
-        "news": {"mail": "weekly"},
-    }
-    for name, options in made.items():
-        monkeypatch.setitem(topics, name, Topic(name, name.title(), **options))
+def _topics(register):
+    register(billing={}, security={"mandatory": True, "mail": "now"}, news={"mail": "weekly"})
 
 
 def choose(user, topic, *, in_inbox=True, mail=""):

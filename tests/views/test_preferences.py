@@ -9,21 +9,18 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from persistent_messages import Topic, mail_failed
+from persistent_messages import mail_failed
 from persistent_messages.models import Preference
 from persistent_messages.preferences import choices, tokens
-from persistent_messages.topics import topics
 from tests.pages import HTMX, MODES, PAGES, soup, text_of
 
 ONE_CLICK = {"List-Unsubscribe": "One-Click"}
 
 
 @pytest.fixture(autouse=True)
-def _topics(monkeypatch):
-    for name in list(topics):
-        monkeypatch.delitem(topics, name)
-    monkeypatch.setitem(topics, "billing", Topic("billing", "Billing {{ 1 }} & <more>"))
-    monkeypatch.setitem(topics, "alerts", Topic("alerts", "Alerts", mandatory=True, mail="now"))
+def _topics(register):
+    billing = {"label": "Billing {{ 1 }} & <more>"}
+    register(billing=billing, alerts={"mandatory": True, "mail": "now"})
 
 
 @pytest.fixture
