@@ -17,12 +17,14 @@ from persistent_messages.models import Message
 from . import keyed, locks
 from .deadlocks import retry_on_deadlock
 from .outbox import Posting, has_choices
-from .recipients import BATCH_SIZE, Batch, check_all_there, recipient_batches
+from .recipients import Batch, check_all_there, recipient_batches
 from .validation import check_progress
 from .writes import primary_database, primary_rows, send_after_commit
 
 MAX_BATCH_SIZE = 1000
 """Rows held in memory at a time."""
+BATCH_SIZE = 2000
+"""Users whose keys one statement lists."""
 RANGE_SIZE = 10_000
 """Users covered by one `INSERT ... SELECT`."""
 

@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django.utils.safestring import SafeString, mark_safe
 
-from persistent_messages.db.compiled import CompiledQuery
+from persistent_messages.db.compiled import CompiledQuery, KeyList
 from persistent_messages.inbox.filters import Filter
 from persistent_messages.models import Message
 from persistent_messages.querysets import STRIP_QUERY, UNREAD_QUERY
@@ -122,3 +122,20 @@ def test_rows_come_from_the_database_of_the_queryset(user, other_database):
 
     assert row._state.db == "old"
     assert Message.objects.strip_of(user, 10) == []
+
+
+def test_a_list_of_numbers_needs_no_placeholders():
+    numbers = KeyList([3, 1], Message._meta.pk)
+    others = KeyList(["b", "a"], Message._meta.get_field("subject"))
+
+    assert numbers.as_sql(None, connection) == ("(3, 1)", [])
+    assert others.as_sql(None, connection) == ("(%s, %s)", ["b", "a"])
+    assert KeyList([True], Message._meta.get_field("is_safe")).as_sql(None, connection)[0] == "(%s)"
+
+
+def test_an_empty_list_of_keys_finds_nothing(send):
+    row = send("Hello")
+    pk = Message._meta.pk
+
+    assert list(Message.objects.filter(pk__in=KeyList([row.pk, row.pk + 1], pk))) == [row]
+    assert list(Message.objects.filter(pk__in=KeyList([], pk))) == []
