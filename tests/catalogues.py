@@ -1,4 +1,4 @@
-"""The catalogues of translations, and the strings of the sources that they translate."""
+"""The translation catalogs, and the strings in the sources that they translate."""
 
 import ast
 import re
@@ -14,7 +14,7 @@ PACKAGE = Path(persistent_messages.__file__).parent
 LOCALE = PACKAGE / "locale"
 DEMO = PACKAGE.parent / "demo"
 
-# As browsers ask for them, and the folders of the catalogues.
+# Language codes, and the directories of their catalogs.
 LANGUAGES = {
     "ar": "ar",
     "de": "de",
@@ -30,7 +30,7 @@ LANGUAGES = {
 
 
 class Key(NamedTuple):
-    """What a string is looked up by."""
+    """The key of a string in a catalog."""
 
     context: str | None
     text: str
@@ -48,7 +48,7 @@ def po_path(code, locale=LOCALE):
 
 
 def read_po(text):
-    """Return the entries of a catalogue, its header first; fails at a line it does not know."""
+    """Return the entries of a catalog, its header first; fail at an unknown line."""
     entries = []
     for block in re.split(r"\n\s*\n", text.strip()):
         strings, flags, name = {}, "", None
@@ -89,7 +89,7 @@ def key_of(name, words):
 
 
 def strings_in_python(source):
-    """Yield the keys of all lookups; fails at one whose words are put together as it runs."""
+    """Yield the keys of all gettext calls; fail if an argument is not a literal."""
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Call):
             continue
@@ -100,7 +100,7 @@ def strings_in_python(source):
 
 
 def strings_in_template(source):
-    """Yield the keys of all tags and `_("…")`, from what makemessages too makes of a template."""
+    """Yield the keys of all tags and `_("…")` in a template, as makemessages finds them."""
     call = re.compile(rf"\b({'|'.join(LOOKUPS)})\(((?:\s*{LITERAL}\s*,?)+)")
     for match in call.finditer(templatize(source)):
         yield key_of(match[1], [ast.literal_eval(word) for word in re.findall(LITERAL, match[2])])
@@ -108,7 +108,7 @@ def strings_in_template(source):
 
 @cache
 def strings_of_the_sources(locale=LOCALE):
-    """Return the keys in the code and templates that the catalogues in `locale` translate."""
+    """Return the keys in code and templates that the catalogs in `locale` translate."""
     code, pages = locale.parent, (PACKAGE if locale == LOCALE else PACKAGE.parent) / "templates"
     found = set()
     for path in code.rglob("*.py"):

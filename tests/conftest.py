@@ -1,4 +1,4 @@
-"""What the tests share: people, their messages, and ways to ask for a page."""
+"""Shared fixtures: users, their messages, and clients."""
 
 import os
 from contextlib import ExitStack
@@ -43,22 +43,22 @@ def pytest_collection_modifyitems(config, items):
         slow = [item for item in items if item.get_closest_marker("slow")]
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if item not in set(slow)]
-    # Playwright leaves an event loop in the thread: what needs none of it runs before.
+    # Playwright leaves an event loop in the thread, so run its tests last.
     items.sort(key=lambda item: BROWSER in item.path.parents)
 
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup, django_db_blocker):
-    """The test database; with PARTITIONS=4 in the environment its messages lie in so many."""
+    """Set up the test database; PARTITIONS=4 in the environment partitions its messages."""
     with django_db_blocker.unblock():
         partition()
 
 
 @pytest.fixture(scope="session")
 def other_databases(django_db_setup, django_db_blocker):
-    """Databases of their own with all tables, and nothing in them: their settings by their names.
+    """Create additional databases with empty tables; return their settings by alias.
 
-    Connected before any test begins: a test lets nobody connect to what it does not know.
+    They are connected before any test begins, because tests do not allow new connections.
     """
     described = {
         alias: {
@@ -84,7 +84,7 @@ def other_databases(django_db_setup, django_db_blocker):
 
 @pytest.fixture
 def other_database(other_databases, db, monkeypatch):
-    """Have one of them for the time of a test, which is undone there, too."""
+    """Use one of them in a test, which is rolled back there, too."""
     with ExitStack() as stack:
 
         def other_database(alias):
@@ -97,14 +97,14 @@ def other_database(other_databases, db, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def _english():
-    # The test client leaves the language of its last request behind.
+    # The test client leaves the language of its last request active.
     with translation.override("en"):
         yield
 
 
 @pytest.fixture(autouse=True)
 def _no_broadcast_runs(monkeypatch):
-    """What the process has cached, and not for some seconds only: pages count their queries."""
+    """Clear the caches of the process, because tests count the queries of pages."""
     nothing = running.Listed(float("inf"), [])
     monkeypatch.setattr(running._Process, "listed", nothing)
     running.uncommitted.clear()
@@ -138,7 +138,7 @@ def register(monkeypatch):
 
 @pytest.fixture
 def client(user):
-    """A browser in which Sally is logged in."""
+    """Return a client in which Sally is logged in."""
     browser = Client()
     browser.force_login(user)
     return browser
@@ -146,13 +146,13 @@ def client(user):
 
 @pytest.fixture
 def visitor(db):
-    """A browser in which nobody is logged in."""
+    """Return a client in which nobody is logged in."""
     return Client()
 
 
 @pytest.fixture
 def send(user):
-    """Send Sally a message; returns its row."""
+    """Return a function that sends Sally a message and returns its row."""
 
     def send(text="Hello", level=persistent_messages.INFO, to=None, **kwargs):
         assert persistent_messages.send_message(to or user, level, text, **kwargs) == 1

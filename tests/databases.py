@@ -1,4 +1,4 @@
-"""Other databases in the place of the one of the tests: none that answers, say."""
+"""Replace the test database, for example with one that cannot be reached."""
 
 import socket
 import sqlite3
@@ -14,7 +14,7 @@ NOWHERE = "/nowhere/there/is/none.sqlite3"
 
 @contextmanager
 def instead(**settings):
-    """Have a new connection stand for the database, with other settings; yields it."""
+    """Replace the connection with a new one that has other settings; yield it."""
     ours = connections["default"]
     other = ours.copy()
     other.settings_dict.update(settings)
@@ -27,7 +27,7 @@ def instead(**settings):
 
 
 def gone():
-    """Have no database answer."""
+    """Make the database unreachable."""
     return instead(**_gone())
 
 
@@ -40,7 +40,7 @@ def _gone():
 
 
 def cut(connection):
-    """Break the connection as a server that goes down does; it cannot be opened again."""
+    """Break the connection, as a server that shuts down does; it cannot be reopened."""
     server = connection.copy()
     connection.settings_dict.update(_gone())
     if connection.vendor == "sqlite":
@@ -60,9 +60,9 @@ def cut(connection):
 
 @contextmanager
 def seen_by_others(folder):
-    """Have a database that other processes see, too; yields its address.
+    """Use a database that other processes can see, too; yield its URL.
 
-    The one of the tests, but for SQLite, which keeps that in memory: there a copy of it in a file.
+    This is the test database, or on SQLite, where that is in memory, a copy of it in a file.
     """
     ours = connections["default"]
     if ours.vendor == "sqlite":
@@ -80,7 +80,7 @@ def seen_by_others(folder):
 
 
 def send_out(response):
-    """Do what a server does when a response has gone out, but leave the connection of the test."""
+    """Close a response as a server does, but keep the connection of the test."""
     request_finished.disconnect(close_old_connections)
     try:
         response.close()

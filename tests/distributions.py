@@ -1,6 +1,6 @@
-"""What the wheel and the source distribution hold: nothing is missing, and nothing is too much.
+"""Check that the wheel and the source distribution have exactly the right files.
 
-Run as a script, with the folder in which they were built; needs nothing but Python and Git.
+Run it as a script with the directory of the distributions. It only needs Python and Git.
 """
 
 import subprocess
@@ -10,13 +10,13 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-# Beside the package and the pages.
+# Files other than the package and the documentation.
 OF_SOURCE = {".gitignore", "LICENSE", "PKG-INFO", "pyproject.toml"}
 LICENSES = {"AUTHORS.md", "LICENSE"}
 
 
 def tracked(*paths):
-    """The files in the repository below `paths`."""
+    """Return the files in the repository below `paths`."""
     done = subprocess.run(
         ["git", "ls-files", "-z", "--", *paths], cwd=ROOT, capture_output=True, check=True
     )

@@ -1,4 +1,4 @@
-"""The code blocks of the documentation, as its pages have them."""
+"""The code blocks of the documentation."""
 
 import re
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = [*sorted(DOCS.rglob("*.md")), *sorted(ROOT.glob("*.md"))]
 
-# The first line of a block names the file that it is, and perhaps the Django that it needs.
+# The first line of a block may name its file and the version of Django that it needs.
 _FILE = re.compile(
     r"(?:#|\{#) (?P<path>[\w/.]+\.\w+)(?:: [^\n]*)?"
     r"(?: \(Django (?P<django>[\d.]+) or newer\))?(?: #\})?\n"
@@ -28,20 +28,20 @@ class Block:
 
     @property
     def path(self):
-        """The file that it is, or ""."""
+        """The path of the file, or ""."""
         found = _FILE.match(self.text)
         return found["path"] if found else ""
 
     @property
     def django(self):
-        """The version of Django that it needs."""
+        """The version of Django that it requires."""
         found = _FILE.match(self.text)
         version = found["django"] if found and found["django"] else "0"
         return tuple(map(int, version.split(".")))
 
     @property
     def place(self):
-        """Where it stands, for tracebacks: lines of the code are lines of the page."""
+        """Its place, so that the lines in tracebacks are those of the page."""
         return f"{self.page}:{self.line}"
 
     def __str__(self):
@@ -53,12 +53,12 @@ def name_of(page):
 
 
 def read(name):
-    """The text of a page, by its path from the top."""
+    """Return the text of a page by its path in the repository."""
     return (ROOT / name).read_text(encoding="utf-8")
 
 
 def blocks_of(page):
-    """The code blocks of a page; a directive of Sphinx is none."""
+    """Return the code blocks of a page, without Sphinx directives."""
     for token in MarkdownIt().parse(read(name_of(page))):
         if token.type in ("fence", "code_block") and not token.info.startswith("{"):
             yield Block(name_of(page), token.map[0] + 1, token.info, token.content)
@@ -72,7 +72,7 @@ def blocks_in(*languages):
 
 
 def first_column(name, heading=""):
-    """What stands as code in the first cell of each row of the tables below a heading of a page."""
+    """Return the code in the first cell of each table row below a heading of a page."""
     text = read(name)
     text = text[text.index(heading) :] if heading else text
     rows = [line for line in text.splitlines() if line.startswith("| ")]

@@ -1,11 +1,11 @@
-"""How much the tests try: by default a tenth of the examples, with `--slow` all of them."""
+"""The number of examples in tests: a tenth by default, all of them with `--slow`."""
 
 import os
 
 WHOLE = "SLOW_TESTS"
-"""Set in the environment by `--slow`, before any test is imported."""
+"""Set in the environment by `--slow` before any test is imported."""
 
 
 def some_of(examples):
-    """How many of so many examples to try."""
+    """Return the number of examples to try."""
     return examples if os.environ.get(WHOLE) else max(3, examples // 10)

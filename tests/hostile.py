@@ -1,4 +1,4 @@
-"""What strangers send, and what must never come of it: for the fuzz tests."""
+"""Hostile input for the fuzz tests, and what it must never cause."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from .effort import some_of
 
-# In the name of each element and attribute that a payload would bring into being.
+# Part of the name of each element and attribute that a payload would create.
 MARK = "pwn"
 PAYLOADS = (
     "<script>pwn()</script>",
@@ -33,15 +33,15 @@ PAYLOADS = (
     "\u202eevil\u202c\u2066<pwn>\u2069",
 )
 ELSEWHERE = "https://elsewhere.example/x?y=1"
-"""Where a stored message leads: the one address of another site that an answer may send to."""
+"""The `url` of a stored message: the only address of another site that a response may have."""
 SECRET = "xyzzy"
-"""In all that only somebody else's mailbox has."""
+"""Part of every text in another user's mailbox."""
 
 # Texts
 
 payloads = st.sampled_from(PAYLOADS)
 texts = st.lists(payloads | st.text(max_size=20), min_size=1, max_size=3).map("".join)
-# NUL, half surrogate pairs, what turns directions, and the rest of Unicode.
+# NUL, half surrogate pairs, direction marks, and the rest of Unicode.
 ODD = ("\0", "\ud800", "\udfff<pwn>", "a\0b", "\u202e", "\x85\u2028\x1c", "\ufeff", "%s%(x)s{0}")
 anything = st.text(st.characters(), max_size=20) | st.sampled_from(ODD)
 odd_texts = st.lists(payloads | anything, min_size=1, max_size=3).map("".join)
@@ -66,12 +66,12 @@ urls = st.sampled_from(WHOLE) | st.tuples(*pieces).map("".join)
 
 
 def fuzz(examples):
-    """Settings for so many examples; the same ones in CI, in each run."""
+    """Return Hypothesis settings for a number of examples, which are the same in every CI run."""
     return settings(
         max_examples=some_of(examples),
         deadline=None,
         derandomize=bool(os.environ.get("CI")),
-        # Each example runs in a transaction of its own, rolled back: what fixtures made stays.
+        # Each example runs in its own transaction, which is rolled back, so fixtures can be shared.
         suppress_health_check=list(HealthCheck),
         phases=set(Phase) - {Phase.explain},
     )
@@ -79,13 +79,13 @@ def fuzz(examples):
 
 @contextmanager
 def rolled_back():
-    """Leave nothing of what an example writes."""
+    """Roll back all writes of an example."""
     with transaction.atomic():
         yield
         transaction.set_rollback(True)
 
 
-# What must not come of it
+# Checks
 
 NEVER = {"applet", "base", "embed", "frame", "iframe", "img", "math", "object", "style", "video"}
 LEADING = {"action", "formaction", "href", "hx-delete", "hx-get", "hx-patch", "hx-post", "hx-put"}
@@ -97,9 +97,9 @@ IGNORED_BY_BROWSERS = "".join(map(chr, range(33)))
 
 @cache
 def leads_to(url, here="http://testserver/messages/x/"):
-    """Return scheme and host of the place to which a browser at `here` goes for `url`."""
-    # By the URL standard: no control characters at the ends, no tabs and line ends anywhere, a
-    # backslash is a slash, and any number of slashes may stand before the host.
+    """Return the scheme and host that a browser at `here` requests for `url`."""
+    # As in the URL standard: strip control characters at the ends and all tabs and newlines, treat
+    # backslashes as slashes, and allow any number of slashes before the host.
     url = re.sub("[\t\r\n]", "", url.strip(IGNORED_BY_BROWSERS)).replace("\\", "/")
     own = urlsplit(here)
     url = re.sub("^/{2,}", "//", url)
@@ -115,14 +115,14 @@ def leads_to(url, here="http://testserver/messages/x/"):
 
 
 def stays(url, here):
-    """Tell whether a browser at `here` goes to the same site for `url`, encrypted or as it is."""
+    """Return whether `url` leads a browser at `here` to the same site, encrypted or not."""
     scheme, host = leads_to(url, here)
     own = urlsplit(here)
     return host == own.netloc and scheme in {own.scheme, "https"}
 
 
 class Reader(HTMLParser):
-    """Reads an answer as a browser does; notes what should not be there, and the text."""
+    """Parses a response as a browser does, and collects forbidden markup and the text."""
 
     def __init__(self, here):
         super().__init__()
@@ -142,7 +142,7 @@ class Reader(HTMLParser):
 
     def check(self, tag, url, rel):
         self.ways.append(url)
-        # In a text addresses are linked, wherever they lead.
+        # Addresses in texts are linked, even if they lead to other sites.
         linked = tag == "a" and "nofollow" in rel
         safe = linked and leads_to(url, self.here)[0] in {"http", "https", "mailto"}
         if not safe and not stays(url, self.here):
@@ -159,20 +159,21 @@ class Reader(HTMLParser):
 
     @property
     def text(self):
-        """What people read, spaces as one."""
+        """The visible text with single spaces."""
         return " ".join("".join(self.words).split())
 
 
 def place_of(answer):
-    """The address that was asked, without its query."""
+    """Return the path of the request."""
     request = answer.wsgi_request
     return f"{request.scheme}://{request.get_host()}{request.path}"
 
 
 def check(answer, *also_to, ours=True):
-    """Fail where an answer is an error of ours, does what a payload says, or leads elsewhere.
+    """Fail if a response is a server error, contains a payload, or leads to another site.
 
-    But to the addresses `also_to`. A page of Django, not `ours`, may be written in its own way.
+    The URLs `also_to` are allowed. The markup of Django's own pages, which are not `ours`, is not
+    checked.
     """
     assert answer.status_code < 500, answer.status_code
     here = place_of(answer)

@@ -1,6 +1,7 @@
 """A process that sends a message to all users in small batches, until it is killed.
 
-Says after each batch how many have it. Run with "atomic" or "steps", and the key of the message.
+Prints the number of users after each batch. The arguments are "atomic" or "steps", and the key of
+the message.
 """
 
 import sys

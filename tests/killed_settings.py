@@ -1,4 +1,4 @@
-"""Settings of the site whose server is killed, see `killed_site`."""
+"""Settings of the site whose server is killed; see `killed_site`."""
 
 from .settings import *  # noqa: F403
 from .settings import MIDDLEWARE

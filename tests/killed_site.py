@@ -1,6 +1,6 @@
-"""The site whose server is killed: the inbox, and addresses that write what they are told.
+"""The site whose server is killed: the inbox, and URLs that write what a request asks for.
 
-Only the processes of that server import it.
+Only the processes of that server import this module.
 """
 
 import os
@@ -13,12 +13,12 @@ from django.urls import include, path
 import persistent_messages
 from persistent_messages.mailbox import delivery
 
-# Even a few recipients take several statements.
+# A small batch size, so that a few recipients take several statements.
 delivery.MAX_BATCH_SIZE = delivery.BATCH_SIZE = delivery.RANGE_SIZE = 5
 
 
 def name_worker(get_response):
-    """Say which process answered."""
+    """Return the ID of the process."""
 
     def middleware(request):
         response = get_response(request)

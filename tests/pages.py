@@ -1,4 +1,4 @@
-"""How the tests ask for a page, and what they find in it."""
+"""Request pages, and find elements in them."""
 
 import json
 from collections import Counter
@@ -24,21 +24,21 @@ WHOLE = {**HTMX, "HX-Request-Type": "full"}
 MODES = {"plain": {}, "htmx": HTMX, "boosted": BOOSTED, "restored": RESTORED, "full": WHOLE}
 PAGES = {mode: headers for mode, headers in MODES.items() if mode != "htmx"}
 
-# Every address and what it takes, from the URLconf: a new view is tried without a word, and
-# taken for one that changes something.
+# Every URL and its arguments, from the URLconf. A new view is tested automatically, as one that
+# changes something.
 ALL = {pattern.name: set(pattern.pattern.converters) for pattern in urlpatterns}
-# The pages of letters take more than a message: tests/views/test_letters.py has them.
+# The views of letters are in tests/views/test_letters.py, because they need more than a message.
 LETTERS = tuple(p.name for p in urlpatterns if p.callback.__module__.endswith(".views.letters"))
-# And tests/views/test_preferences.py has those of preferences.
+# The views of preferences are in tests/views/test_preferences.py.
 PREFERENCES = ("message_preferences", "message_export", "message_unsubscribe")
-# And tests/live has the stream of events, which is no page.
+# The stream of events is not a page; its tests are in tests/live.
 ELSEWHERE = (*LETTERS, *PREFERENCES, "message_events")
 TAKES = {name: takes for name, takes in ALL.items() if name not in ELSEWHERE}
 READING = ("message_list", "message_detail", "message_latest", "message_news")
-# They ask nobody to sign in: they read and write no messages.
+# These do not require a log-in, because they neither read nor write messages.
 ANYBODYS = ("message_dismiss", "message_events", "message_token", "message_unsubscribe")
 CHANGING = tuple(name for name in TAKES if name not in READING + ANYBODYS)
-# There is no one question.
+# These do not ask a single question.
 ASKING = tuple(name for name in CHANGING if name not in ("message_bulk", "message_go_on"))
 ON_ONE = tuple(name for name in CHANGING if "message_id" in TAKES[name])
 ON_ALL = ("message_mark_all_read", "message_delete_all")
@@ -60,18 +60,18 @@ ABSURD = (
 )
 
 
-# Asking
+# Requests
 
 
 def browser_of(user, **kwargs):
-    """A browser in which `user` is logged in."""
+    """Return a client in which `user` is logged in."""
     browser = Client(**kwargs)
     browser.force_login(user)
     return browser
 
 
 def undo_of(message):
-    """A token that marks a read message unread again."""
+    """Return a token that marks a read message as unread again."""
     change = Change("read", Folder(message.folder), message.read_at or timezone.now(), count=1)
     return undo_tokens.make_token(message.user, change)
 
@@ -90,7 +90,7 @@ def ask(browser, method, name, message=None, headers=None, data=None, **query):
 
 
 def prepare(name, message):
-    """Give the view `name` something to do with `message`; returns what to post with it."""
+    """Prepare `message` for the view `name`; return the data to post."""
     now = timezone.now()
     state = {
         "message_mark_unread": {"read_at": now},
@@ -108,7 +108,7 @@ def prepare(name, message):
 
 
 def is_done(message, name):
-    """Tell whether the view `name` did to `message` what it is for."""
+    """Return whether the view `name` has changed `message`."""
     message.refresh_from_db()
     folder, read = {
         "message_mark_unread": (Folder.INBOX, False),
@@ -124,14 +124,14 @@ def is_done(message, name):
 
 
 def act(browser, name, message=None, *parts, **data):
-    """Post as a page of ours does by HTMX, that shows `parts`; `row=True` has the row."""
+    """Post as a page with `parts` does with htmx; `row=True` includes the row."""
     if data.pop("row", False):
         data["pm-row"] = [message.pk]
     return ask(browser, "post", name, message, HTMX, {"pm-part": list(parts), **data})
 
 
 def fill(user, count, **fields):
-    """Put `count` messages into a mailbox, quickly; returns the keys, newest first."""
+    """Add `count` messages to a mailbox; return the keys, newest first."""
     fields = {"folder": Folder.INBOX, "level": 120, **fields}
     if fields["folder"] == Folder.TRASH:
         fields.setdefault("trashed_at", timezone.now())
@@ -143,7 +143,7 @@ def fill(user, count, **fields):
 
 
 def fill_every_folder(user, levels):
-    """Put two messages of each level into each folder, one of them read."""
+    """Add two messages of each level to each folder, one of them read."""
     now = timezone.now()
     for folder in (Folder.INBOX, Folder.ARCHIVE, Folder.SENT, Folder.TRASH):
         away = {"moved_at": now} if folder in {Folder.ARCHIVE, Folder.TRASH} else {}
@@ -159,39 +159,39 @@ def fill_every_folder(user, levels):
 
 
 def standing_in(user, folder):
-    """The texts of the rows that the list of a folder shows, from top to bottom."""
+    """Return the texts of the rows in the list of a folder."""
     rows = Message.objects.owned_by(user).in_folder(folder).thread_heads()
     return [row.message for row in rows]
 
 
 def rows_by_folder(user):
-    """How many rows of each folder a mailbox has."""
+    """Return the number of rows in each folder of a mailbox."""
     return dict(Counter(Message.objects.owned_by(user).values_list("folder", flat=True)))
 
 
 def heads():
-    """How many rows stand for each conversation in each folder of each mailbox."""
+    """Return the number of thread heads of each conversation in each folder and mailbox."""
     rows = Message.objects.exclude(thread=None).filter(superseded_by=None)
     return Counter(rows.values_list("user", "folder", "thread"))
 
 
 def parts():
-    """Each conversation in each folder of each mailbox."""
+    """Return each conversation in each folder and mailbox."""
     return set(Message.objects.exclude(thread=None).values_list("user", "folder", "thread"))
 
 
 def mailbox(user):
-    """All of a mailbox, to compare with what it was."""
+    """Return all rows of a mailbox, to compare them later."""
     return list(Message.objects.filter(user=user).order_by("pk").values())
 
 
-# What is there
+# Elements
 
 
 def soup(page):
-    """The elements of a page, which may be a response, HTML, or an element that is parsed already.
+    """Parse a page, which may be a response, HTML, or a parsed element.
 
-    What a template element holds is not on the page.
+    The content of `<template>` elements is removed, because it is not displayed.
     """
     if isinstance(page, Tag):
         return page
@@ -203,7 +203,7 @@ def soup(page):
 
 
 def text_of(element):
-    """The text in an element, without what is hidden in it."""
+    """Return the visible text of an element."""
     shown = [child for child in element.children if not is_hidden(child)]
     parts = [text_of(child) if isinstance(child, Tag) else child for child in shown]
     return " ".join(" ".join(parts).split())
@@ -220,24 +220,24 @@ def texts(page, selector):
 
 
 def outermost(response):
-    """The elements that stand in nothing else."""
+    """Return the top-level elements."""
     return soup(response).find_all(recursive=False)
 
 
 def rows(page):
-    """The keys of the rows of the inbox, from top to bottom."""
+    """Return the keys of the rows in the inbox."""
     found = soup(page).select("[data-pm-message]")
     return [int(element["data-pm-message"]) for element in found]
 
 
 def messages_on(page):
-    """The messages of those rows."""
+    """Return the messages of the rows in the inbox."""
     found = Message.objects.in_bulk(rows(page))
     return [found[key] for key in rows(page)]
 
 
 def canonical(url):
-    """An address without what says nothing."""
+    """Return a URL without empty parameters."""
     parts = urlsplit(url)
     return parts.path, parse_qs(parts.query)
 
@@ -247,7 +247,7 @@ def older_link(page):
 
 
 def swaps(response):
-    """What the answer swaps out of band, in the words of the attribute."""
+    """Return the values of `hx-swap-oob` in a response."""
     return [element["hx-swap-oob"] for element in soup(response).select("[hx-swap-oob]")]
 
 
@@ -260,12 +260,12 @@ def unread_told(response):
 
 
 def values_of(page, name):
-    """The values of the fields of that name, in order."""
+    """Return the values of the fields with this name, in order."""
     return [element.get("value") for element in soup(page).find_all(attrs={"name": name})]
 
 
 def form_to(page, action):
-    """The form that posts to an address, by itself or by one of its buttons."""
+    """Return the form that posts to a URL itself or with one of its buttons."""
     for form in soup(page).select("form"):
         if action in [form.get("action"), *map(formaction, soup(form).select("button"))]:
             return form
@@ -277,30 +277,30 @@ def formaction(button):
 
 
 def fields_of(form, tick=()):
-    """What a browser sends with a form in which the messages `tick` are ticked."""
+    """Return the data of a form in which the messages `tick` are selected."""
     sent = {}
     for element in soup(form).select("input"):
         field = element.attrs
         ticked = field.get("type") != "checkbox" or int(field.get("value", 0)) in tick
-        # With an attribute `form` it belongs elsewhere.
+        # A field with an attribute `form` belongs to another form.
         if field.get("name") and ticked and "disabled" not in field and "form" not in field:
             sent.setdefault(field["name"], []).append(field.get("value", ""))
     return sent
 
 
 def included(page, selector):
-    """What `hx-include` gathers: the parts of the page, by their classes."""
+    """Return the values that `hx-include` adds: the parts of the page."""
     sent, wanted = {}, {name.strip().removeprefix(".") for name in selector.split(",")}
     for element in soup(page).find_all(True):
         if wanted & set(element.get("class", "").split()) and "name" in element.attrs:
-            # An output has its value as text.
+            # The value of an output is its text.
             value = element.get("value") or text_of(element)
             sent.setdefault(element["name"], []).append(value)
     return sent
 
 
 def press(browser, page, button, tick=(), here="/messages/"):
-    """Press a button as htmx does: its form, over what it includes, under its own values."""
+    """Press a button as htmx does: its own values override its form, and that its includes."""
     control = button.attrs
     (form,) = [form for form in soup(page).select("form") if button in form.select("button")]
     control = {**form.attrs, **control}
@@ -313,7 +313,7 @@ def press(browser, page, button, tick=(), here="/messages/"):
 
 
 def button_of(page, action, **wanted):
-    """The button that posts to an address by htmx."""
+    """Return the button that posts to a URL with htmx."""
     whole = soup(page)
     for form in [whole] if whole.name == "form" else whole.select("form"):
         for button in form.select("button"):
@@ -324,7 +324,7 @@ def button_of(page, action, **wanted):
 
 
 def log_in_of(response):
-    """Where signing in leads back to; fails if the answer is anything else than the log-in."""
+    """Return the `next` of a redirect to the log-in page; fail for any other response."""
     target = urlsplit(response.get("HX-Redirect") or response["Location"])
     assert target.path == reverse("login")
     assert b"<html" not in response.content

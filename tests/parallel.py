@@ -1,6 +1,6 @@
-"""Several connections at work at the same moment.
+"""Several connections that work at the same time.
 
-SQLite lets one write at a time, and its tests share one connection: there they come in turn.
+SQLite allows one write at a time, and its tests share one connection, so there they run in turn.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +15,7 @@ AT_ONCE = 1 if connection.vendor == "sqlite" else 6
 
 
 def at_once(tasks):
-    """Do all of `tasks`, several at a time; returns their results, errors of ours among them."""
+    """Run all `tasks` concurrently; return their results, including errors."""
     tasks = list(tasks)
     hands = min(AT_ONCE, len(tasks))
     if hands < 2:

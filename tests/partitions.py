@@ -1,4 +1,4 @@
-"""The table of messages in partitions: how many, the environment says; by default it has none."""
+"""Partition the table of messages if the environment asks for it."""
 
 import os
 from io import StringIO
@@ -13,13 +13,13 @@ PARTITIONS = int(os.environ.get("PARTITIONS") or 0)
 
 
 def partition():
-    """Turn the table into one of PARTITIONS, if the environment asks for them."""
+    """Partition the table if PARTITIONS is set in the environment."""
     if PARTITIONS:
         run(sql(PARTITIONS))
 
 
 def sql(partitions, **options):
-    """What the command prints."""
+    """Return the output of the command."""
     out = StringIO()
     call_command("partition_messages", partitions=partitions, stdout=out, **options)
     return out.getvalue()
@@ -31,7 +31,7 @@ def run(statements):
 
 
 def parents():
-    """The table of each partition, and what their indexes are called there."""
+    """Return the table of each partition, and the names of the indexes there."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT part.relname, whole.relname FROM pg_inherits "

@@ -1,4 +1,4 @@
-"""How each database runs a statement: the indexes it takes, and what it visits."""
+"""The plan of a statement on each database: the indexes it uses, and the rows it reads."""
 
 import json
 import re
@@ -47,7 +47,7 @@ def postgresql_plan(sql):
     indexes = {node["Index Name"] for node in nodes if "Index Name" in node}
     return {
         "tables": {name for name in tables - {*whole.values()} if whole.get(name, name) == TABLE},
-        # Django's names are those of the whole table.
+        # Replace the names in partitions by those of the whole table.
         "indexes": {whole.get(name, name) for name in indexes},
         "scans": [node for node in nodes if node["Node Type"] == "Seq Scan"],
         "sorts": [node for node in nodes if "Sort" in node["Node Type"]],
@@ -59,11 +59,11 @@ def mysql_plan(sql):
         cursor.execute(f"EXPLAIN {sql}")
         names = [column[0] for column in cursor.description]
         steps = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-    # What stands for the two halves of the strip is no table.
+    # The union of the strip's halves is not a table.
     touching = [step for step in steps if step["table"] == TABLE]
     return {
         "tables": {step["table"] for step in touching},
-        # Several of them are written "a,b"; one that filters the rows of another "a|b".
+        # Several indexes are written "a,b", and a rowid filter "a|b".
         "indexes": {
             name for step in touching for name in re.split("[,|]", step["key"] or "") if name
         },
@@ -76,7 +76,7 @@ PLANS = {"sqlite": sqlite_plan, "postgresql": postgresql_plan, "mysql": mysql_pl
 
 
 def sqlite_effort(sql):
-    """The steps of its machine."""
+    """Count the steps of SQLite's virtual machine."""
     steps = []
     with connection.cursor() as cursor:
         connection.connection.set_progress_handler(lambda: steps.append(1), 1)
@@ -89,7 +89,7 @@ def sqlite_effort(sql):
 
 
 def postgresql_effort(sql):
-    """The rows it visits."""
+    """Count the rows that PostgreSQL reads."""
     return sum(
         (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
         for node in postgresql_nodes(sql, "ANALYZE, ")
@@ -98,7 +98,7 @@ def postgresql_effort(sql):
 
 
 def mysql_effort(sql):
-    """The entries of indexes and the rows it reads."""
+    """Count the index entries and rows that MariaDB reads."""
 
     def read(cursor):
         cursor.execute("SHOW SESSION STATUS LIKE 'Handler_read%'")
@@ -111,5 +111,5 @@ def mysql_effort(sql):
         return read(cursor) - before
 
 
-# What a statement takes, whatever the machine does beside it.
+# The work of a statement, independent of other load on the machine.
 EFFORTS = {"sqlite": sqlite_effort, "postgresql": postgresql_effort, "mysql": mysql_effort}

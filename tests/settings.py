@@ -1,4 +1,4 @@
-"""Settings of the test suite: those of the demo, with quick passwords and mail kept in memory."""
+"""Settings of the tests: those of the demo, with a fast password hasher and mail in memory."""
 
 import django
 

@@ -1,6 +1,6 @@
-"""Eight threads that write to SQLite as `startproject` sets it up: run with the path of a file.
+"""Eight threads that write to SQLite with the settings of `startproject`.
 
-Prints how many writes were done, and what the others raised.
+Run it with the path of a database file. Prints the number of writes, and the errors of the others.
 """
 
 import sys
@@ -18,7 +18,7 @@ HANDS, TIMES = 8, 4
 def set_up(path):
     names = [name for name in dir(demo) if name.isupper()]
     given = {name: getattr(demo, name) for name in names}
-    # No timeout, no mode of transactions, no journal of its own.
+    # The default timeout, transaction mode and journal mode.
     given["DATABASES"] = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": path}}
     given["PERSISTENT_MESSAGES"] = {"LETTERS": True, "SEND_RATE": None}
     settings.configure(**given)

@@ -1,4 +1,4 @@
-"""Sally's mailbox among strangers, and what these ask: for the fuzz tests."""
+"""Sally's mailbox and requests by strangers, for the fuzz tests."""
 
 import re
 from dataclasses import dataclass, field
@@ -39,8 +39,8 @@ from .hostile import (
 from .pages import ABSURD, HTMX, MODES, browser_of, undo_of
 
 ADDRESSES = {p.name: p.pattern.converters for p in urlpatterns}
-# Every name that the code asks a request for: a new one is tried too.
-# What an answer in a conversation settles anew in the mailbox of its recipient.
+# Every parameter name in the code, so that new ones are tried, too.
+# The columns that a reply updates in the mailbox of its recipient.
 SETTLED = {"superseded_by": None, "thread_length": None, "reply_snippet": ""}
 
 PACKAGE = Path(persistent_messages.__file__).parent
@@ -53,14 +53,14 @@ FIELDS = sorted(ASKED - set(HEADERS) | OF_FORMS)
 
 @dataclass(frozen=True)
 class Thing:
-    """Something of the house, which is known only once it stands."""
+    """A value that is known only after the house is set up."""
 
     kind: str
     number: int = 0
 
 
 class House:
-    """Sally's mailbox, full of payloads, and the people around her, who have such names."""
+    """Sally's mailbox with payloads, and other users whose names are payloads."""
 
     def __init__(self):
         people = get_user_model().objects
@@ -101,7 +101,7 @@ class House:
             )
 
     def make(self, value):
-        """Return what a `Thing` stands for; anything else as it is."""
+        """Return the value of a `Thing`, or any other value unchanged."""
         if not isinstance(value, Thing):
             return value
         number = value.number
@@ -119,13 +119,13 @@ class House:
         return [token, token, token[:-1], f"x{token}"][number % 4]
 
     def browser(self, who="owner"):
-        """A browser in which somebody is logged in since the house stands."""
+        """Return a client in which a user is logged in."""
         browser = Client()
         browser.cookies["sessionid"] = self.sessions[who]
         return browser
 
     def of_others(self):
-        """All but the owner's, without what an answer in the same conversation settles anew."""
+        """Return all rows of other owners, without the columns that a reply updates."""
         rows = Message.objects.exclude(user=self.owner).order_by("pk").values()
         blocks = Block.objects.exclude(user=self.owner).order_by("pk").values()
         return list(blocks), [{**row, **SETTLED} for row in rows]
@@ -135,7 +135,7 @@ class House:
         return [list(model.objects.order_by("pk").values()) for model in models]
 
 
-# What is sent
+# Requests
 
 numbers = st.integers(0, 60)
 things = st.builds(Thing, st.sampled_from(["message", "own", "block", "undo", "letter"]), numbers)
@@ -166,14 +166,14 @@ SENSIBLE = {
 
 @st.composite
 def fields(draw, asked):
-    """Values for the fields that a view asks for, and for some others."""
+    """Return values for the fields that a view reads, and for some others."""
     more = draw(st.lists(st.sampled_from(FIELDS), max_size=2))
     given = [(name, draw(st.none() | SENSIBLE.get(name, values) | values)) for name in asked + more]
     return [(name, value) for name, value in given if value is not None]
 
 
 def as_header(text):
-    """Write `text` as a server hands it on: octets read as Latin-1, no line ends."""
+    """Return a header as a server passes it on: bytes decoded as Latin-1, without newlines."""
     return re.sub("[\0\r\n]", "", text).encode("utf-8", "surrogatepass").decode("latin-1")
 
 
@@ -190,7 +190,7 @@ SENT = [f"HX-{name}{more}" for name, more in product(OF_HTMX, ["", "-URI-AutoEnc
 
 @st.composite
 def headers(draw):
-    """Plain or by HTMX, with whatever else a client may say."""
+    """Return headers of a plain or an htmx request, and any others."""
     way = draw(st.sampled_from(list(MODES.values())))
     more = draw(st.dictionaries(st.sampled_from(SENT), header_values, max_size=3))
     host = draw(st.sampled_from(HOSTS))
@@ -207,18 +207,18 @@ KINDS = {"block_id": "block", "token": "undo"}
 
 
 def things_in(name, number, kind="own"):
-    """Something of Sally's, or of anybody's, for all that an address takes."""
+    """Return an argument of a URL that belongs to Sally or to another user."""
     return {key: Thing(KINDS.get(key, kind), number) for key in ADDRESSES[name]}
 
 
 def places(name, *wild):
-    """What stands in the address, by its converters."""
+    """Return the arguments of a URL for its converters."""
     found = {}
     for key, converter in ADDRESSES[name].items():
         right = st.builds(
             Thing, st.sampled_from([KINDS.get(key, "own")] * 2 + ["message"]), numbers
         )
-        # All that the converter lets pass.
+        # Everything that the converter accepts.
         passing = st.from_regex(converter.regex, fullmatch=True)
         found[key] = st.one_of(right, passing, *wild) if wild else right
     return st.fixed_dictionaries(found)
@@ -226,14 +226,14 @@ def places(name, *wild):
 
 FORM, IN_PARTS = "application/x-www-form-urlencoded", "multipart/form-data"
 AS_TEST = {"Host": "testserver"}
-# In these two half a surrogate pair can be written.
+# These two encodings can express half a surrogate pair.
 WIDE = ["utf-7", "raw_unicode_escape"]
 CHARSETS = [None, *WIDE, *WIDE, "utf-8", "latin-1", "utf-16", "nonsense"]
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A request, but for what only the house knows."""
+    """Return a request whose values are filled in by the house."""
 
     method: str
     places: dict
@@ -256,7 +256,7 @@ class Asked:
             self._body(house) if in_body else self.octets or b"",
             secure=self.secure,
             headers={**self.headers, "Cookie": f"sessionid={house.sessions[who]}" if who else ""},
-            # Without a body the client would leave it out.
+            # Without a body, the client would leave out the content type.
             CONTENT_TYPE=f"{self.kind}; boundary=x{charset}",
         )
 
@@ -282,7 +282,7 @@ class Asked:
 
 
 def requests(name, methods, asked):
-    """Requests as a page of ours sends them, one thing of each wild; and how many of those."""
+    """Return requests as pages send them, each with one hostile value, and their number."""
     tame = {
         "method": st.sampled_from(methods),
         "places": places(name),
@@ -301,11 +301,11 @@ def requests(name, methods, asked):
     return [(st.builds(Asked, **{**tame, **chosen}), examples) for examples, chosen in wild]
 
 
-# What a view asks for
+# Parameters of views
 
 
 class Watched(QueryDict):
-    """Fields that note which of them a view asks for."""
+    """A QueryDict that records which fields are read."""
 
     names = set()
 
@@ -319,7 +319,7 @@ class Watched(QueryDict):
 
 
 def watching(get_response):
-    """Note which fields the views ask for: a middleware."""
+    """A middleware that records which fields the views read."""
 
     def watch(request):
         request.GET = Watched(request.GET.urlencode())
@@ -333,7 +333,7 @@ PROBED = {}
 
 
 def probed(house, name):
-    """Learn by which methods a view answers, and for which fields it looks: by asking it, once."""
+    """Find out which methods a view allows and which fields it reads, by requesting it once."""
     if name not in PROBED:
         methods = set()
         Watched.names.clear()

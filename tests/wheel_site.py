@@ -1,6 +1,6 @@
-"""A site with nothing but the wheel: a file that is missing in it is noticed here.
+"""A site with only the wheel, which fails if a file is missing in it.
 
-Run as a script from a folder outside the checkout, by a Python that has only the wheel installed.
+Run it as a script outside the checkout, with a Python that has only the wheel installed.
 """
 
 import sys
@@ -57,7 +57,7 @@ def configure():
         ],
     )
     django.setup()
-    # Only now: the pages import the model.
+    # Imported late, because the pages import the model.
     urlpatterns.append(path("messages/", include("persistent_messages.urls")))
 
 

@@ -1,1 +1,1 @@
-"""User models as other sites have them, see `tests.test_user_models`."""
+"""User models of other sites; see `tests.test_user_models`."""

@@ -1,4 +1,4 @@
-"""User models as other sites have them."""
+"""User models of other sites."""
 
 import uuid
 
@@ -17,7 +17,7 @@ class FoldingManager(Manager):
 
 
 class Account(AbstractBaseUser):
-    """All that the admin asks of a user, and no name."""
+    """The attributes that the admin needs, without a name."""
 
     is_staff = True
 
@@ -34,7 +34,7 @@ class Account(AbstractBaseUser):
 
 
 class MailAccount(Account):
-    """A UUID as its key; logs in with a mail address."""
+    """A UUID as the primary key; logs in with a mail address."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     email = models.EmailField(unique=True)
@@ -53,7 +53,7 @@ class NumberAccount(Account):
 
 
 class TextAccount(Account):
-    """A text as its key, and no field `is_active`."""
+    """A text as the primary key, and no field `is_active`."""
 
     code = models.CharField(max_length=40, primary_key=True)
 

@@ -10,6 +10,6 @@ AUTH_USER_MODEL = f"accounts.{MODEL}"
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.accounts"]
 PERSISTENT_MESSAGES = {"LETTERS": True, "SEND_RATE": None, "SITE_URL": "https://example.org"}
 if not DATABASES["default"]["ENGINE"].endswith("sqlite3"):
-    # Beside the one of the tests that started this site.
+    # Beside the database of the tests that started this site.
     name = f"test_{DATABASES['default']['NAME']}_{os.environ['ACCOUNT_DATABASE']}"
     DATABASES["default"]["TEST"] = {**DATABASES["default"].get("TEST", {}), "NAME": name}

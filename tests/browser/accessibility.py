@@ -1,4 +1,4 @@
-"""Pages examined by the rules of axe."""
+"""Check pages with axe-core."""
 
 from itertools import product
 
@@ -6,19 +6,19 @@ from axe_playwright_python.sync_playwright import Axe
 
 WIDTHS = (360, 1280)
 ALL_RULES = {"resultTypes": ["violations"]}
-# What of the rules another colour scheme can break.
+# The rules that depend on the color scheme.
 COLOURS = {**ALL_RULES, "runOnly": ["color-contrast", "link-in-text-block"]}
 
 
 def open_all(page):
-    """Unfold what is folded, so that it is looked at too."""
+    """Open all `<details>` elements, so that they are checked, too."""
     for summary in page.locator("summary:visible").all():
-        # Of menus one would be open at a time, and lie above the others.
+        # Only one menu can be open at a time, and it would cover the others.
         summary.evaluate("it => { it.parentNode.name = ''; it.parentNode.open = true }")
 
 
 def examine(page, name):
-    """Hold the page that is open against the rules of axe-core, on each screen, light and dark."""
+    """Check the open page with axe-core on each screen size, light and dark."""
     found = []
     for (scheme, rules), width in product({"light": ALL_RULES, "dark": COLOURS}.items(), WIDTHS):
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")

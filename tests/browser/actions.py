@@ -1,4 +1,4 @@
-"""What people do on the pages, and the modes in which they do it."""
+"""User actions on the pages, and the modes of the browser tests."""
 
 import re
 
@@ -18,7 +18,7 @@ def arrive(page, path):
 
 
 def is_same_page(page):
-    """Whether nothing loaded the page anew since `arrive`."""
+    """Return whether the page has not been reloaded since `arrive`."""
     return page.evaluate("window.arrived === true")
 
 
@@ -27,7 +27,7 @@ def row(page, subject):
 
 
 def wait_until(page, condition):
-    """Wait for what the server does after the answer that a page shows; five seconds at most."""
+    """Wait until a condition on the server is true, for at most five seconds."""
     for _ in range(50):
         if condition():
             return
@@ -40,7 +40,7 @@ def subjects(page):
 
 
 def expect_subjects(page, expected):
-    """Wait until the list shows just these; a page that is still loading shows none of them."""
+    """Wait until the list shows exactly these messages."""
     expect(subjects(page)).to_have_text(expected)
 
 
@@ -66,7 +66,7 @@ def press(page, subject, words):
 
 
 def expect_unread(page, number):
-    # The badge shows a bare number; what it means is said beside it, unseen.
+    # The badge is a bare number; its meaning is in hidden text beside it.
     counter = page.locator("header .pm-unread")
     expect(counter.locator(".pm-badge")).to_have_text([str(number)] if number else [])
     expect(counter.locator(".pm-vh")).to_have_text([f"{number} unread"] if number else [])

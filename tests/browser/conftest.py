@@ -1,8 +1,7 @@
 """A real Chromium on the demo site, which is served under a strict Content Security Policy.
 
-`mode` says how a page works: with htmx 2 (the default), with htmx 4 as django-htmx ships it, with
-the newest final htmx 4, which lies in static/ and sets some headers otherwise, or without
-JavaScript.
+The mode of a page is htmx 2 (the default), htmx 4 as shipped by django-htmx, the newest final
+release of htmx 4, which is in static/ and sets some headers differently, or no JavaScript.
 """
 
 import os
@@ -17,10 +16,10 @@ from playwright.sync_api import sync_playwright
 from pytest_django.live_server_helper import LiveServer
 
 HERE = Path(__file__).parent
-# The first one is the same browser without windows of its own, and twice as quick.
+# The headless shell is the same browser without a window, and twice as fast.
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
-# Without them a sandboxed machine refuses to start it, and it calls home at every start.
+# Without these, Chromium does not start in a sandbox, and contacts its vendor at every start.
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-background-networking",
@@ -31,7 +30,7 @@ ARGUMENTS = [
     "--disable-sync",
     "--no-first-run",
 ]
-# Violations that no console line tells of would be missed otherwise.
+# Report policy violations in the console, because browsers do not always do so.
 WATCH_POLICY = """
 document.addEventListener("securitypolicyviolation", event => console.error(
   `policy: ${event.effectiveDirective} ${event.blockedURI} ${event.sourceFile}`));
@@ -83,7 +82,7 @@ def _queries_beside_the_loop_of_playwright():
 
 @pytest.fixture(scope="session")
 def browser_type_launch_args(browser_type_launch_args, live_server):
-    # It closes before the server stops, whose threads serve its open connections as long.
+    # Depend on the server, so that the browser closes its connections before the server stops.
     own = {"executable_path": CHROMIUM, "args": ARGUMENTS} if CHROMIUM else {}
     return {**browser_type_launch_args, **own}
 
@@ -94,7 +93,7 @@ def live_server(django_db_setup, django_db_blocker):
     middleware = [*django_settings.MIDDLEWARE, "tests.browser.site.strict_policy"]
     with django_db_blocker.unblock(), override_settings(MIDDLEWARE=middleware):
         server = LiveServer("localhost")
-    # Its files are looked up when they are asked for.
+    # Static files are looked up at each request.
     with override_settings(STATICFILES_DIRS=[*django_settings.STATICFILES_DIRS, HERE / "static"]):
         yield server
     server.stop()
@@ -102,7 +101,7 @@ def live_server(django_db_setup, django_db_blocker):
 
 @dataclass
 class Troubles:
-    """What the consoles of a test's pages told; empty at its end, or the test fails."""
+    """The console messages of a test's pages; the test fails if any are left at its end."""
 
     told: list[str] = field(default_factory=list)
 
@@ -111,14 +110,14 @@ class Troubles:
         page.on("pageerror", lambda error: self.told.append(f"error in a script: {error}"))
 
     def hear(self, line):
-        # The next letter of a search replaces the request of the one before, which htmx tells of as
-        # an error; a request that failed is told of in other words, too.
+        # Typing in a search aborts the request of the letter before, which htmx logs as an error. A
+        # request that failed is also logged with other messages.
         aborted = ("AbortError", "htmx:afterRequest", "htmx:sendAbort", "htmx:abort")
         if line.type in ("error", "warning") and not any(map(line.text.__contains__, aborted)):
             self.told.append(f"{line.type} in the console: {line.text}")
 
     def expect(self, words):
-        """Take out one thing that was told and must have been, known by its `words`."""
+        """Remove one expected message that contains `words`."""
         found = next((line for line in self.told if words in line), None)
         assert found is not None, f"{words!r} is not among {self.told}"
         self.told.remove(found)
@@ -133,13 +132,13 @@ def troubles():
 
 @pytest.fixture
 def mode():
-    """Tests that hold in other modes too are parametrized with it."""
+    """The default mode; tests for other modes are parametrized."""
     return "htmx 2"
 
 
 @pytest.fixture
 def base_page(settings, tmp_path):
-    """Serve the demo site with another base page: its own, with `old` replaced by `new`."""
+    """Serve the demo site with a changed base template, in which `old` is replaced by `new`."""
 
     def base_page(old, new):
         text = (Path(settings.BASE_DIR) / "templates" / "base.html").read_text(encoding="utf-8")
@@ -153,7 +152,7 @@ def base_page(settings, tmp_path):
 
 @pytest.fixture
 def more_pages(settings):
-    """Serve `/both/`, with strip and inbox, and `/twice/`, with each part twice."""
+    """Serve `/both/` with the strip and the inbox, and `/twice/` with each part twice."""
     settings.ROOT_URLCONF = "tests.browser.site"
     [engine] = settings.TEMPLATES
     folder = settings.BASE_DIR / "tests" / "browser" / "templates"
@@ -162,13 +161,13 @@ def more_pages(settings):
 
 @pytest.fixture
 def site_url(live_server):
-    """Where the pages are; under ASGI for the tests of live updates."""
+    """Return the URL of the site; the tests of live updates override this with ASGI."""
     return live_server.url
 
 
 @pytest.fixture
 def open_page(new_context, site_url, troubles, mode, request):
-    """Open a page in a browser of its own, in which `user` is logged in, if any."""
+    """Return a function that opens a page in a new browser, in which `user` is logged in."""
     if mode in SCRIPTS:
         request.getfixturevalue("base_page")(SCRIPTS["htmx 2"], SCRIPTS[mode])
 
@@ -192,17 +191,17 @@ def open_page(new_context, site_url, troubles, mode, request):
 
 @pytest.fixture
 def visitor_page(open_page):
-    """A page in which nobody is logged in."""
+    """Return a page in which nobody is logged in."""
     return open_page()
 
 
 @pytest.fixture
 def page(open_page, user):
-    """A page in which Sally is logged in."""
+    """Return a page in which Sally is logged in."""
     return open_page(user)
 
 
 @pytest.fixture
 def other_page(open_page, other):
-    """A page in which Harry is logged in."""
+    """Return a page in which Harry is logged in."""
     return open_page(other)

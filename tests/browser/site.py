@@ -1,11 +1,11 @@
-"""What browser tests add to the demo site: a strict policy, and pages with more of our parts."""
+"""Additions to the demo site for browser tests: a strict policy, and pages with more parts."""
 
 from django.urls import include, path
 from django.views.generic import TemplateView
 
 
 def strict_policy(get_response):
-    """Allow the pages nothing but what their own address serves."""
+    """Allow pages to load content only from their own origin."""
 
     def middleware(request):
         response = get_response(request)

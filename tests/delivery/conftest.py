@@ -1,4 +1,4 @@
-"""A real server of SMTP in a thread, and mail to it."""
+"""A real SMTP server in a thread, and mail to it."""
 
 import asyncio
 import socket
@@ -17,10 +17,7 @@ SMTP = "django.core.mail.backends.smtp.EmailBackend"
 
 
 class Sink:
-    """A mail server that keeps what it gets, and fails as it is told to.
-
-    What it does to an address is found by the recipient that a client names.
-    """
+    """A mail server that keeps the mails it receives, and fails for the recipients in its sets."""
 
     def __init__(self, **options):
         self.options, self.port = options, None
@@ -45,7 +42,7 @@ class Sink:
         self.raw.append(envelope.content)
         self.mails.append(message_from_bytes(envelope.content, policy=policy.default))
         self.recipients += envelope.rcpt_tos
-        if self.lost.intersection(envelope.rcpt_tos):  # it has the mail, and nobody hears of it
+        if self.lost.intersection(envelope.rcpt_tos):  # accepted, but not acknowledged
             server.transport.close()
         return "250 OK"
 
@@ -89,7 +86,7 @@ def use_server(settings):
 
 @pytest.fixture
 def server(use_server):
-    """Servers of several kinds, by the options of aiosmtpd."""
+    """Return a function that starts a server with options of aiosmtpd."""
     with ExitStack() as stack:
 
         def server(timeout=10, **options):
@@ -125,7 +122,7 @@ def people(db):
 
 @pytest.fixture
 def no_server(use_server):
-    """An address where nobody answers."""
+    """Return an address that nothing listens on."""
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         port = nobody.getsockname()[1]
     use_server(port)

@@ -1,4 +1,4 @@
-"""Settings of the processes that send mail and are killed."""
+"""Settings of processes that send mail until they are killed."""
 
 import os
 

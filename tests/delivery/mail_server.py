@@ -1,7 +1,7 @@
-"""A mail server in a process of its own, which writes down what it takes.
+"""A mail server in a separate process, which logs the mails it accepts.
 
-`python -m tests.delivery.mail_server PORT LOG`: its port goes to the one file; of each mail,
-recipient and `Message-ID` go to a line of the other.
+`python -m tests.delivery.mail_server PORT LOG` writes its port to the first file, and the recipient
+and `Message-ID` of each mail to a line of the second one.
 """
 
 import asyncio

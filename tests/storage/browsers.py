@@ -1,4 +1,4 @@
-"""A browser for a storage alone, without a client."""
+"""A browser for tests of the storage without a client."""
 
 from django.contrib import messages
 from django.http import HttpResponse
@@ -9,7 +9,7 @@ from tests.databases import send_out
 
 
 class Browser:
-    """One browser: its cookies and its session go from one request to the next."""
+    """A browser that keeps its cookies and its session between requests."""
 
     def __init__(self, user, storage=PersistentMessageStorage):
         self.user = user
@@ -26,7 +26,7 @@ class Browser:
         return request
 
     def answer(self, request, response=None):
-        """Send the response of `request`; returns what could not be stored."""
+        """Send the response to `request`; return the messages that could not be stored."""
         response = response or HttpResponse()
         unstored = request._messages.update(response)
         for name, morsel in response.cookies.items():
@@ -38,17 +38,17 @@ class Browser:
         return unstored
 
     def add(self, level, text, extra_tags=""):
-        """Do a whole request that adds one message and shows none."""
+        """Make a request that adds one message and shows none."""
         request = self.request()
         messages.add_message(request, level, text, extra_tags)
         self.answer(request)
 
     def waiting(self):
-        """Return what the next page would show, and leave it there."""
+        """Return the messages that the next page would show, without counting them as shown."""
         return list(self.request()._messages)
 
     def page(self):
-        """Return the messages that the next page shows; it ends well."""
+        """Return the messages that the next page shows, and send its response."""
         request = self.request()
         shown = list(request._messages)
         self.answer(request)

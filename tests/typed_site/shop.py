@@ -1,4 +1,4 @@
-"""What sites write, and what a type checker must refuse: an ignore too many is an error."""
+"""Code of a site for the type checker. Unused ignores are errors, so mistakes must be found."""
 
 from datetime import timedelta
 
