@@ -173,7 +173,11 @@ def demo(*arguments: str) -> None:
     run([*manage, "migrate", "--verbosity", "0"])
     claim(host, port)  # again, because the installation may have taken minutes
     run([*manage, "fill_demo", "--address", f"http://{host or '127.0.0.1'}:{port}/"])
-    run([*manage, "runserver", *(named or [f"{host}:{port}"]), *arguments[len(named) :]])
+    # Under ASGI, for live updates. Open pages must not keep it from stopping.
+    uvicorn = [str(PYTHON), "-m", "uvicorn", "demo.asgi:application", "--lifespan", "off"]
+    place = ["--host", host.strip("[]") or "127.0.0.1", "--port", str(port)]
+    calm = ["--log-level", "warning", "--timeout-graceful-shutdown", "1"]
+    run([*uvicorn, *place, *calm, *arguments[len(named) :]])
 
 
 def served_at(place: str = "") -> tuple[str, int]:
@@ -233,11 +237,16 @@ def bench(*arguments: str) -> None:
 
 
 def load(*arguments: str) -> None:
-    """Run the load test of the demo on DATABASE_URL; write benchmarks/LOAD.md."""
+    """Run the load test of the demo on DATABASE_URL; write benchmarks/LOAD.md.
+
+    `load live` keeps many pages connected for live updates, and writes benchmarks/LIVE.md.
+    """
     install("load")
     os.chdir(ROOT)
+    is_live = arguments[:1] == ("live",)
+    command = ["benchmarks.live" if is_live else "benchmarks.load", *arguments[is_live:]]
     # Replace this process, because the load test needs time after Ctrl-C to stop its children.
-    os.execv(PYTHON, [str(PYTHON), "-m", "benchmarks.load", *arguments])
+    os.execv(PYTHON, [str(PYTHON), "-m", *command])
 
 
 def docs(*arguments: str) -> None:

@@ -23,7 +23,7 @@ NEWEST = PAIRS[-1]
 
 # Tests that depend on the database. The others test pages, texts and tools, which do not.
 DATABASE_TESTS = [
-    *("db", "delivery", "letters", "mailbox", "notices", "preferences", "users"),
+    *("db", "delivery", "letters", "live", "mailbox", "notices", "preferences", "users"),
     *("inbox/test_bulk_actions.py", "inbox/test_search.py", "inbox/test_unread.py"),
     "storage/test_database.py",
     *("test_at_once.py", "test_commands.py", "test_growing.py", "test_kill.py"),

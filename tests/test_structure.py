@@ -63,7 +63,7 @@ ROOMS = [
     (
         "live",
         "The stream of events that tells the open pages of a user that something changed.",
-        ["users", "mailbox"],
+        ["users", "db", "mailbox"],
     ),
     (
         "delivery",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from threading import BoundedSemaphore
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -13,6 +15,7 @@ from django.contrib import auth
 from django.db import connections
 from django.http import HttpRequest
 
+from persistent_messages.db import outage
 from persistent_messages.users import accounts
 
 from .events import session_name, user_name
@@ -21,7 +24,9 @@ from .hub import Hub, Stream
 HEARTBEAT = 15
 """Seconds after which a stream says that it is there, so that browsers and proxies keep it."""
 CHECK = 60
-"""Seconds after which the session is looked up again."""
+"""Seconds after which the session is looked up again, at the latest."""
+AT_ONCE = 10
+"""Streams of a process that may ask the database at once: after a restart, all pages reconnect."""
 MAX_AGE = 3600
 """Seconds after which a stream ends; the browser opens another one."""
 MAX_AGE_WITHOUT_SESSION = 300
@@ -30,6 +35,28 @@ SPREAD = 1.5
 """Seconds over which events for everybody are spread."""
 PAUSE = 0.2
 """Seconds in which several events for a user are one."""
+
+
+_turns = BoundedSemaphore(AT_ONCE)
+
+
+@contextmanager
+def briefly_connected() -> Iterator[None]:
+    """Wait for one of `AT_ONCE` turns to ask the database, and close its connections afterwards.
+
+    Under ASGI each request has a thread, and a connection, of its own.
+    """
+    with _turns:
+        try:
+            yield
+        finally:
+            _close_connections()
+
+
+def _close_connections() -> None:
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:  # with ATOMIC_REQUESTS, the view is one
+            connection.close()
 
 
 def open_stream(request: HttpRequest, user: Any, hub: Hub, limit: int) -> AsyncIterator[bytes]:
@@ -46,8 +73,8 @@ def open_stream(request: HttpRequest, user: Any, hub: Hub, limit: int) -> AsyncI
 async def _stream(
     request: HttpRequest, user: Any, hub: Hub, limit: int, *, has_session: bool
 ) -> AsyncIterator[bytes]:
-    # Else the thread of this request would hold its connection to the database as long.
-    await sync_to_async(connections.close_all)()
+    # With ATOMIC_REQUESTS the view could not do so.
+    await sync_to_async(_close_connections)()
     session = getattr(request, "session", None)
     ours = Stream(user_name(user.pk), session_name(getattr(session, "session_key", None)))
     if not hub.open(ours, limit):
@@ -67,12 +94,13 @@ async def _stream(
 async def _happenings(
     ours: Stream, request: HttpRequest, user: Any, *, has_session: bool
 ) -> AsyncIterator[str]:
-    checked = time.monotonic()
-    until = checked + (MAX_AGE if has_session else MAX_AGE_WITHOUT_SESSION)
-    while time.monotonic() < until:
+    now = time.monotonic()
+    until = now + (MAX_AGE if has_session else MAX_AGE_WITHOUT_SESSION)
+    next_check = now + _some_of(CHECK)
+    while (now := time.monotonic()) < until:
         await ours.wait(HEARTBEAT)
-        if has_session and time.monotonic() >= checked + CHECK:
-            checked = time.monotonic()
+        if has_session and now >= next_check:
+            next_check = now + _some_of(CHECK)
             ours.ended |= not await sync_to_async(_is_signed_in)(request, user)
         if ours.ended:
             yield "end"
@@ -91,11 +119,18 @@ def _event(hub: Hub, kind: str) -> bytes:
     return f"id: {hub.event_id()}\nevent: {kind}\ndata: .\n\n".encode()
 
 
+def _some_of(seconds: float) -> float:
+    # Pages that connected at the same time are not looked up at the same time.
+    return random.uniform(seconds / 2, seconds)  # noqa: S311 (no secret)
+
+
 def _is_signed_in(request: HttpRequest, user: Any) -> bool:
-    later = HttpRequest()
-    later.session = type(request.session)(request.session.session_key)
-    try:
+    def ask() -> bool:
+        later = HttpRequest()
+        later.session = type(request.session)(request.session.session_key)
         later.user = auth.get_user(later)
         return bool(getattr(accounts.signed_in_user(later), "pk", None) == user.pk)
-    finally:
-        connections.close_all()
+
+    with briefly_connected():
+        # While the database is away, nobody is logged out.
+        return outage.response_or(request, ask, lambda: True)

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_GET
 from persistent_messages.conf import get_config
 from persistent_messages.db import outage
 from persistent_messages.live import events
-from persistent_messages.live.streams import open_stream
+from persistent_messages.live.streams import briefly_connected, open_stream
 from persistent_messages.users import accounts
 from persistent_messages.web import htmx
 from persistent_messages.web.polling import keep_session_unchanged
@@ -39,7 +39,8 @@ def message_events(request: HttpRequest) -> HttpResponseBase:
 
 
 def _answer(request: HttpRequest) -> HttpResponseBase:
-    user = accounts.signed_in_user(request)
+    with briefly_connected():
+        user = accounts.signed_in_user(request)
     if user is None:
         return HttpResponse(status=204)
     hub, limit = events.link().hub(), get_config().LIVE_CONNECTIONS

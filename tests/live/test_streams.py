@@ -5,7 +5,7 @@ from http import HTTPStatus
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.db import transaction
+from django.db import connection, transaction
 from django.test import Client
 from django.urls import reverse
 
@@ -13,6 +13,8 @@ from persistent_messages import INFO, Folder, mailbox, resolve, send_letter, sen
 from persistent_messages.live import streams
 from persistent_messages.models import Message
 from tests.pages import browser_of
+
+from .server import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -187,6 +189,30 @@ def test_listening_keeps_no_session_alive(ann, listen, settings):
 
     assert listener.answer.status == HTTPStatus.OK
     assert listener.answer.headers["Set-Cookie"] is None
+
+
+SESSIONS = {
+    "postgresql": "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()",
+    "mysql": "SELECT count(*) FROM information_schema.processlist WHERE db = database()",
+    "sqlite": "SELECT count(*) FROM pragma_database_list",
+}
+
+
+@pytest.mark.parametrize("atomic", [False, True])
+def test_a_stream_holds_no_connection_to_the_database(ann, listen, live, atomic, monkeypatch):
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", atomic)
+
+    def sessions():
+        with connection.cursor() as cursor:
+            cursor.execute(SESSIONS[connection.vendor])
+            return cursor.fetchone()[0]
+
+    live(LIVE_CONNECTIONS=40)
+    before = sessions()
+    listeners = [listen(ann) for _ in range(30)]
+
+    assert all(listener.is_there() for listener in listeners)
+    wait_until(lambda: sessions() <= before)
 
 
 def test_a_visitor_is_sent_away_for_good(port, listen):
