@@ -19,7 +19,14 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import mark_safe
 
-from persistent_messages import Folder, mail_failed, mailbox, send_letter, send_message
+from persistent_messages import (
+    Folder,
+    broadcast,
+    mail_failed,
+    mailbox,
+    send_letter,
+    send_message,
+)
 from persistent_messages.delivery import email, journal, outbox
 from persistent_messages.delivery.server import MailServer
 from persistent_messages.models import DueMail, Message
@@ -118,6 +125,24 @@ def test_what_is_read_meanwhile_is_mailed_where_it_was_to_be_at_once(sink, user)
     mailbox.mark_read(user, Folder.INBOX, Message.objects.all())
     DueMail.objects.update(due=timezone.now())
     assert work_off() == "1 sent"
+
+
+def test_a_broadcast_is_mailed_to_who_got_it_while_it_is_up(sink, user, other):
+    notice = broadcast(120, "Read-only on Sunday", topic="waits")
+    for person in (user, other):
+        browser = Client()
+        browser.force_login(person)
+        browser.get(reverse("message_list"))
+    assert DueMail.objects.count() == 2
+    mailbox.mark_read(user, Folder.INBOX, Message.objects.all())
+    assert work_off() == "1 sent, 1 needless"
+
+    browser = Client()
+    browser.force_login(get_user_model().objects.create(username="ida", email="ida@example.com"))
+    browser.get(reverse("message_list"))
+    assert DueMail.objects.count() == 1
+    notice.withdraw()
+    assert work_off() == "0 sent, 1 needless"
 
 
 def test_a_pause_postpones_what_was_due(sink, user):

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from anymail.signals import AnymailTrackingEvent, EventType, tracking
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -15,6 +16,7 @@ from persistent_messages.preferences import choices
 from persistent_messages.preferences.choices import Choice
 from persistent_messages.preferences.forms import PreferencesForm
 from persistent_messages.topics import MAIL_CHOICES, topics
+from tests.documentation import blocks_in
 
 pytestmark = pytest.mark.django_db
 
@@ -155,6 +157,22 @@ def test_a_deleted_user_leaves_no_choice(user):
 def test_mail_that_came_back_pauses_all_mail(user, other, who):
     assert mail_failed(user if who == "user" else who) == 1
     assert not wants(user, "news", "mail")
+    assert wants(other, "news", "mail")
+
+
+@pytest.mark.parametrize("kind", [EventType.BOUNCED, EventType.COMPLAINED, EventType.OPENED])
+def test_the_receiver_of_the_docs_hears_of_it_from_anymail(user, other, kind):
+    [block] = [block for block in blocks_in("python") if "anymail.signals" in block.text]
+    names = {}
+    exec(block.text, names)
+    event = AnymailTrackingEvent(event_type=kind, recipient="sally@example.com")
+    tracking.connect(names["pause_mail"])
+    try:
+        tracking.send(sender=object, event=event, esp_name="Postmark")
+    finally:
+        tracking.disconnect(names["pause_mail"])
+
+    assert wants(user, "news", "mail") == (kind == EventType.OPENED)
     assert wants(other, "news", "mail")
 
 
