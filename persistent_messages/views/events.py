@@ -48,6 +48,8 @@ def _answer(request: HttpRequest) -> HttpResponseBase:
         return HttpResponse(status=TOO_MANY)
     events_of_user = open_stream(request, user, hub, limit)
     response = StreamingHttpResponse(events_of_user, content_type="text/event-stream")
+    # GZipMiddleware would compress each event by itself, and browsers read the first one only.
+    request.META.pop("HTTP_ACCEPT_ENCODING", None)
     # So that nginx passes on each event at once.
     response["X-Accel-Buffering"] = "no"
     return response

@@ -14,7 +14,7 @@ from persistent_messages.live import streams
 from persistent_messages.models import Message
 from tests.pages import browser_of
 
-from .server import wait_until
+from .server import Listener, served, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -213,6 +213,17 @@ def test_a_stream_holds_no_connection_to_the_database(ann, listen, live, atomic,
 
     assert all(listener.is_there() for listener in listeners)
     wait_until(lambda: sessions() <= before)
+
+
+def test_no_middleware_compresses_the_stream(ann, live, settings):
+    settings.MIDDLEWARE = ["django.middleware.gzip.GZipMiddleware", *settings.MIDDLEWARE]
+    with served() as port:
+        listener = Listener(port, browser_of(ann), **{"Accept-Encoding": "gzip"})
+        assert listener.is_there()
+        assert listener.answer.headers["Content-Encoding"] is None
+        send_message(ann, INFO, "Hello")
+        assert listener.has("change")
+        listener.close()
 
 
 def test_a_visitor_is_sent_away_for_good(port, listen):
