@@ -78,22 +78,24 @@ async def _stream(
     session = getattr(request, "session", None)
     ours = Stream(user_name(user.pk), session_name(getattr(session, "session_key", None)))
     if not hub.open(ours, limit):
-        yield _event(hub, "end")
+        yield _event("end", hub.event_id())
         return
     try:
         # Not all browsers at once, after a server was started anew.
         yield f"retry: {random.randint(1000, 5000)}\n\n".encode()  # noqa: S311 (no secret)
-        ours.changed = hub.has_missed(ours.user, request.headers.get("Last-Event-ID", ""))
-        yield _event(hub, "change" if ours.take_changes() else "beat")
-        async for kind in _happenings(ours, request, user, has_session=has_session):
-            yield _event(hub, kind)
+        # Taken before it is asked what changed, so that an id never covers a later change.
+        event_id = hub.event_id()
+        ours.changed |= hub.has_missed(ours.user, request.headers.get("Last-Event-ID", ""))
+        yield _event("change" if ours.take_changes() else "beat", event_id)
+        async for event in _events(ours, hub, request, user, has_session=has_session):
+            yield event
     finally:
         hub.close(ours)
 
 
-async def _happenings(
-    ours: Stream, request: HttpRequest, user: Any, *, has_session: bool
-) -> AsyncIterator[str]:
+async def _events(
+    ours: Stream, hub: Hub, request: HttpRequest, user: Any, *, has_session: bool
+) -> AsyncIterator[bytes]:
     now = time.monotonic()
     until = now + (MAX_AGE if has_session else MAX_AGE_WITHOUT_SESSION)
     next_check = now + _some_of(CHECK)
@@ -103,20 +105,21 @@ async def _happenings(
             next_check = now + _some_of(CHECK)
             ours.ended |= not await sync_to_async(_is_signed_in)(request, user)
         if ours.ended:
-            yield "end"
+            yield _event("end", hub.event_id())
             return
         if ours.changed_for_everybody and not ours.changed:
             await asyncio.sleep(random.uniform(0, SPREAD))  # noqa: S311 (no secret)
+        event_id = hub.event_id()
         if ours.take_changes():
-            yield "change"
+            yield _event("change", event_id)
             await asyncio.sleep(PAUSE)
         else:
-            yield "beat"
+            yield _event("beat", event_id)
 
 
-def _event(hub: Hub, kind: str) -> bytes:
+def _event(kind: str, event_id: str) -> bytes:
     # An event without data is not dispatched.
-    return f"id: {hub.event_id()}\nevent: {kind}\ndata: .\n\n".encode()
+    return f"id: {event_id}\nevent: {kind}\ndata: .\n\n".encode()
 
 
 def _some_of(seconds: float) -> float:
