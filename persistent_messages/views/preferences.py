@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain
+from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
@@ -56,7 +57,8 @@ def _invalid_response(request: HttpRequest, form: PreferencesForm) -> HttpRespon
     if not htmx.wants_fragment(request):
         return response
     # At once: htmx would not hear of what is chosen before it has settled.
-    return retarget(reswap(response, "outerHTML settle:0ms"), ".pm-choices")
+    at_once: Any = "outerHTML settle:0ms"  # django-htmx knows methods without modifiers only
+    return retarget(reswap(response, at_once), ".pm-choices")
 
 
 @require_safe
