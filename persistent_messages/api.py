@@ -302,11 +302,12 @@ def erase_mailbox(user: Recipient) -> int:
 
 
 def prune_messages(*, read_older_than: int | None = None) -> int:
-    """Remove messages that no user can see any more, as `manage.py prune_messages` does.
+    """Remove rows that no user needs any more, as `manage.py prune_messages` does.
 
     With `read_older_than`, also removes messages in the inbox that were read more than that many
     days ago. Each batch of 1,000 has its own transaction, so the work can be stopped and started
-    again. Returns how many messages were removed.
+    again. Returns how many rows were removed: messages, mail that was not sent, and receipts of
+    broadcasts that ended long ago.
     """
     from .conf import get_config
     from .mailbox import pruning

@@ -81,6 +81,7 @@ def test_what_is_expired_or_long_in_the_trash_goes_and_the_rest_stays(fill):
         "trash: 1 removed",
         "tombstones: 0 removed",
         "unsent mail: 0 removed",
+        "receipts: 0 removed",
     ]
 
 
@@ -98,6 +99,7 @@ def test_a_dry_run_counts_the_same_and_removes_nothing(fill):
         "trash: 3 would be removed",
         "tombstones: 0 would be removed",
         "unsent mail: 0 would be removed",
+        "receipts: 0 would be removed",
     ]
     assert left() == before
     assert not [query for query in queries if query["sql"].startswith("DELETE")]
@@ -106,6 +108,7 @@ def test_a_dry_run_counts_the_same_and_removes_nothing(fill):
         "trash: 3 removed",
         "tombstones: 0 removed",
         "unsent mail: 0 removed",
+        "receipts: 0 removed",
     ]
 
 
@@ -239,6 +242,7 @@ def test_there_may_be_nothing_to_remove(db):
         "trash: 0 removed",
         "tombstones: 0 removed",
         "unsent mail: 0 removed",
+        "receipts: 0 removed",
     ]
 
 
@@ -251,6 +255,7 @@ def test_running_it_again_removes_nothing_more(fill):
         "trash: 0 removed",
         "tombstones: 0 removed",
         "unsent mail: 0 removed",
+        "receipts: 0 removed",
     ]
 
 
@@ -290,6 +295,7 @@ def test_it_removes_in_batches(fill):
         "trash: 0 removed",
         "tombstones: 0 removed",
         "unsent mail: 0 removed",
+        "receipts: 0 removed",
     ]
     deletes = [query["sql"] for query in queries if query["sql"].startswith("DELETE")]
     assert len(deletes) >= 3
@@ -321,7 +327,7 @@ def test_a_message_that_somebody_takes_out_of_the_trash_meanwhile_stays(user, fi
     assert left() == ["back in the inbox"] * 2
 
 
-@pytest.mark.parametrize(("verbosity", "lines"), [(0, 0), (1, 4), (2, 5)])
+@pytest.mark.parametrize(("verbosity", "lines"), [(0, 0), (1, 5), (2, 6)])
 def test_it_says_as_much_as_one_wants_to_hear(fill, verbosity, lines):
     fill("expired", expired=1)
 

@@ -66,8 +66,8 @@ class BroadcastAdmin(AnyAdmin):
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return False for withdrawn broadcasts."""
-        if obj is not None and obj.withdrawn_at is not None:
+        """Return False for withdrawn broadcasts, and for those whose receipts were pruned."""
+        if obj is not None and (obj.withdrawn_at, obj.receipt_count) != (None, None):
             return False
         return super().has_change_permission(request, obj)
 
@@ -95,7 +95,13 @@ class BroadcastAdmin(AnyAdmin):
 
     @admin.display(description=_("received"))
     def received(self, broadcast: Broadcast) -> str:
-        """Show how many users received, read and deleted it, up to `COUNT_LIMIT`; one query."""
+        """Show how many users received, read and deleted it, up to `COUNT_LIMIT`; one query.
+
+        Only how many received it once its receipts were pruned.
+        """
+        if broadcast.receipt_count is not None:
+            count = number_format(broadcast.receipt_count, force_grouping=True)
+            return _("%(got)s received") % {"got": count}
         got, read, deleted = count_copies(broadcast)
         more = "+" if got > COUNT_LIMIT else ""
         numbers = (min(got, COUNT_LIMIT), read, deleted)

@@ -10,19 +10,22 @@ from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from persistent_messages.constants import Folder
-from persistent_messages.models import Message
+from persistent_messages.models import Broadcast, Message, Receipt
 from persistent_messages.querysets import MessageQuerySet
 
 from . import locks, outbox, threads
 from .deadlocks import retry_on_deadlock
+from .writes import primary_database
 
 BATCH_SIZE = 1000
 UNSEEN_DAYS = 90
 """Days after which a one-shot message is removed even if it was never shown."""
+RECEIPT_DAYS = 90
+"""Days after the end of a broadcast when its receipts are removed."""
 MAILBOX_BATCH_SIZE = 500
 """Mailboxes that one query covers."""
 
@@ -67,6 +70,20 @@ def long_read(days: int) -> Iterator[MessageQuerySet]:
         yield read.filter(user__in=owners).order_by("user")
 
 
+def old_receipts() -> Iterator[QuerySet[Receipt]]:
+    """Yield the receipts of each broadcast that ended more than `RECEIPT_DAYS` ago."""
+    ended = _long_ended().filter(Exists(Receipt.objects.filter(broadcast=OuterRef("pk"))))
+    for pk in list(ended.order_by("pk").values_list("pk", flat=True)):
+        # The index begins with the broadcast.
+        yield Receipt.objects.using(ended.db).filter(broadcast=pk).order_by("user")
+
+
+def _long_ended() -> QuerySet[Broadcast]:
+    long_ago = timezone.now() - timedelta(RECEIPT_DAYS)
+    rows = Broadcast.objects.using(primary_database())
+    return rows.filter(Q(withdrawn_at__lt=long_ago) | Q(expires__lt=long_ago))
+
+
 def _owners(using: str) -> Iterator[list[Any]]:
     """Yield the keys of all users, `MAILBOX_BATCH_SIZE` at a time; one query for each batch."""
     people = get_user_model()._base_manager.using(using).order_by("pk")
@@ -99,6 +116,7 @@ def all_sources(
     }
     sources["expired"] = chain(sources["expired"], unseen_one_shots())
     sources["unsent mail"] = [outbox.unsent()]
+    sources["receipts"] = old_receipts()
     if read_days is not None:
         sources["read"] = long_read(read_days)
     return sources
@@ -109,6 +127,9 @@ def prune(found: QuerySet[Any]) -> Iterator[int]:
 
     Each batch has its own transaction.
     """
+    if found.model is Receipt:
+        yield from _prune_receipts(found)
+        return
     (by,) = found.query.order_by
     rest = keys = found.values_list("pk", "user_id", "thread", by)
     while batch := list(rest[:BATCH_SIZE]):
@@ -135,3 +156,29 @@ def _prune_batch(rows: QuerySet[Any], letters: list[tuple[Any, UUID]]) -> int:
         removed = rows.delete()[0]
         threads.update_thread_heads(mailboxes, owners, conversations)
     return removed
+
+
+def _prune_receipts(receipts: QuerySet[Receipt]) -> Iterator[int]:
+    """Delete `receipts`, those of one broadcast, in batches; yield the size of each batch."""
+    rest = found = receipts.values_list("pk", "broadcast_id", "user_id")
+    while batch := list(rest[:BATCH_SIZE]):
+        removed = _prune_receipt_batch(batch[0][1], [pk for pk, *_ in batch])
+        if not removed:
+            return  # it was edited meanwhile, and has not ended
+        yield removed
+        rest = found.filter(user__gt=batch[-1][2])
+
+
+@retry_on_deadlock
+def _prune_receipt_batch(broadcast: int, keys: list[int]) -> int:
+    receipts = Receipt.objects.using(primary_database()).filter(broadcast=broadcast)
+    with transaction.atomic(using=receipts.db):
+        locks.take_sqlite_lock(Message.objects.on_primary())
+        # An edit locks the broadcast, too. One that waits here is refused afterwards.
+        ended = _long_ended().filter(pk=broadcast).select_for_update().first()
+        if ended is None:
+            return 0
+        if ended.receipt_count is None:
+            ended.receipt_count = receipts.exclude(message_id=None).count()
+            ended.save(update_fields=["receipt_count"], using=receipts.db)
+        return receipts.filter(pk__in=keys).delete()[0]

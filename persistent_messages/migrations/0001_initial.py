@@ -110,6 +110,7 @@ class Migration(migrations.Migration):
                 ('expires', models.DateTimeField(blank=True, null=True)),
                 ('withdrawn_at', models.DateTimeField(blank=True, editable=False, null=True)),
                 ('edition', models.PositiveIntegerField(default=1, editable=False)),
+                ('receipt_count', models.PositiveIntegerField(blank=True, editable=False, null=True)),
             ],
         ),
         migrations.CreateModel(

@@ -178,6 +178,8 @@ def _save(broadcast: Broadcast, change: Callable[[Broadcast], Broadcast]) -> Non
         now = rows.select_for_update().get(pk=broadcast.pk)
         if now.withdrawn_at is not None:
             raise ValueError("The broadcast has been withdrawn and cannot be edited.")
+        if now.receipt_count is not None:
+            raise ValueError("The broadcast ended long ago and cannot be edited.")
         changed = change(now)
         check(changed)
         columns = {name: getattr(changed, name) for name in (*EDITABLE, "is_safe", "translations")}

@@ -14,7 +14,16 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import mark_safe
 
-from persistent_messages import INFO, WARNING, Folder, Topic, audience, broadcast, mailbox
+from persistent_messages import (
+    INFO,
+    WARNING,
+    Folder,
+    Topic,
+    audience,
+    broadcast,
+    mailbox,
+    prune_messages,
+)
 from persistent_messages.admin import base, broadcasts
 from persistent_messages.models import Broadcast, Message
 from persistent_messages.notices import audiences
@@ -432,6 +441,23 @@ def test_a_broadcast_is_withdrawn_after_a_question(staff, user):
     assert texts_of(user) == []
     entry = LogEntry.objects.get()
     assert (entry.object_id, entry.change_message) == (str(one.pk), "Withdrawn from 1 mailbox.")
+
+
+def test_what_ended_long_ago_is_only_looked_at(staff, user):
+    sent = broadcast(INFO, "Sunday")
+    reader = Client()
+    reader.force_login(user)
+    reader.get("/messages/")
+    Broadcast.objects.update(expires=timezone.now() - timedelta(days=91))
+    assert 'name="message"' in staff.get(change(sent)).text
+
+    prune_messages()
+
+    page = staff.get(change(sent)).text
+    assert "1 received" in page
+    assert "0 read" not in page
+    assert 'name="message"' not in page
+    assert staff.post(change(sent), TEXT).status_code == 403
 
 
 def test_some_are_withdrawn_from_the_list(staff, user):

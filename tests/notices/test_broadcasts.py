@@ -2,12 +2,14 @@
 
 import re
 from datetime import timedelta
+from io import StringIO
 
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.contrib.messages import SUCCESS
 from django.contrib.sessions.backends.db import SessionStore
+from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
 from django.http import HttpResponse
 from django.template import engines
@@ -32,10 +34,12 @@ from persistent_messages import (
     mailbox,
     mailbox_changed,
     messages_delivered,
+    prune_messages,
     resolve,
     send_message,
 )
 from persistent_messages.http import visits
+from persistent_messages.mailbox import pruning
 from persistent_messages.models import Broadcast, Message, Receipt
 from persistent_messages.notices import arrivals, audiences, kinds, running
 from persistent_messages.storage import PersistentMessageStorage
@@ -1104,3 +1108,91 @@ def test_of_two_edits_the_later_one_stands_in_all_copies(user, other, monkeypatc
     sent.edit(message="Monday")
 
     assert (texts_of(user), texts_of(other)) == (["Tuesday"], ["Tuesday"])
+
+
+# Receipts
+
+
+@pytest.fixture
+def ended(user, other):
+    """A function that broadcasts to Sally and Harry what ended so many days ago."""
+
+    def ended(days, *people, withdrawn=False, **fields):
+        sent = broadcast(INFO, f"Ended {days} days ago", **fields)
+        come(*(people or (user, other)))
+        ago = timezone.now() - timedelta(days=days)
+        times = {"withdrawn_at": ago} if withdrawn else {"expires": ago}
+        Broadcast.objects.filter(pk=sent.pk).update(**times)
+        running.forget()
+        return Broadcast.objects.get(pk=sent.pk)
+
+    return ended
+
+
+@pytest.mark.parametrize("withdrawn", [False, True])
+def test_receipts_of_what_ended_long_ago_are_pruned(ended, user, other, withdrawn):
+    old = ended(91, withdrawn=withdrawn)
+    lately, endless = ended(89, withdrawn=withdrawn), broadcast(INFO, "For ever")
+    come(user, other)
+
+    assert prune_messages() == 2
+
+    assert {*Receipt.objects.values_list("broadcast", flat=True)} == {lately.pk, endless.pk}
+    counts = dict(Broadcast.objects.values_list("pk", "receipt_count"))
+    assert counts == {old.pk: 2, lately.pk: None, endless.pk: None}
+    assert prune_messages() == 0
+
+
+def test_who_got_it_is_counted_before_receipts_are_pruned(ended, user, other, monkeypatch):
+    monkeypatch.setattr(pruning, "BATCH_SIZE", 2)
+    audience("harrys", "Harrys")(lambda person: person == other)
+    people = [User.objects.create_user(f"person-{number}") for number in range(3)]
+    old = ended(91, user, other, *people, audience="harrys")
+    assert Receipt.objects.count() == 5
+
+    batches = list(pruning.prune_all(30))
+
+    assert batches == [("receipts", 2), ("receipts", 2), ("receipts", 1)]
+    old.refresh_from_db()
+    assert old.receipt_count == 1
+
+
+@pytest.mark.parametrize("deletes", [False, True])
+def test_what_has_no_receipts_any_more_does_not_come_back(ended, user, other, deletes):
+    old = ended(91)
+    if deletes:
+        Message.objects.all().delete()
+    prune_messages()
+    had = texts_of(user)
+
+    for changes in ({"expires": None}, {"message": "New"}):
+        with pytest.raises(ValueError, match="ended long ago and cannot be edited"):
+            old.edit(**changes)
+    come(user, other)
+
+    assert texts_of(user) == had
+    assert old.withdraw() == 0
+
+
+def test_what_is_extended_while_receipts_are_pruned_keeps_those_that_are_left(
+    ended, user, other, monkeypatch
+):
+    (old,) = [ended(91)]
+    (receipts,) = pruning.old_receipts()
+    old.edit(expires=None)
+
+    assert list(pruning.prune(receipts)) == []
+    assert Receipt.objects.count() == 2
+    come(user, other)
+    assert texts_of(user) == ["Ended 91 days ago"]
+
+
+def test_receipts_are_counted_before_they_are_removed(ended, user):
+    ended(91)
+    out = StringIO()
+
+    call_command("prune_messages", "--dry-run", stdout=out)
+
+    assert "receipts: 2 would be removed" in out.getvalue().splitlines()
+    assert Receipt.objects.count() == 2
+    assert Broadcast.objects.get().receipt_count is None

@@ -19,8 +19,9 @@ class Command(BaseCommand):
 
     help = (
         "Removes expired messages, one-shot messages that were not shown for 90 days, messages "
-        "that have been in the trash for TRASH_DAYS, and mail that was not sent for 30 days. Each "
-        "batch has its own transaction, so it can be stopped and started again at any time."
+        "that have been in the trash for TRASH_DAYS, mail that was not sent for 30 days, and the "
+        "receipts of broadcasts that ended 90 days ago. Each batch has its own transaction, so it "
+        "can be stopped and started again at any time."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
