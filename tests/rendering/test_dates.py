@@ -10,7 +10,7 @@ from django.utils import dateformat, formats, timezone
 from django.utils.html import escape
 from django.utils.translation import override
 
-from persistent_messages.rendering.dates import TimeTags
+from persistent_messages.rendering.dates import TimeTags, short_age
 
 NOON = datetime(2024, 2, 29, 12, 34, 56, tzinfo=time_zones.utc)
 MOMENTS = [NOON, NOON + timedelta(hours=3), NOON + timedelta(days=1), NOON - timedelta(days=900)]
@@ -58,3 +58,19 @@ def test_a_format_of_the_site_is_written_as_django_does(settings, tmp_path, monk
             assert f'title="{expected(moment, "DATETIME_FORMAT")}"' in times.of(moment)
     finally:
         formats.reset_format_cache()
+
+
+@pytest.mark.parametrize(
+    ("age", "shown"),
+    [
+        (timedelta(seconds=59), "now"),
+        (timedelta(minutes=1), "1 min"),
+        (timedelta(minutes=59, seconds=59), "59 min"),
+        (timedelta(hours=1), "1 h"),
+        (timedelta(hours=23, minutes=59, seconds=59), "23 h"),
+        (timedelta(hours=24), "02/28/2024"),
+    ],
+)
+def test_the_age_of_a_message_changes_its_unit_exactly_at_the_bound(monkeypatch, age, shown):
+    monkeypatch.setattr(timezone, "now", lambda: NOON)
+    assert short_age(NOON - age) == shown
