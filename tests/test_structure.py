@@ -62,7 +62,7 @@ ROOMS = [
     ),
     (
         "live",
-        "The stream of events that tells the open pages of a user that something changed.",
+        "The stream of events that notifies the open pages of a user of changes.",
         ["users", "db", "mailbox"],
     ),
     (

@@ -1,4 +1,4 @@
-"""Channels: the ways by which messages reach users beside the inbox."""
+"""Channels: ways to deliver messages in addition to the inbox."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ logger = logging.getLogger(__name__)
 
 
 class Channel:
-    """A way by which messages reach users beside the inbox, such as the chat of a team.
+    """A way to deliver messages in addition to the inbox, such as a team chat.
 
-    A subclass is named by its dotted path in the setting `CHANNELS`. It is made once a process,
+    The setting `CHANNELS` has the dotted paths of subclasses. Each process creates one instance,
     without arguments.
     """
 
     def accepts(self, message: Message) -> bool:
-        """Tell whether `deliver` is to be called for `message`; by default for each.
+        """Return whether to call `deliver` for `message`; True by default.
 
-        Where a message is sent to many it is asked once, and `message` has neither key nor user.
-        Where no channel accepts it, the database copies it by itself.
+        For a message to many users, this is called once, and `message` has neither a primary key
+        nor a user. If no channel accepts it, the database copies it without reading rows.
         """
         return True
 
     def deliver(self, user: Any, messages: list[Message]) -> None:
-        """Bring `messages`, which were stored for `user`, to the user.
+        """Deliver `messages`, which were stored for `user`.
 
-        Called after the transaction that stored them has committed, in the same process, once for
-        each batch and user; the users of a batch are read by one query. What it raises is logged,
-        and stops neither other users nor other channels.
+        Called after the transaction has committed, in the same process, once for each batch and
+        user; one query reads the users of a batch. Errors are logged, and stop neither other users
+        nor other channels.
         """
         raise NotImplementedError
 
@@ -49,7 +49,7 @@ def registered() -> tuple[Channel, ...]:
 
 
 def has(kind: type[Channel]) -> bool:
-    """Tell whether the site has a channel of this kind."""
+    """Return whether the site has a channel of this class."""
     return any(isinstance(channel, kind) for channel in registered())
 
 
@@ -59,9 +59,9 @@ def _made(paths: tuple[str, ...]) -> tuple[Channel, ...]:
 
 
 def receive(messages: list[Message], **_kwargs: Any) -> None:
-    """Deliver `messages` by the channels that accept them. A receiver of `messages_delivered`.
+    """Deliver `messages` through the channels that accept them, on `messages_delivered`.
 
-    One query for the users, none where no channel accepts any.
+    One query for the users, or none if no channel accepts any.
     """
     users: dict[Any, Any] | None = None
     for channel in registered():
@@ -77,7 +77,7 @@ def receive(messages: list[Message], **_kwargs: Any) -> None:
 
 
 def wants(message: Message, **_named: Any) -> bool:
-    """Tell whether a channel accepts `message`."""
+    """Return whether any channel accepts `message`."""
     return any(channel.accepts(message) for channel in registered())
 
 

@@ -1,4 +1,4 @@
-"""The channel of live events: who is told that something changed, and by what."""
+"""The channel of live events, which notifies open pages of changes."""
 
 from __future__ import annotations
 
@@ -12,45 +12,45 @@ from .channels import Channel, has
 
 
 class LiveChannel(Channel):
-    """The open pages of users, which learn at once that something changed; see the setting `LIVE`.
+    """Notifies the open pages of users at once; see the setting `LIVE`.
 
-    They learn of more than new messages, so they are told by each change of a mailbox. On a site
-    whose `CHANNELS` lack it, they are not told.
+    Pages are notified of every change of a mailbox, not only of new messages. If `CHANNELS` does
+    not include this class, they are not notified.
     """
 
     def accepts(self, message: Message) -> bool:
-        """Return False: pages are told of users, not of rows."""
+        """Return False: the receivers below notify pages without reading rows."""
         return False
 
     def deliver(self, user: Any, messages: list[Message]) -> None:
-        """Tell the open pages of `user` that something changed. No query."""
+        """Notify the open pages of `user` of a change. No query."""
         events.publish_changes([user.pk])
 
 
 def receive_delivery(messages: Iterable[Message], **_kwargs: Any) -> None:
-    """Tell who got messages. A receiver of `messages_delivered`."""
-    _tell({message.user_id for message in messages})
+    """Notify the recipients of messages. A receiver of `messages_delivered`."""
+    _notify({message.user_id for message in messages})
 
 
-# To know who got messages, no row needs to be read.
+# The recipients are known without reading the rows.
 receive_delivery.wants = lambda **_named: False  # type: ignore[attr-defined]
 
 
 def receive_copies(user_ids: Collection[Any] | None, **_kwargs: Any) -> None:
-    """Tell who got copies that the database made. A receiver of `messages_copied`."""
-    _tell(user_ids)
+    """Notify the recipients of copies made by the database. A receiver of `messages_copied`."""
+    _notify(user_ids)
 
 
 def receive_change(user_id: Any, **_kwargs: Any) -> None:
-    """Tell whose mailbox changed. A receiver of `mailbox_changed`."""
-    _tell([user_id])
+    """Notify the owner of a changed mailbox. A receiver of `mailbox_changed`."""
+    _notify([user_id])
 
 
 def receive_letter(letter: Message, **_kwargs: Any) -> None:
-    """Tell who sent a letter, whose other pages show it, too. A receiver of `letter_sent`."""
-    _tell([letter.user_id])
+    """Notify the sender of a letter, whose pages show it, too. A receiver of `letter_sent`."""
+    _notify([letter.user_id])
 
 
-def _tell(user_ids: Collection[Any] | None) -> None:
+def _notify(user_ids: Collection[Any] | None) -> None:
     if events.is_on() and has(LiveChannel):
         events.publish_changes(user_ids)

@@ -1,4 +1,4 @@
-"""The channel of mail, as sites name it and call it."""
+"""The mail channel."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from .server import MailServer
 
 
 class MailChannel(Channel):
-    """Mail.
+    """Mails messages to users.
 
-    What users are mailed, and when, is decided while messages are stored, and kept in the outbox
-    in the same transaction: no mail is lost with the process. The outbox calls nothing here. On a
-    site whose `CHANNELS` lack it, nothing is mailed.
+    What is mailed, and when, is stored in the outbox in the transaction of the messages, so that no
+    mail is lost if the process is killed. The outbox does not call this class. If `CHANNELS` does
+    not include it, nothing is mailed.
     """
 
     def accepts(self, message: Message) -> bool:
-        """Return False: the outbox has what is to be mailed."""
+        """Return False: the outbox decides what is mailed."""
         return False
 
     def deliver(self, user: Any, messages: list[Message]) -> None:
-        """Mail `messages` to `user` now, whatever the user chose; those of one letter as one mail.
+        """Mail `messages` to `user` now, whatever the preferences, with one mail per conversation.
 
-        Mail that fails is logged, and not tried again. Nothing is sent to a user who is inactive
-        or has no address. One query.
+        Mail that fails is logged, and not retried. Users who are inactive or have no address are
+        not mailed. One query.
         """
         rows = [
             DueMail(user_id=user.pk, message_id=each.pk, thread=each.thread, choice=NOW)

@@ -1,1 +1,1 @@
-"""The stream of events that tells the open pages of a user that something changed."""
+"""The stream of events that notifies the open pages of a user of changes."""

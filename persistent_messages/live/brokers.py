@@ -1,4 +1,4 @@
-"""Brokers: what carries events from the process that wrote to those with open streams."""
+"""Brokers carry events from the process that made a change to those with open streams."""
 
 from __future__ import annotations
 
@@ -25,38 +25,38 @@ from .hub import EVERYBODY
 logger = logging.getLogger(__name__)
 
 REDIS = "redis.Redis"
-"""What the setting LIVE needs for Redis, from the extra `live`."""
+"""The class that the setting LIVE needs for Redis, from the extra `live`."""
 
 MAX_NAMES = 500
-"""Names in one event: more users than that are everybody."""
+"""The maximum number of names in an event; for more users, the event is for everybody."""
 NAMES_PER_TEXT = 200
-"""Names in one text, each of 32 letters: PostgreSQL takes 8000 bytes."""
+"""The maximum number of names of 32 characters in a text; PostgreSQL allows 8,000 bytes."""
 SECONDS_OF_SILENCE = 15
-"""After so long without an event a listener asks its server whether it is still there."""
+"""Seconds without an event after which a listener checks the connection to its server."""
 TIMEOUT = 0.5
-"""Seconds that a request may wait for Redis to take an event."""
+"""Seconds that a request may wait for Redis to accept an event."""
 PAUSE = 2
-"""Seconds for which nothing is sent to a Redis that did not answer."""
+"""Seconds for which nothing is sent to Redis after it did not respond."""
 
 Hear = Callable[[str], None]
 
 
 class Broker:
-    """Carries texts, which are small, to all processes that listen."""
+    """Carries short texts to all processes that listen."""
 
     def publish(self, texts: list[str]) -> None:
-        """Send `texts`. Raises what the server or its client raises."""
+        """Send `texts`. Raises the errors of the server or its client."""
         raise NotImplementedError
 
     def listen(self, hear: Hear, linked: Callable[[], None]) -> None:
-        """Call `hear` with each text; runs in a thread of its own until the process ends.
+        """Call `hear` with each text; runs in its own thread until the process ends.
 
-        Calls `linked` whenever the connection stands: what came before may have been missed.
+        Calls `linked` whenever it has connected, because earlier events may have been missed.
         """
         raise NotImplementedError
 
     def close(self) -> None:
-        """Have `listen` return, once it hears from its server."""
+        """Make `listen` return as soon as it receives something from its server."""
         raise NotImplementedError
 
 
@@ -68,7 +68,7 @@ def broker_for(address: str) -> Broker:
 
 
 def encode(kind: str, names: Iterable[str]) -> list[str]:
-    """Return the texts that say what happened to whom."""
+    """Return an event for the users or sessions in `names` as texts."""
     names = [*names]
     if len(names) > MAX_NAMES:
         names = [EVERYBODY]
@@ -77,13 +77,13 @@ def encode(kind: str, names: Iterable[str]) -> list[str]:
 
 
 def channel_name() -> str:
-    """Return the name under which the processes of this site hear each other, and no other site."""
+    """Return the channel that the processes of this site share with no other site."""
     digest = salted_hmac("persistent_messages.live", "", settings.SECRET_KEY).hexdigest()
     return f"persistent_messages_{digest[:16]}"
 
 
 class MemoryBroker(Broker):
-    """For one process: a site in development."""
+    """A broker for a single process, such as a site in development."""
 
     def __init__(self) -> None:
         self._hear: Hear | None = None
@@ -105,7 +105,7 @@ class MemoryBroker(Broker):
 
 
 class ServerBroker(Broker):
-    """What brokers that have a server share: listening, again and again."""
+    """The base class of brokers with a server; it reconnects after errors."""
 
     def __init__(self) -> None:
         self._is_closed = Event()
@@ -113,7 +113,7 @@ class ServerBroker(Broker):
     @override
     def close(self) -> None:
         self._is_closed.set()
-        with suppress(Exception):  # where the server is away, nobody waits for it
+        with suppress(Exception):  # if the server is unreachable, the thread is not waiting for it
             self.publish([""])
 
     @override
@@ -132,21 +132,21 @@ class ServerBroker(Broker):
                         if text:
                             hear(text)
             except Exception:
-                # Once for each time that it goes away; open pages go on, and ask by themselves.
+                # Log each outage once. Open pages continue to poll.
                 if not failures:
                     logger.exception("Live events: the connection to the broker is lost.")
             failures += 1
-            # Not all processes at once.
+            # A random pause, so that not all processes reconnect at the same time.
             seconds = min(0.1 * 2**failures, 5) * random.uniform(0.5, 1)  # noqa: S311 (no secret)
             self._is_closed.wait(seconds)
 
     def _texts(self, linked: Callable[[], None]) -> Generator[str, None, None]:
-        """Connect to the server, call `linked`, and yield what comes."""
+        """Connect to the server, call `linked`, and yield the texts that arrive."""
         raise NotImplementedError
 
 
 class RedisBroker(ServerBroker):
-    """By publish and subscribe of a Redis server."""
+    """A broker that uses PUBLISH and SUBSCRIBE of a Redis server."""
 
     def __init__(self, address: str) -> None:
         super().__init__()
@@ -158,9 +158,9 @@ class RedisBroker(ServerBroker):
 
     @override
     def publish(self, texts: list[str]) -> None:
-        """Send `texts`, and what could not be sent before.
+        """Send `texts`, and those that could not be sent before.
 
-        While Redis does not answer, a request waits for it once in `PAUSE` seconds at most.
+        While Redis does not respond, at most one request every `PAUSE` seconds waits for it.
         """
         with self._lock:
             waiting = [*self._unsent, *texts]
@@ -212,7 +212,7 @@ class RedisBroker(ServerBroker):
 
 
 class PostgresBroker(ServerBroker):
-    """By LISTEN and NOTIFY of the database of the messages."""
+    """A broker that uses LISTEN and NOTIFY of the database of the messages."""
 
     @override
     def publish(self, texts: list[str]) -> None:
@@ -222,7 +222,7 @@ class PostgresBroker(ServerBroker):
 
     @override
     def _texts(self, linked: Callable[[], None]) -> Generator[str, None, None]:
-        # A connection of its own, which a pool between them must not give to somebody else.
+        # A separate connection, which a connection pool must not share.
         connection = connections.create_connection(primary_database())
         try:
             with connection.cursor() as cursor:
@@ -237,7 +237,7 @@ class PostgresBroker(ServerBroker):
 
 
 def _redis(address: str, timeout: float) -> Any:
-    # It would try again by itself, and wait in between.
+    # By default, the client would retry, and wait in between.
     once = import_string("redis.retry.Retry")(import_string("redis.backoff.NoBackoff")(), 0)
     return import_string(REDIS).from_url(
         address, retry=once, socket_timeout=timeout, socket_connect_timeout=timeout

@@ -1,4 +1,4 @@
-"""Publish that mailboxes changed and sessions ended, after commit and to all processes."""
+"""Publish changes of mailboxes and the ends of sessions to all processes, after commit."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHANGED, ENDED = "changed", "ended"
 
 
 class Link:
-    """What one process has: a broker, and the hub of its open streams."""
+    """The broker of a process, and the hub of its open streams."""
 
     def __init__(self, address: str) -> None:
         self.broker: Broker = broker_for(address)
@@ -46,13 +46,13 @@ _links: dict[tuple[int, str], Link] = {}
 
 
 def is_on() -> bool:
-    """Tell whether the site has live events."""
+    """Return whether the site has live events."""
     return bool(get_config().LIVE)
 
 
 def link() -> Link:
     """Return the link of this process to the broker that the setting `LIVE` names."""
-    # A process that was forked has no threads, and shares no connection with its parent.
+    # By process, because a fork has no threads, and must not use the connections of its parent.
     key = (os.getpid(), get_config().LIVE)
     if key not in _links:
         _links.setdefault(key, Link(key[1]))
@@ -60,13 +60,13 @@ def link() -> Link:
 
 
 def disconnect() -> None:
-    """Close the connections of this process to the broker; the next event opens them again."""
+    """Close the connections of this process to the broker; the next event reopens them."""
     if (closed := _links.pop((os.getpid(), get_config().LIVE), None)) is not None:
         closed.broker.close()
 
 
 def publish_changes(user_ids: Collection[Any] | None) -> None:
-    """Tell the open pages of users that something changed; None for all users. Raises nothing."""
+    """Notify the open pages of users of a change; None means all users. Raises nothing."""
     if is_on():
         _publish(CHANGED, [EVERYBODY] if user_ids is None else map(user_name, user_ids))
 
@@ -78,12 +78,12 @@ def publish_end(session_key: str | None) -> None:
 
 
 def user_name(user_id: Any) -> str:
-    """Return a name for a user that does not tell the key, and is of the same length for all."""
+    """Return a name of fixed length for a user, without revealing the key."""
     return _name("user", user_id)
 
 
 def session_name(session_key: str | None) -> str:
-    """Return a name for a session that does not tell its key."""
+    """Return a name for a session without revealing its key."""
     return _name("session", session_key or "")
 
 
@@ -92,11 +92,11 @@ def _name(kind: str, key: Any) -> str:
 
 
 def hear(hub: Hub, text: str) -> None:
-    """Pass on to the streams of `hub` what another process published."""
+    """Pass an event from the broker on to the streams of `hub`."""
     try:
         kind, *names = loads(text)
     except ValueError:
-        logger.warning("An event cannot be read: %.100r", text)
+        logger.warning("Live events: invalid event %.100r", text)
         return
     if kind == CHANGED:
         hub.changed(names)
@@ -108,11 +108,11 @@ def _publish(kind: str, names: Iterable[str]) -> None:
     try:
         link().broker.publish(encode(kind, names))
     except Exception:
-        # Open pages ask by themselves, too, if less often.
-        logger.exception("Live events: the broker does not take an event.")
+        # Open pages also poll, though less often.
+        logger.exception("Live events: the broker did not accept an event.")
 
 
 def receive_log_out(request: HttpRequest | None, **_kwargs: Any) -> None:
-    """Publish which session ends. A receiver of `user_logged_out`."""
+    """Publish the end of the session. A receiver of `user_logged_out`."""
     session: Any = getattr(request, "session", None)
     publish_end(getattr(session, "session_key", None))

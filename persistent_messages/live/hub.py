@@ -1,4 +1,4 @@
-"""The open streams of this process, and which of them an event concerns."""
+"""The hub passes events on to the open streams of this process."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from threading import Lock
 from time import monotonic
 
 EVERYBODY = "*"
-"""The name of an event that concerns all users."""
+"""The name that stands for all users."""
 MEMORY = 10_000
-"""For how many users the hub remembers when the last event came."""
+"""The number of users whose last event the hub remembers."""
 GRACE = 30
-"""Seconds that may pass between the reading of a page and the opening of its stream."""
+"""Seconds that may pass between the rendering of a page and the opening of its stream."""
 
 
 class Stream:
-    """One open connection, as the hub sees it. Belongs to the event loop that made it."""
+    """An open connection. It belongs to the event loop that created it."""
 
     def __init__(self, user: str, session: str) -> None:
         self.user, self.session = user, session
@@ -28,7 +28,7 @@ class Stream:
         self.changed = self.changed_for_everybody = self.ended = False
 
     async def wait(self, seconds: float) -> None:
-        """Return when something happened, and after `seconds` at the latest."""
+        """Return after an event, or after `seconds`."""
         try:
             await asyncio.wait_for(self._wake.wait(), seconds)
         except asyncio.TimeoutError:
@@ -36,22 +36,22 @@ class Stream:
         self._wake.clear()
 
     def take_changes(self) -> bool:
-        """Tell whether something changed since this was called last."""
+        """Return whether anything has changed since the last call."""
         had_changes = self.changed or self.changed_for_everybody
         self.changed = self.changed_for_everybody = False
         return had_changes
 
     def notify(self) -> None:
-        """Have `wait` return. May be called from any thread."""
+        """Make `wait` return. Thread-safe."""
         with suppress(RuntimeError):  # the server is shutting down, and has closed its loop
             self._loop.call_soon_threadsafe(self._wake.set)
 
 
 class Hub:
-    """Passes events on to the streams of this process. May be used from any thread.
+    """Passes events on to the streams of this process. Thread-safe.
 
-    It also remembers for which users events came lately, so that a stream which opens or
-    reconnects learns what it missed.
+    It also remembers recent events for each user, so that a stream that opens or reconnects learns
+    what it has missed.
     """
 
     def __init__(self) -> None:
@@ -61,10 +61,10 @@ class Hub:
         self._identity = secrets.token_hex(4)
         self._last_events: OrderedDict[str, float] = OrderedDict()
         self._known_since = monotonic()
-        """From when on `_last_events` is complete."""
+        """The time from which `_last_events` is complete."""
 
     def open(self, stream: Stream, limit: int) -> bool:
-        """Add `stream`, and tell whether it was: not beyond `limit` streams of its user."""
+        """Add `stream`; return False if its user already has `limit` streams."""
         with self._lock:
             if len(self._by_user[stream.user]) >= limit:
                 return False
@@ -79,12 +79,12 @@ class Hub:
             _remove(self._by_session, stream.session, stream)
 
     def count(self, user: str) -> int:
-        """Return how many streams of `user` are open."""
+        """Return the number of open streams of `user`."""
         with self._lock:
             return len(self._by_user.get(user, ()))
 
     def changed(self, users: Iterable[str]) -> None:
-        """Tell the streams of `users` that something changed, or all, with `EVERYBODY`."""
+        """Notify the streams of `users`, or all streams for `EVERYBODY`, of a change."""
         users = set(users)
         if EVERYBODY in users:
             self.changed_for_everybody()
@@ -99,7 +99,7 @@ class Hub:
         _notify(streams)
 
     def changed_for_everybody(self) -> None:
-        """Tell all streams that something may have changed: after events were missed, say."""
+        """Notify all streams of a possible change, for example after events were missed."""
         with self._lock:
             self._last_events.clear()
             self._known_since = monotonic()
@@ -109,7 +109,7 @@ class Hub:
         _notify(streams)
 
     def ended(self, sessions: Iterable[str]) -> None:
-        """Tell the streams of `sessions` that they ended."""
+        """End the streams of `sessions`."""
         with self._lock:
             streams = [stream for each in sessions for stream in self._by_session.get(each, ())]
             for stream in streams:
@@ -119,14 +119,14 @@ class Hub:
     # Event ids
 
     def event_id(self) -> str:
-        """Return the id of an event that is sent now."""
+        """Return the ID for an event that is sent now."""
         return f"{self._identity}-{int(monotonic() * 1000)}"
 
     def has_missed(self, user: str, last_event_id: str) -> bool:
-        """Tell whether `user` may have missed an event since that id, which a client sent.
+        """Return whether `user` may have missed an event since this ID, which the client sent.
 
-        Without one, since the page was read. An id of another process, or one that is none, says
-        nothing: then something may have been missed.
+        Without an ID, since the page was rendered. With the ID of another process, or an invalid
+        one, an event may always have been missed.
         """
         identity, _, number = last_event_id.partition("-")
         now = monotonic()

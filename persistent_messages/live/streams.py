@@ -1,4 +1,4 @@
-"""One stream of server-sent events, by the HTML standard, section 9.2."""
+"""Streams of server-sent events (section 9.2 of the HTML standard)."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from .events import session_name, user_name
 from .hub import Hub, Stream
 
 HEARTBEAT = 15
-"""Seconds after which a stream says that it is there, so that browsers and proxies keep it."""
+"""Seconds between events, so that browsers and proxies keep the connection open."""
 CHECK = 60
-"""Seconds after which the session is looked up again, at the latest."""
+"""Seconds after which the session is checked again, at the latest."""
 AT_ONCE = 10
-"""Streams of a process that may ask the database at once: after a restart, all pages reconnect."""
+"""Streams of a process that may query at the same time, as all pages reconnect after a restart."""
 MAX_AGE = 3600
-"""Seconds after which a stream ends; the browser opens another one."""
+"""Seconds after which a stream ends; the browser then opens a new one."""
 MAX_AGE_WITHOUT_SESSION = 300
-"""The same where the user is not signed in by a session that can be looked up."""
+"""The same for a user who is not signed in with a session."""
 SPREAD = 1.5
 """Seconds over which events for everybody are spread."""
 PAUSE = 0.2
-"""Seconds in which several events for a user are one."""
+"""Seconds within which several events for a user become one."""
 
 
 _turns = BoundedSemaphore(AT_ONCE)
@@ -60,10 +60,10 @@ def _close_connections() -> None:
 
 
 def open_stream(request: HttpRequest, user: Any, hub: Hub, limit: int) -> AsyncIterator[bytes]:
-    """Return the events of `user`: "change", "beat" and, once the session is over, "end".
+    """Return the events for `user`: "change", "beat" and, when the session ends, "end".
 
-    They carry nothing. At most two queries a minute, for the session and its user. The stream ends
-    by itself after an hour; beyond `limit` streams of the user it ends at once.
+    Events have no content. At most two queries per minute, for the session and its user. The stream
+    ends after an hour, or at once if the user already has `limit` streams.
     """
     session: Any = getattr(request, "session", None)
     has_session = session is not None and auth.SESSION_KEY in session
@@ -81,9 +81,9 @@ async def _stream(
         yield _event("end", hub.event_id())
         return
     try:
-        # Not all browsers at once, after a server was started anew.
+        # A random delay, so that not all browsers reconnect at once after a restart.
         yield f"retry: {random.randint(1000, 5000)}\n\n".encode()  # noqa: S311 (no secret)
-        # Taken before it is asked what changed, so that an id never covers a later change.
+        # Taken before looking for changes, so that an ID never covers a later change.
         event_id = hub.event_id()
         ours.changed |= hub.has_missed(ours.user, request.headers.get("Last-Event-ID", ""))
         yield _event("change" if ours.take_changes() else "beat", event_id)
@@ -118,7 +118,7 @@ async def _events(
 
 
 def _event(kind: str, event_id: str) -> bytes:
-    # An event without data is not dispatched.
+    # Browsers do not dispatch events without data.
     return f"id: {event_id}\nevent: {kind}\ndata: .\n\n".encode()
 
 

@@ -1,4 +1,4 @@
-"""The view of live events: a stream that an open page listens to."""
+"""The view of live events: a stream for open pages."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ TOO_MANY = 429
 @login_not_required
 @require_GET
 def message_events(request: HttpRequest) -> HttpResponseBase:
-    """Tell the page that something changed, as server-sent events, and never what.
+    """Stream server-sent events that notify a page of changes, without their content.
 
-    204, on which browsers ask no more, where the site has no live events or does not run under
-    ASGI, and where nobody is signed in. 429 if the user has too many streams in this process. Keeps
-    no session alive, and hands out no one-shot message.
+    Returns 204, after which browsers do not reconnect, if the site has no live events, does not run
+    under ASGI, or nobody is signed in. Returns 429 if the user has too many streams in this
+    process. Does not keep a session alive, and shows no one-shot messages.
     """
     keep_session_unchanged(request)
-    # Under WSGI a stream that does not end would block the process.
+    # Under WSGI, an endless stream would block the process.
     if not events.is_on() or not isinstance(request, ASGIRequest):
         return HttpResponse(status=204)
     response = outage.response_or(
@@ -48,8 +48,8 @@ def _answer(request: HttpRequest) -> HttpResponseBase:
         return HttpResponse(status=TOO_MANY)
     events_of_user = open_stream(request, user, hub, limit)
     response = StreamingHttpResponse(events_of_user, content_type="text/event-stream")
-    # GZipMiddleware would compress each event by itself, and browsers read the first one only.
+    # GZipMiddleware would compress each event separately, and browsers read only the first one.
     request.META.pop("HTTP_ACCEPT_ENCODING", None)
-    # So that nginx passes on each event at once.
+    # Makes nginx pass each event on immediately.
     response["X-Accel-Buffering"] = "no"
     return response

@@ -128,7 +128,7 @@ def test_a_redis_that_is_away_keeps_nobody_waiting(redis_server, live, ann, capl
 
     assert send_message(ann, INFO, "Hello") == 1
     assert Message.objects.owned_by(ann).count() == 1
-    assert "does not take an event" in caplog.text
+    assert "did not accept an event" in caplog.text
     redis_server.start()
 
 
