@@ -1008,6 +1008,29 @@ def test_a_wrong_argument_is_named_and_nothing_is_stored(arguments, error, says)
     assert not Broadcast.objects.exists()
 
 
+@pytest.mark.parametrize(
+    "name", ["message_mark_read", "message_mark_unread", "message_archive", "message_delete"]
+)
+def test_what_is_withdrawn_while_it_is_read_answers_in_words(client, user, name):
+    sent = broadcast(INFO, "Sunday", url="/messages/")
+    come(user)
+    copy = Message.objects.get()
+    assert client.get(reverse("message_detail", args=[copy.pk])).status_code == 200
+    sent.withdraw()
+
+    address = reverse(name, args=[copy.pk])
+    asked = {"pm-from": "row", "pm-part": ["strip"]}
+    row = client.post(address, asked, headers={"HX-Request": "true"})
+
+    assert row.status_code == 200
+    assert "This message no longer exists." in row.text
+    assert client.post(address).status_code == 404
+    assert client.get(reverse("message_detail", args=[copy.pk])).status_code == 404
+    assert client.post(reverse("message_open", args=[copy.pk])).status_code == 404
+    come(user)
+    assert texts_of(user) == []
+
+
 @pytest.mark.parametrize("after", [timedelta(), -HOUR])
 def test_it_does_not_end_before_it_starts(after):
     starts = timezone.now() + HOUR

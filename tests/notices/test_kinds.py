@@ -426,15 +426,32 @@ def test_an_empty_queryset_gets_nothing(user):
     assert full().send([]) == 0
 
 
-@pytest.mark.parametrize("users", [Message.objects.all(), "nobody", 1.5])
-def test_what_is_no_user_is_refused(db, users):
+    assert QuotaNearlyFull.resolve(get_user_model().objects.none()) == 0
+    assert QuotaNearlyFull.resolve([]) == 0
+
+
+@pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize("users", [Message.objects.all(), Message(pk=1), "nobody", 1.5])
+def test_what_is_no_user_is_refused(user, users, listed):
+    full().send(user)
+    users = [user, users] if listed else users
     with pytest.raises(TypeError, match=r"^users must be"):
         full().send(users)
+    with pytest.raises(TypeError, match=r"^users must be"):
+        QuotaNearlyFull.resolve(users)
+    assert Message.objects.get().times == 1
 
 
-def test_an_unsaved_user_is_refused(db):
+@pytest.mark.parametrize("listed", [False, True])
+def test_an_unsaved_user_is_refused(user, listed):
+    full().send(user)
+    new = get_user_model()(username="new")
+    users = [user, new] if listed else new
     with pytest.raises(ValueError, match="users must be a saved user"):
-        full().send(get_user_model()(username="new"))
+        full().send(users)
+    with pytest.raises(ValueError, match="users must be a saved user"):
+        QuotaNearlyFull.resolve(users)
+    assert Message.objects.get().times == 1
 
 
 def test_users_must_be_given_where_there_is_no_request(db):
