@@ -401,6 +401,13 @@ def test_who_logs_out_and_in_again_has_a_mailbox_as_before(user, client):
     assert Message.objects.count() == 1
 
 
+@pytest.mark.parametrize("address", ["/impersonate/sally/", "/impersonate/sally/?log_out"])
+def test_a_log_in_as_the_same_user_is_no_impersonation(client, address):
+    client.get(address)
+    client.get("/add/?text=Once")
+    assert Message.objects.filter(message="Once").count() == 1
+
+
 def test_no_session_key_is_stored(client):
     client.get("/add/")
     key = client.cookies["sessionid"].value
