@@ -1,4 +1,4 @@
-"""Texts of the toasts for bulk actions and for undo."""
+"""Texts of the toasts for bulk actions and for undo; `views.message` has those for one message."""
 
 from __future__ import annotations
 

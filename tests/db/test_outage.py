@@ -5,6 +5,7 @@ is not there. Sessions lie elsewhere, but where a test says so.
 """
 
 import re
+from contextlib import nullcontext
 
 import pytest
 from django.contrib import messages
@@ -448,14 +449,14 @@ def test_an_action_that_met_an_outage_changed_nothing(client, user):
 # What is an outage, in the words of each driver
 
 
-def lost(error, answers=(OperationalError, InterfaceError)):
-    """Tell whether pages go on where a query met `error`."""
+def lost(error, answers=(OperationalError, InterfaceError), around=nullcontext):
+    """Return "lost" if a page continues after a query raised `error`, and "raised" if not."""
 
     def query():
         with connections["default"].cursor(), connections["default"].wrap_database_errors:
             raise error
 
-    with instead():
+    with instead(), around():
         try:
             return outage.fallback_if_unreachable(RequestFactory().get("/"), "x", query, "lost")
         except answers:
@@ -486,3 +487,10 @@ def test_each_way_to_lose_the_database_is_an_outage_and_a_wrong_statement_is_non
     assert [(error.args, lost(error)) for error, _ in cases] == [
         (error.args, result) for error, result in cases
     ]
+
+
+def test_within_a_transaction_no_error_is_an_outage():
+    arguments = {"sqlite": ["database is locked"], "mysql": [2006, "x"], "postgresql": ["x"]}
+    error = connection.Database.OperationalError(*arguments[connection.vendor])
+
+    assert lost(error, around=transaction.atomic) == "raised"
