@@ -241,6 +241,18 @@ def test_a_connection_knows_its_transaction(db):
         assert connection.in_atomic_block
 
 
+def test_a_new_connection_is_like_that_of_its_alias(transactional_db):
+    other = connections.create_connection("default")
+    try:
+        assert other is not connection
+        assert other.settings_dict["NAME"] == connection.settings_dict["NAME"]
+        with other.cursor() as cursor:
+            cursor.execute("SELECT 1")
+            assert cursor.fetchone() == (1,)
+    finally:
+        other.close()
+
+
 def test_a_database_names_its_features():
     features = connection.features
     for name in (
