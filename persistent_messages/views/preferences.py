@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from itertools import chain
-from typing import Any
+from collections.abc import AsyncIterator, Iterator
+from itertools import chain, islice
 
+from asgiref.sync import sync_to_async
 from django.contrib.auth.decorators import login_not_required
+from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_safe
-from django_htmx.http import reswap, retarget
+from django_htmx.http import retarget
 
 from persistent_messages.inbox.export import export_lines
 from persistent_messages.preferences import choices, tokens
@@ -22,6 +24,8 @@ from persistent_messages.web import decorators, htmx, responses
 from persistent_messages.web.decorators import changes_state
 
 FORM = "persistent_messages/message/includes/preferences.html"
+LINES = 1000
+"""The number of lines of an export that are read at a time under ASGI."""
 
 
 @changes_state
@@ -57,8 +61,8 @@ def _invalid_response(request: HttpRequest, form: PreferencesForm) -> HttpRespon
     if not htmx.wants_fragment(request):
         return response
     # At once: htmx would not hear of what is chosen before it has settled.
-    at_once: Any = "outerHTML settle:0ms"  # django-htmx knows methods without modifiers only
-    return retarget(reswap(response, at_once), ".pm-choices")
+    response["HX-Reswap"] = "outerHTML settle:0ms"
+    return retarget(response, ".pm-choices")
 
 
 @require_safe
@@ -67,10 +71,21 @@ def message_export(request: HttpRequest) -> StreamingHttpResponse:
     """Return everything that is stored about the user as a JSON Lines file."""
     lines = export_lines(request.user)
     # Query before the response begins, so that the user gets an error page during an outage.
-    first = next(lines, "")
-    response = StreamingHttpResponse(chain([first], lines), content_type="application/jsonl")
+    lines = chain([next(lines, "")], lines)
+    parts = _in_thread(lines) if isinstance(request, ASGIRequest) else lines
+    response = StreamingHttpResponse(parts, content_type="application/jsonl")
     response["Content-Disposition"] = 'attachment; filename="messages.jsonl"'
     return htmx.never_cache(response)
+
+
+async def _in_thread(lines: Iterator[str]) -> AsyncIterator[str]:
+    """Yield `lines`, some at a time, in an event loop: Django would read all of them first."""
+    while part := await sync_to_async(_next_part)(lines):
+        yield part
+
+
+def _next_part(lines: Iterator[str]) -> str:
+    return "".join(islice(lines, LINES))
 
 
 @login_not_required

@@ -4,15 +4,17 @@ import json
 from datetime import timedelta
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.core import signing
-from django.test import Client
+from django.test import AsyncClient, Client
 from django.urls import reverse
 from django.utils import timezone
 
 from persistent_messages import mail_failed
 from persistent_messages.models import Preference
 from persistent_messages.preferences import choices, tokens
-from tests.pages import HTMX, MODES, PAGES, soup, text_of
+from persistent_messages.views import preferences as views
+from tests.pages import HTMX, MODES, PAGES, fill, soup, text_of
 
 ONE_CLICK = {"List-Unsubscribe": "One-Click"}
 
@@ -267,6 +269,23 @@ def test_a_user_downloads_all_that_is_kept(client, other, send):
     assert "no-store" in answer["Cache-Control"]
     (message,) = map(json.loads, answer.getvalue().decode().splitlines())
     assert (message["subject"], message["message"]) == ("Für Sally", "Hers")
+
+
+def test_the_event_loop_streams_it_too(client, user, monkeypatch):
+    """Else Django would read all of it before it sends any."""
+    monkeypatch.setattr(views, "LINES", 3)
+    fill(user, 7)
+
+    async def read():
+        browser = AsyncClient()
+        browser.cookies = client.cookies
+        answer = await browser.get(reverse("message_export"))
+        return [part async for part in answer.streaming_content]
+
+    parts = async_to_sync(read)()
+
+    assert [part.count(b"\n") for part in parts] == [3, 3, 1]
+    assert len({json.loads(line)["id"] for line in b"".join(parts).splitlines()}) == 7
 
 
 def test_of_whom_nothing_is_kept_the_file_is_empty(client):
