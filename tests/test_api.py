@@ -1,4 +1,4 @@
-"""The names a site calls, and what they refuse."""
+"""The public functions, and the errors they raise."""
 
 import inspect
 import logging

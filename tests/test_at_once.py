@@ -1,6 +1,6 @@
-"""What two tabs, a double click or a job of the night do at the same moment, through real requests.
+"""Concurrent requests, as of two tabs, a double click or a nightly job.
 
-No answer is an error of the server, which the test client would raise: so a deadlock fails here.
+A server error would be raised by the test client, so a deadlock fails a test.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""What a site forgot is told at its start, with the line that mends it."""
+"""System checks of a site, with hints that fix the problem."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""`prune_messages` removes what nobody can see any more; `fill_demo` fills the demo once."""
+"""The management commands, and `fill_demo` of the demo."""
 
 import json
 from datetime import timedelta

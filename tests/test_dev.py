@@ -1,6 +1,6 @@
-"""`dev.py` makes whole what is half-made, and says in one line what it cannot do.
+"""`dev.py` repairs an incomplete environment, and says in one line what it cannot do.
 
-Each test runs it in a folder of its own, without a network.
+Each test runs it in its own directory, without a network.
 """
 
 import ast

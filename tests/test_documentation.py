@@ -1,8 +1,8 @@
-"""Each code block of the documentation does what its page says, as far as that can be run.
+"""Run the code blocks of the documentation.
 
-A page is a site: blocks that name a file are its modules, settings and templates, and other blocks
-are run in the order in which they stand, with the names of `known`. Functions are called, test
-cases are run, and templates are rendered.
+Each page is a site. Blocks that name a file are its modules, settings and templates. Other blocks
+are run in their order, with the names in `known`. Functions are called, test cases are run, and
+templates are rendered.
 """
 
 import ast

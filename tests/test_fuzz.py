@@ -1,7 +1,7 @@
-"""Any request to any address, from the URLconf: a new view is tried too.
+"""Any request to any URL in the URLconf, so that new views are tested, too.
 
-Whatever comes in its address, its fields and its headers: never an error of ours, never a payload
-in the answer, never a way to another site, never a change in another's mailbox.
+Whatever the URL, the data and the headers, there is never a server error, a payload in the
+response, a redirect to another site, or a change in another user's mailbox.
 """
 
 from itertools import cycle, product

@@ -1,4 +1,4 @@
-"""Any cookie, and whatever is signed for an undo: what a browser brings back is not believed."""
+"""Any cookie and any undo token: values from a browser are not trusted."""
 
 import pytest
 from django.contrib.messages import get_messages

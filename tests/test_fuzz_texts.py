@@ -1,4 +1,4 @@
-"""Any text that somebody writes, any argument that a site gives: never an error, never markup.
+"""Any text of a user and any argument of a site: never an error, and never markup.
 
 In pages, fragments, out-of-band parts, mails and the admin.
 """

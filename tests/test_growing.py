@@ -1,4 +1,4 @@
-"""What the chapter on growing says, done: the site moves, and the settings are what they name."""
+"""The chapter on growing: moving to PostgreSQL, and the settings."""
 
 import json
 from datetime import timedelta

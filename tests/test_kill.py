@@ -1,6 +1,6 @@
-"""A server that is killed at any moment, many times, under a stream of writes.
+"""A server that is killed many times at any moment during a stream of writes.
 
-What it acknowledged is there, once. Of the rest each write is there as a whole, or not at all.
+Every acknowledged write is stored once. Every other write is stored as a whole, or not at all.
 """
 
 import http.client

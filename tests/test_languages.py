@@ -1,4 +1,4 @@
-"""The catalogues: complete, compiled, right in their plurals, and seen on the pages."""
+"""The translation catalogs: complete, compiled, correct plurals, and used on the pages."""
 
 import gettext
 import re

@@ -1,4 +1,4 @@
-"""What fails a load, and what its report keeps; the load itself is `python3 dev.py load`."""
+"""The verdict and the report of the load test, which `python3 dev.py load` runs."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What another tab does while a request is at work: what it deletes for good, what it moves."""
+"""Another tab deletes or moves messages during a request."""
 
 from contextlib import contextmanager
 

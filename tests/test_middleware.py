@@ -1,4 +1,4 @@
-"""Pending messages on any HTMX answer of a site, and never a message lost."""
+"""Pending messages are shown with any htmx response of a site, and never lost."""
 
 import json
 

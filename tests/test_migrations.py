@@ -1,4 +1,4 @@
-"""The tables: complete, and without words that would mean a migration when they change."""
+"""The migrations: complete, and without texts whose change would need a migration."""
 
 from importlib import import_module
 from pathlib import Path

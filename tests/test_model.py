@@ -1,8 +1,8 @@
-"""Any sequence of what people do, against a model of what they were promised.
+"""Compare any sequence of actions with a model of the mailbox.
 
-Two people write, open, move, undo and delete, in several tabs; notices and broadcasts arrive
-meanwhile, some of which renew earlier ones, and go when they are resolved or withdrawn. The model
-is a list of rows for each of them, in the order of arrival.
+Two users write, open, move, undo and delete in several tabs, while notices and broadcasts arrive,
+are renewed, resolved and withdrawn. The model is a list of rows for each user, in the order of
+arrival.
 """
 
 import os

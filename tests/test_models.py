@@ -1,4 +1,4 @@
-"""One row: its properties, its texts, what it equals."""
+"""The properties, texts and comparisons of a message."""
 
 from datetime import timedelta
 from unittest.mock import ANY

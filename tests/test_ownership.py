@@ -1,7 +1,7 @@
-"""Every address, method, person and way of asking, from the URLconf: a new view is tried too.
+"""Every URL, method, user and mode, from the URLconf, so that new views are tested, too.
 
-Whoever is not the owner changes nothing and reads nothing. The owner changes only by POST, but for
-opening a message, and only what is in the own mailbox, but for a letter that is sent.
+Nobody but the owner can read or change anything. The owner can change only the own mailbox, except
+by sending a letter, and only with POST, except by opening a message.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""`partition_messages`: the SQL it prints, run on PostgreSQL, and what is there afterwards."""
+"""`partition_messages`: its SQL, run on PostgreSQL, and the resulting table."""
 
 import pytest
 from django.contrib.auth import get_user_model

@@ -1,6 +1,7 @@
-"""The private API of Django that the package uses: what it relies on, and that it is all listed.
+"""The private API of Django that the package uses: each use has a test, and is documented.
 
-A test that fails with a new version of Django says what has changed, and the page where it is used.
+If a test fails with a new version of Django, it shows what has changed, and the page says where it
+is used.
 """
 
 import ast

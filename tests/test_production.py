@@ -1,4 +1,4 @@
-"""The settings of the demo on a server, each time in a process with its own environment."""
+"""The production settings of the demo, each in a process with its own environment."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The files beside the code: what an index page, a new contributor and GitHub read."""
+"""The files of the project: for a package index, contributors and GitHub."""
 
 import ast
 import re

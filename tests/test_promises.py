@@ -1,4 +1,4 @@
-"""What was promised in 2011, where no other test names the line."""
+"""Promises of the packages of 2011 that no other test covers."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a page costs: how many queries, each served by an index, whatever the mailbox holds."""
+"""The number of queries of each page, their plans, and the rows they read."""
 
 import re
 import uuid

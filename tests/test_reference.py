@@ -1,4 +1,4 @@
-"""The reference of the documentation is complete, and names nothing that does not exist."""
+"""The reference of the documentation is complete, and has nothing that does not exist."""
 
 import inspect
 import re

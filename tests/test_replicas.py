@@ -1,7 +1,7 @@
-"""A replica that lags: what only reads asks it; what acts finds, and reads back, the primary.
+"""A replica that lags: pages read from it, but actions and the pages after them use the primary.
 
-The router is that of docs/growing.md. The replica is a second database of the same tables, which
-knows what `catch_up` told it last.
+The router is the one in docs/growing.md. The replica is a second database with the same tables,
+which `catch_up` updates.
 """
 
 import sys

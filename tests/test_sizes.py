@@ -1,4 +1,4 @@
-"""What a browser has to load: bounds that were promised, after compression as it travels."""
+"""The compressed sizes of scripts, styles and responses stay within their limits."""
 
 import gzip
 

@@ -1,4 +1,4 @@
-"""SQLite as `startproject` sets it up, whatever database the other tests run on."""
+"""SQLite with the settings of `startproject`, whatever database the other tests use."""
 
 import subprocess
 import sys

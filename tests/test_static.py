@@ -1,4 +1,4 @@
-"""The files that a site serves beside its pages."""
+"""The static files of a site."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Who is signed in without being a user of the site: a customer of another table, say."""
+"""A signed-in user who is not an instance of the user model."""
 
 import uuid
 

@@ -1,6 +1,6 @@
-"""The rooms of the package, and who may import whom, read from the source.
+"""The rooms of the package and their imports, read from the source.
 
-The plan with its reasons is docs/contributing/architecture.md.
+docs/contributing/architecture.md has the plan and its reasons.
 """
 
 import ast
@@ -15,11 +15,12 @@ PACKAGE = Path(persistent_messages.__file__).parent
 TESTS = Path(__file__).parent
 
 GROUND = ("conf", "constants", "exceptions", "labels", "signals", "topics", "type_aliases")
-"""Open to all. They import nothing of ours, but what `constants` refuses to share a name with."""
+"""Every room may import these. They import nothing of ours, except that `constants` does
+`conflicts`."""
 TABLES = ("models", "querysets")
 
-# From the bottom to the top: the room, the sentence that decides what belongs in it, and the rooms
-# that it imports from beside the ground.
+# From bottom to top: the room, the sentence that says what belongs in it, and the rooms that it
+# imports from, in addition to the ground.
 ROOMS = [
     ("text", "Operations on text: converting to plain text, folding for search, truncating.", []),
     ("http", "Facts about a request, and the cache headers and cookies of a response.", []),
@@ -102,7 +103,8 @@ ROOMS = [
         ["users", "db", "tables", "mailbox", "notices", "inbox", "rendering"],
     ),
 ]
-# Where Django enters. Nothing of ours imports them, but `apps` the checks and `urls` the views.
+# The entry points for Django. Nothing of ours imports them; `apps` imports the checks, and `urls`
+# the views.
 EDGES = ("apps", "checks", "management", "middleware", "migrations", "templatetags", "urls")
 
 ORDER = [name for name, *_ in ROOMS]
@@ -114,7 +116,7 @@ MODULES = sorted(
 
 
 def name_of(path):
-    """Return the dotted name below the package; of a folder that of its `__init__`."""
+    """Return the dotted name of a module within the package."""
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -132,7 +134,7 @@ def parse(path):
 
 
 def in_functions(tree):
-    """Yield the imports that stand in a function, each with the names around it."""
+    """Return the imports inside functions, each with the qualified name of the function."""
 
     def visit(node, around, in_function):
         for child in ast.iter_child_nodes(node):
@@ -147,7 +149,7 @@ def in_functions(tree):
 
 
 def imported(tree, path):
-    """Return the modules of the package that a source imports, for type checkers as well."""
+    """Return the modules of the package that a source imports, also for type checkers."""
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -172,14 +174,14 @@ def base_of(node, path):
 
 
 def module_of(name):
-    """Return the module that has `name`; "" where that is the package itself."""
+    """Return the module that contains `name`, or "" for the package itself."""
     while name and name not in NAMES:
         name = name.rpartition(".")[0]
     return name
 
 
 def foreign(path, tree=None):
-    """Return the imports that the plan does not allow to the module at `path`."""
+    """Return the imports that the plan does not allow for the module at `path`."""
     module = name_of(path)
     room, allowed = room_of(module), {"ground"}
     if room == "ground":
@@ -231,7 +233,7 @@ def test_no_room_is_allowed_what_it_does_not_need():
 
 
 def test_no_modules_import_each_other():
-    """In no circle of any length, for type checkers neither."""
+    """Neither directly nor through others, including imports for type checkers."""
     rest = {name: imported(parse(path), path) - {name} for name, path in NAMES.items()}
     while free := {name for name, needed in rest.items() if not needed & rest.keys()}:
         rest = {name: needed for name, needed in rest.items() if name not in free}
@@ -251,7 +253,7 @@ LATE = {
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_no_import_hides_in_a_function(path):
-    """But in those that must be there before the models are, and that of crispy-forms."""
+    """Except where the models may not be loaded yet, and for crispy-forms."""
     assert {around for around, _ in in_functions(parse(path))} == LATE.get(name_of(path), set())
 
 

@@ -1,6 +1,6 @@
-"""Other user models: the cases of `accounts.cases`, in a process of its own for each.
+"""Other user models: run `accounts.cases` in a separate process for each.
 
-AUTH_USER_MODEL cannot change within a process.
+AUTH_USER_MODEL cannot be changed within a process.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""A site without the URLs of the app: its parts work, or show nothing."""
+"""A site without the URLs of the app: its parts work or are empty."""
 
 import pytest
 from django.contrib import messages as contrib_messages

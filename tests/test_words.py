@@ -1,4 +1,4 @@
-"""What the interface says: plain words, and only what is true."""
+"""The texts of the interface are plain and true."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The admin: staff look up, read, write one notice and delete; on a table of any size."""
+"""The admin of messages: staff search, read, add and delete, on a table of any size."""
 
 import re
 from datetime import timedelta

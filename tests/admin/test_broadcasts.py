@@ -1,4 +1,4 @@
-"""Broadcasts in the admin: previewed, sent, edited, withdrawn; and by whom."""
+"""The admin of broadcasts: preview, send, edit, withdraw, and permissions."""
 
 import re
 from datetime import timedelta

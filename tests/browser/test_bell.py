@@ -1,4 +1,4 @@
-"""The bell: a button that opens what is there now, and closes it again."""
+"""The bell: a button that opens a popover with the current messages."""
 
 import re
 

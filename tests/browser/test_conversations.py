@@ -1,4 +1,4 @@
-"""A conversation that is open: where it begins, what is sent from it, what comes meanwhile."""
+"""An open conversation: where it starts, sending replies, and receiving them."""
 
 import pytest
 from playwright.sync_api import expect

@@ -1,4 +1,4 @@
-"""What was typed and not sent: it is there again, until it is sent or its user logs out."""
+"""Drafts: unsent text is restored until it is sent or its user logs out."""
 
 import pytest
 from django.contrib.sessions.models import Session

@@ -1,4 +1,4 @@
-"""Loading shows at once; what failed says so and can be tried again."""
+"""Loading is shown at once, and errors can be tried again."""
 
 import re
 from contextlib import contextmanager

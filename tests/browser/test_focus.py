@@ -1,4 +1,4 @@
-"""Where people are after an action: the keyboard is enough, and focus never falls to the body."""
+"""The focus after an action: the keyboard is enough, and the focus is never lost."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The keyboard in lists and messages: keys act on the selection, and leave the focus there."""
+"""Keyboard shortcuts in lists and messages: they act on the selection and keep the focus."""
 
 import re
 

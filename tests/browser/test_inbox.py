@@ -1,4 +1,4 @@
-"""What the inbox does beyond the main job: folders, search, undo, selection, keys, bell, news."""
+"""The inbox: folders, search, undo, selection, shortcuts, the bell and new messages."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Two people who write to each other, in each of the ways a page can work."""
+"""Two users who write to each other, in each mode."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Pages under ASGI hear at once of what happens; without it, and while it fails, they ask."""
+"""Live updates under ASGI, and polling without them or while they fail."""
 
 import re
 

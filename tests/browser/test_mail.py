@@ -1,4 +1,4 @@
-"""Mail in the demo: chosen, sent, read in time, unsubscribed from."""
+"""Mail in the demo: preferences, sending, reading in time, unsubscribing."""
 
 import django
 import pytest

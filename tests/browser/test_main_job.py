@@ -1,4 +1,4 @@
-"""What people do all day: read, close, mark, delete, in each of the ways a page can work."""
+"""The most common actions: read, close, mark, delete, in each mode."""
 
 import re
 

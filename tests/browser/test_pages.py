@@ -1,4 +1,4 @@
-"""What every page keeps: a strict policy, accessibility in light and dark, on any screen."""
+"""Every page has a strict policy, and is accessible in light and dark on any screen."""
 
 import re
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Places are kept: the list of a message, how far it is open, what was searched, where it leads."""
+"""Places are kept: the list of a message, its open pages, its search, and links back."""
 
 import re
 

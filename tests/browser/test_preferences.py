@@ -1,4 +1,4 @@
-"""What users choose, in a browser: with the script of htmx 2 and 4, and without."""
+"""The page of preferences in a browser: with htmx 2 and 4, and without JavaScript."""
 
 import pytest
 from playwright.sync_api import expect

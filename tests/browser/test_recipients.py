@@ -1,4 +1,4 @@
-"""The field for recipients: found by what people see, kept as chips, said in words."""
+"""The field for recipients: suggestions by name, chips, and announcements."""
 
 import re
 

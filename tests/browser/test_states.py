@@ -1,4 +1,4 @@
-"""Every folder and state: accessible, in reach, on any screen, in any colours."""
+"""Every folder and state is accessible on any screen, in any colors."""
 
 import re
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Actions on more messages than one request changes, in a browser."""
+"""Bulk actions on more messages than one request changes, in a browser."""
 
 import pytest
 from playwright.sync_api import expect

@@ -1,4 +1,4 @@
-"""Nothing moves: what an answer brings leaves what is below the pointer where it is."""
+"""Nothing moves: a response leaves the content below the pointer in place."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Several tabs of a browser: what they show stays true, and one of them asks for all."""
+"""Several tabs of a browser stay up to date, and one of them polls for all."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Results, failures and one-shot messages: one region at the edge of the window."""
+"""Toasts: results, errors and one-shot messages in one region."""
 
 import re
 

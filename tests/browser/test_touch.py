@@ -1,4 +1,4 @@
-"""On a phone, by finger: rows stay low, what does not fit says so, messages are in sight."""
+"""Touch screens: rows stay low, overflow is visible, and messages are in view."""
 
 from datetime import timedelta
 

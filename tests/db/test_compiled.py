@@ -1,4 +1,4 @@
-"""Statements that are compiled once: each run has its own values."""
+"""Compiled queries: each run uses its own values."""
 
 from datetime import timedelta
 

@@ -1,7 +1,7 @@
-"""What a site shows, keeps and says while its database does not answer.
+"""A site while its database cannot be reached: its pages, its messages and its logs.
 
-Real connections that cannot be opened, or break off in the middle of a request. On SQLite the file
-is not there. Sessions lie elsewhere, but where a test says so.
+The tests use real connections that cannot be opened, or break during a request. On SQLite, the file
+is missing. Sessions are not in the database, unless a test says so.
 """
 
 import re

@@ -1,6 +1,6 @@
-"""Times without USE_TZ: naive, of TIME_ZONE, whatever zone a middleware activates for the reader.
+"""Times without USE_TZ are naive and in TIME_ZONE, whatever zone is active; and times with USE_TZ.
 
-And with it. In zones on both sides of UTC, and over the hours in which clocks are changed.
+In zones on both sides of UTC, and across clock changes.
 """
 
 from datetime import datetime, timedelta

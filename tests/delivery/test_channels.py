@@ -1,4 +1,4 @@
-"""The channels of a site: what they are given, and what becomes of one that fails."""
+"""A site's channels: the arguments they get, and errors in them."""
 
 import json
 import threading

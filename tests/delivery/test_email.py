@@ -1,4 +1,4 @@
-"""Mails, as a real server of SMTP gets them."""
+"""Mails as a real SMTP server receives them."""
 
 import re
 from smtplib import SMTPNotSupportedError

@@ -1,7 +1,7 @@
-"""Processes that send mail, and are killed at any moment, several at once.
+"""Concurrent processes that send mail and are killed at any moment.
 
-Nobody is left out, and of each process that was killed at most one mail goes twice: the one that
-was being sent, with the same `Message-ID`.
+Nobody is left out. For each killed process, at most one mail is sent twice: the one that was being
+sent, with the same `Message-ID`.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The outbox: what is mailed later, once, and only while it is wanted."""
+"""The outbox: mail is sent later, once, and only while it is wanted."""
 
 import json
 import logging

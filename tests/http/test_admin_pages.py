@@ -1,4 +1,4 @@
-"""Pages of other people that loop over `messages`: admin sites, Wagtail, whatever a site names."""
+"""Pages that iterate over `messages` themselves: admin sites, Wagtail, and PLAIN_PAGES."""
 
 import pytest
 from django.contrib import admin

@@ -1,4 +1,4 @@
-"""What caches may keep of answers: the site's own caches, those before it, and the browser's."""
+"""Cache headers: for the site's own caches, CDNs and proxies, and the browser."""
 
 import pytest
 from django.contrib import messages as contrib_messages

@@ -1,4 +1,4 @@
-"""Drafts in the browser: which ones a cookie names, and when names are taken out."""
+"""The cookie with the names of drafts, and when names are removed."""
 
 import re
 

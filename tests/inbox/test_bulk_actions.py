@@ -1,4 +1,4 @@
-"""Actions on more messages than one request changes: in steps, with one undo for all of them."""
+"""Actions on more messages than one request changes: in steps, with one undo."""
 
 import re
 import uuid

@@ -1,4 +1,4 @@
-"""A mailbox as its owner takes it away."""
+"""The export of a mailbox."""
 
 import json
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Which part of a mailbox a page shows: its address, its messages, its search."""
+"""Filters: their query string, their messages, and search."""
 
 from dataclasses import FrozenInstanceError, replace
 from datetime import timedelta

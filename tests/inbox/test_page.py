@@ -1,4 +1,4 @@
-"""What one page of the inbox shows: each part read once, only if asked, with a bound."""
+"""A page of the inbox: each part is read once, on first use, and bounded."""
 
 from datetime import timedelta
 from itertools import product

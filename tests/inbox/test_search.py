@@ -1,4 +1,4 @@
-"""What a search compares: the text that a reader sees, folded; alike on every database."""
+"""Search compares the visible text, folded, and is the same on every database."""
 
 import html
 import re

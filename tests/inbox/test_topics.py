@@ -1,4 +1,4 @@
-"""Topics in the inbox: offered by the filter menu, shown in rows, kept by what acts on the list."""
+"""Topics in the inbox: in the filter menu, in rows, and kept by actions on the list."""
 
 import re
 from html import unescape

@@ -1,4 +1,4 @@
-"""What is unread: the badge, the Unread folder and the API tell the same, whatever was done."""
+"""The badge, the Unread folder and the API always have the same unread count."""
 
 import re
 

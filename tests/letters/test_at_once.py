@@ -1,4 +1,4 @@
-"""Letters that are written, answered and moved at the same moment, from several connections."""
+"""Letters that are sent, replied to and moved concurrently."""
 
 import uuid
 from contextlib import suppress

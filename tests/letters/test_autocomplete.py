@@ -1,4 +1,4 @@
-"""Whom a user means: completion and names, what they cost, and what they tell."""
+"""Suggestions and names of recipients: results, cost, and privacy."""
 
 import re
 

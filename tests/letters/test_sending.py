@@ -1,4 +1,4 @@
-"""Letters between users: what is stored, for whom, by which rules, and which letter heads what."""
+"""Sending letters: the stored rows, the policy, and the thread heads."""
 
 import uuid
 from datetime import timedelta

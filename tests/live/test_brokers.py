@@ -1,4 +1,4 @@
-"""How events come from one process to another: over Redis, over PostgreSQL, in memory."""
+"""Brokers carry events between processes: Redis, PostgreSQL, memory."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""The stream of events: who hears of what, and when it ends."""
+"""The stream of events: who gets which events, and when it ends."""
 
 import re
 from http import HTTPStatus

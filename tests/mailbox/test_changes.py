@@ -1,4 +1,4 @@
-"""Every write: whose rows it changes, with how many statements, and what it tells."""
+"""Changes of rows: which rows, how many statements, and which signals."""
 
 from dataclasses import FrozenInstanceError
 from datetime import timedelta

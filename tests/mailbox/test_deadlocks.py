@@ -1,4 +1,4 @@
-"""What is done again because two writes waited for each other, and what is not."""
+"""Which writes are retried after a deadlock, and which are not."""
 
 from functools import partial
 from threading import Barrier

@@ -1,4 +1,4 @@
-"""Delivering a message to one mailbox: what is stored, where, and who is told when."""
+"""Delivering a message to one mailbox: the stored row, and the signals."""
 
 from contextlib import contextmanager
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""A mailbox is erased for good, in batches, and what its owner wrote to others stays."""
+"""Erasing a mailbox permanently, in batches; letters to others stay."""
 
 import pytest
 from django.apps import apps

@@ -1,4 +1,4 @@
-"""Notices with a key: one in an inbox, renewed when it is sent again, gone when it is resolved."""
+"""Notices with a key: one in an inbox, renewed when sent again, removed when resolved."""
 
 from datetime import timedelta
 

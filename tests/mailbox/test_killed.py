@@ -1,4 +1,4 @@
-"""A process that is killed while it sends to many: all or nothing, or whole batches."""
+"""A process that is killed while sending to many users: all or nothing, or whole batches."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The lock of a mailbox: who writes letters of a user keeps others waiting who do."""
+"""Locks on mailboxes: a transaction that writes letters of a user makes others wait."""
 
 from contextlib import closing
 

@@ -1,4 +1,4 @@
-"""One message to many users: copied by the database, in batches, whatever queryset names them."""
+"""One message to many users: copied by the database in batches, for any queryset."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Messages to many users beside whatever else is written at the same moment."""
+"""Messages to many users beside concurrent writes."""
 
 import pytest
 from django.contrib.auth import get_user_model

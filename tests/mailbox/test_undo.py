@@ -1,4 +1,4 @@
-"""Taking an action back: who may, for how long, and exactly which rows."""
+"""Undo: who may do it, for how long, and for exactly which rows."""
 
 import time
 from datetime import datetime, timedelta

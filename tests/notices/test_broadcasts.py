@@ -1,4 +1,4 @@
-"""Broadcasts: one row for all, a copy for each user who comes; edited, withdrawn."""
+"""Broadcasts: one row for all, a copy for each visiting user; edits and withdrawals."""
 
 import re
 from datetime import timedelta

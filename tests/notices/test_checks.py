@@ -1,4 +1,4 @@
-"""What the system checks tell of kinds of notices, and the command that lists them."""
+"""System checks of notice classes, and the command that lists them."""
 
 from datetime import timedelta
 from io import StringIO

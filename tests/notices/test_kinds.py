@@ -425,7 +425,6 @@ def test_an_empty_queryset_gets_nothing(user):
     assert full().send(get_user_model().objects.none()) == 0
     assert full().send([]) == 0
 
-
     assert QuotaNearlyFull.resolve(get_user_model().objects.none()) == 0
     assert QuotaNearlyFull.resolve([]) == 0
 

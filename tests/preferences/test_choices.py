@@ -1,4 +1,4 @@
-"""What users choose, and what it does to what is sent to them."""
+"""Preferences, and their effect on messages."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""The text of a message as HTML: what is linked, what Markdown does, and what is too much of it."""
+"""The text of a message as HTML: links, Markdown, and their limits."""
 
 import re
 import uuid

@@ -1,4 +1,4 @@
-"""What a row, a notice of the strip, the bell and a page show of a notice of the site."""
+"""Notices of the site in rows, in the strip, in the bell and on their page."""
 
 import pytest
 from django.http import HttpResponse

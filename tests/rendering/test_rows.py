@@ -1,4 +1,4 @@
-"""Rows and notices: each of them is what its template says."""
+"""The values of rows and notices, and their templates."""
 
 import gc
 import re

@@ -1,4 +1,4 @@
-"""What the strip shows of a mailbox: notices, and how much of them; letters are in the inbox."""
+"""The strip shows notices, up to a limit, and no letters."""
 
 import pytest
 from django.contrib import messages as contrib_messages

@@ -1,4 +1,4 @@
-"""What a site includes, overrides and loads: the strip, the inbox, the counter, the frame."""
+"""Templates that a site includes, overrides and loads: strip, inbox, counter, base template."""
 
 import re
 from datetime import datetime, timezone

@@ -1,4 +1,4 @@
-"""What names a message wherever it is named: never blank, whatever its text shows."""
+"""The title of a message is never empty, whatever its text."""
 
 import uuid
 

@@ -1,4 +1,4 @@
-"""What a storage answers, step by step: as Django's `FallbackStorage` on the same input."""
+"""The storage behaves like Django's `FallbackStorage` on the same input, step by step."""
 
 import random
 

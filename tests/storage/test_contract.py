@@ -1,6 +1,6 @@
-"""What `django.contrib.messages` promises of a storage holds here, for visitors and for users.
+"""The storage keeps the promises of `django.contrib.messages`, for visitors and for users.
 
-The list of behaviours is that of Django's own suite for storages.
+The list of behaviors is that of Django's own tests of storages.
 """
 
 import random

@@ -1,4 +1,4 @@
-"""What the storage does beyond `django.contrib.messages`."""
+"""Features of the storage beyond `django.contrib.messages`."""
 
 from datetime import timedelta
 

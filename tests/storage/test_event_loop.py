@@ -1,4 +1,4 @@
-"""Pages that an async view renders in the event loop, where no query may run."""
+"""Pages that an async view renders in the event loop, where queries are not allowed."""
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async

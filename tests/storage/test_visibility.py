@@ -1,4 +1,4 @@
-"""One-shot messages are handed out to responses that a person sees, in the browser that asked."""
+"""One-shot messages are shown to a person, in the browser that queued them."""
 
 import copy
 import pickle

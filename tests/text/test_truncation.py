@@ -1,4 +1,4 @@
-"""The beginning of a text: as long as was asked for, and whole as markup."""
+"""Truncated texts have the right length, and their markup is complete."""
 
 import re
 

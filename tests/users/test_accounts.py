@@ -1,4 +1,4 @@
-"""Accounts that go, and change, while a request is answered: whoever is gone is a visitor."""
+"""Accounts that are deleted or deactivated during a request are treated as visitors."""
 
 import pytest
 from django.contrib import admin, auth, messages

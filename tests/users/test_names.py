@@ -1,4 +1,4 @@
-"""How users are named: never blank, by the site's own rule where it has one, and told apart."""
+"""The names of users: never empty, configurable, and distinguishable."""
 
 import pytest
 from django.contrib.auth import get_user_model

@@ -1,4 +1,4 @@
-"""Users by what somebody typed: whoever Django's log-in would find, on each database."""
+"""Looking up users by typed usernames, as Django's log-in does, on each database."""
 
 import pytest
 from django.contrib.auth import authenticate, get_user_model

@@ -1,4 +1,4 @@
-"""What an action answers: what it says, which parts of the page it renews, where focus goes."""
+"""Responses to actions: their texts, the parts they update, and the focus."""
 
 import gzip
 

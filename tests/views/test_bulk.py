@@ -1,4 +1,4 @@
-"""What is done to many at once: to those that are ticked, and to all that a page shows."""
+"""Bulk actions: on selected messages, and on all messages of a page."""
 
 import pytest
 from django.contrib import messages as contrib_messages

@@ -1,4 +1,4 @@
-"""Folders and filters: each an address; what is put away, brought back, and taken back."""
+"""Folders and filters have URLs; archiving, restoring, deleting and undo."""
 
 import re
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""The list of messages: its pages and days, its words, and that texts stay texts."""
+"""The list of messages: pages, days and texts, which are escaped."""
 
 from datetime import datetime, timedelta, timezone
 

@@ -1,4 +1,4 @@
-"""The pages of letters: write, answer, block, report; with htmx and without."""
+"""The pages of letters: write, reply, block, report; with htmx and without."""
 
 import json
 import re

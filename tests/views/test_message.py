@@ -1,4 +1,4 @@
-"""The pages: who may see what, as page and as fragment, by which method, and where it leads."""
+"""The pages of a message: permissions, fragments, methods and redirects."""
 
 import json
 from datetime import datetime, timezone

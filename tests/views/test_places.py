@@ -1,4 +1,4 @@
-"""Places are kept: where a message was opened, how far a list is open, what was searched."""
+"""Places are kept: where a message was opened, how far a list is open, the search."""
 
 from urllib.parse import urlencode
 

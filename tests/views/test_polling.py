@@ -1,4 +1,4 @@
-"""What a page asks by itself: the parts that are no longer true, and nothing else."""
+"""Polling returns the parts of a page that have changed, and nothing else."""
 
 import pytest
 from django.conf import settings as django_settings

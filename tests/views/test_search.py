@@ -1,4 +1,4 @@
-"""The search: what it finds, marks and cuts out, and that no words become markup."""
+"""The search page: results, highlighting and excerpts, all escaped."""
 
 import html
 from urllib.parse import parse_qs, urlsplit

@@ -1,4 +1,4 @@
-"""What a tab says that shows what another one changed: the truth, and what can be done."""
+"""Actions on an outdated page: what the response says and offers."""
 
 import pytest
 from django.urls import reverse
