@@ -79,7 +79,7 @@ def tabs(user):
 
 @pytest.fixture
 def letter(user, other):
-    """A letter of Harry's in Sally's inbox."""
+    """Return a letter from Harry in Sally's inbox."""
     sent = send_letter(other, user, "Rota", "Number 0")
     return Message.objects.get(user=user, letter=sent.letter)
 
@@ -93,7 +93,7 @@ def get(tab, url):
 
 
 def mixed(*kinds):
-    """The tasks of several kinds in turns."""
+    """Interleave tasks of several kinds."""
     return chain.from_iterable(zip(*kinds, strict=True))
 
 
@@ -171,7 +171,7 @@ def test_logging_in_in_many_tabs_at_once_keeps_what_was_queued_before(visitor, u
 
 
 def bulk_form(tab, name):
-    """The form of the page that acts on all of the list it shows, as it is filled in now."""
+    """Return the data of the form for actions on the whole list."""
     shown = fields_of(form_to(tab.get("/messages/"), address("message_bulk")))
     page = tab.get(address(name, newest=shown["newest"][0]))
     return fields_of(form_to(page, address(name)))
@@ -286,7 +286,7 @@ def test_a_report_sent_many_times_at_once_is_one_report(letter, tabs):
 
 
 def each_row(tabs, keys, *tasks):
-    """Do all of `tasks`, each made from a tab and a key, to each of the rows."""
+    """Run all `tasks`, each with a tab and a key, on each of the rows."""
     turns = cycle(tabs)
     return at_once(task(next(turns), key) for key in keys for task in tasks)
 
@@ -300,7 +300,7 @@ def read(tab, key):
 
 
 def conversations(user, other, count):
-    """The heads of as many conversations in the inbox of `user`, of three letters each."""
+    """Create conversations of three letters in the inbox of `user`; return their heads."""
     keys = []
     for _ in range(count):
         first = send_letter(other, user, "Rota", "Number 1")
@@ -410,7 +410,7 @@ def tell(users, **kwargs):
 
 
 def told(*users):
-    """Where each user has the notice, and how often it was sent."""
+    """Return the folder and the count of the notice for each user."""
     rows = Message.objects.filter(user__in=users, key="quota").order_by("user")
     return [(row.user, Folder(row.folder), row.times) for row in rows]
 
@@ -475,7 +475,7 @@ def test_resolving_while_it_is_sent_and_taken_back_leaves_one_at_most(user, othe
 
 
 def copies(*users):
-    """What each user has, oldest first."""
+    """Return the rows of each user, oldest first."""
     rows = Message.objects.filter(user__in=users).order_by("user", "pk")
     return [(row.user, row.message) for row in rows]
 
@@ -576,7 +576,7 @@ def by_key(person):
 
 
 def retried(task):
-    """A transaction that the database may abort, as sites retry theirs."""
+    """Retry a transaction that the database may abort, as a site does."""
 
     def retried():
         try:

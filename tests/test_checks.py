@@ -43,13 +43,13 @@ def found():
 
 
 def only():
-    """The one thing that is wrong."""
+    """Return the only problem."""
     (message,) = check_site()
     return message
 
 
 def ours():
-    """What the command `check` would say of us."""
+    """Return the messages of the command `check` about this app."""
     return [message for message in run_checks() if message.id.startswith("persistent_messages.")]
 
 
@@ -75,7 +75,7 @@ def test_the_command_passes_on_a_right_site(capsys):
 
 @pytest.fixture
 def installed(tmp_path, monkeypatch):
-    """Another distribution on the path, that ships packages."""
+    """Another distribution on the path that ships packages."""
 
     def installed(name, *packages):
         info = tmp_path / f"{name.replace('-', '_')}-1.0.dist-info"
@@ -194,7 +194,7 @@ def test_another_storage_is_a_warning(settings):
 
 
 class Shouting(PersistentMessageStorage):
-    """What a site may make of ours."""
+    """A site's own subclass of the storage."""
 
 
 class Unusual:
@@ -340,7 +340,7 @@ def everybody(user, more=None):
 
 
 def known(user):
-    """Ask the database at once: of this nothing can be said before there is a user."""
+    """Query the database, so that the check can say nothing before there is a user."""
     return list(get_user_model().objects.all())
 
 
@@ -456,7 +456,7 @@ def test_a_setting_of_the_site_does_not_matter(settings):
 
 @pytest.fixture
 def frame(settings, tmp_path):
-    """Have this as the frame of the site, and that as the page which it extends."""
+    """Use these texts as the site's override of base.html and the template that it extends."""
 
     def frame(frame, base="<body>{% block main %}{% endblock %}</body>"):
         (tmp_path / "persistent_messages").mkdir()
@@ -588,7 +588,7 @@ def test_the_app_of_sites_says_the_address(settings):
 
 
 def checked_with(database):
-    """What is said of mail by a check of a database."""
+    """Return the messages about mail of `check --database default`."""
     found = run_checks(tags=["database"], databases=[database])
     return [message for message in found if message.id == "persistent_messages.W017"]
 

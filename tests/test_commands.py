@@ -39,7 +39,7 @@ def run(name, *arguments, **options):
 
 @pytest.fixture
 def fill(user):
-    """Rows of Sally's, so many days ago in the trash, or expired that long ago."""
+    """Create rows that were trashed, or have expired, some days ago."""
 
     def fill(text, count=1, *, trashed=None, expired=None, **fields):
         now = timezone.now()
@@ -146,7 +146,7 @@ def test_of_a_conversation_that_is_read_in_part_the_rest_stays(user, other, sett
 
 @pytest.fixture
 def wait(user, monkeypatch):
-    """Mail of a message for Sally that has been due for so many days."""
+    """Create mail that has been due for some days."""
     monkeypatch.setitem(topics, "news", Topic("news", "News", mail="unread"))
 
     def wait(days, to=None, **fields):
@@ -158,7 +158,7 @@ def wait(user, monkeypatch):
 
 
 def days_due():
-    """How long mail has been due, in days, by now."""
+    """Return how many days mail has been due."""
     return sorted((timezone.now() - row.due).days for row in DueMail.objects.all())
 
 
@@ -180,7 +180,7 @@ def test_mail_that_nobody_sends_goes_in_the_end(wait, user, other, settings):
 
 @pytest.mark.parametrize("claim", [None, uuid4()])
 def test_what_a_clock_noted_that_ran_ahead_is_due_again(wait, other, claim):
-    """Nothing is stuck: a process was killed that had claimed it, say, for five minutes of 2036."""
+    """No mail is stuck that a killed process has claimed with a wrong clock."""
     wait(-3650, claim=claim)
     wait(-7)
     wait(-100, other)

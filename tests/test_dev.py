@@ -19,14 +19,14 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture
 def checkout(tmp_path):
-    """As much of a checkout as `dev.py` looks at."""
+    """Create the part of a checkout that `dev.py` uses."""
     for name in ("dev.py", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
     return tmp_path
 
 
 def dev(folder, *arguments, before="", **env):
-    """Run it; returns the exit code and the lines that it printed."""
+    """Run `dev.py`; return the exit code and the lines that it printed."""
     script = f"import runpy, sys; sys.argv = {['dev.py', *arguments]!r}\n{before}\n"
     script += "runpy.run_path('dev.py', run_name='__main__')"
     # Nothing listens at port 9: as on a machine without a network.
@@ -151,7 +151,7 @@ def without_anything(folder):
 
 
 def quick_pip(folder):
-    """Put a pip there that finds no index."""
+    """Install a pip that cannot reach its index."""
     (packages,) = (folder / ".venv").glob("lib/python3*/site-packages")
     (packages / "pip" / "_internal" / "cli").mkdir(parents=True)
     for path in ("", "_internal/", "_internal/cli/"):
@@ -255,7 +255,7 @@ def test_a_folder_that_is_read_only_is_told_in_one_line(checkout, command):
 
 @pytest.fixture
 def whole(checkout):
-    """Have a whole `.venv` whose pytest notes its arguments and exits by `PYTEST_EXITS`."""
+    """Create a complete `.venv` whose pytest records its arguments, and exits as told."""
     without_pip(checkout)
     quick_pip(checkout)
     (packages,) = (checkout / ".venv").glob("lib/python3*/site-packages")

@@ -87,7 +87,7 @@ SITES = [
 
 @pytest.fixture
 def nothing_stays():
-    """Forget what a page registered."""
+    """Remove everything that a page registered."""
     registered = dict(admin.site._registry)
     senders = [value for value in vars(signals).values() if isinstance(value, Signal)]
     known = [
@@ -108,7 +108,7 @@ def nothing_stays():
 
 
 class Site:
-    """What the blocks of one page make."""
+    """The site that the blocks of one page define."""
 
     def __init__(self, settings, monkeypatch):
         self.settings, self.monkeypatch = settings, monkeypatch
@@ -122,7 +122,7 @@ class Site:
             self.module(block)
 
     def set(self, block):
-        """Set what a block of settings sets, beside those of the demo."""
+        """Apply a block of settings on top of those of the demo."""
         upper = [name for name in dir(current_settings) if name.isupper()]
         before = {name: getattr(current_settings, name, None) for name in upper}
         given = {
@@ -140,7 +140,7 @@ class Site:
                 setattr(self.settings, name, names[name])
 
     def module(self, block):
-        """Import a block as the module that it is."""
+        """Import a block as a module."""
         name = block.path.removesuffix(".py").replace("/", ".")
         if (module := sys.modules.get(name)) in self.modules:  # the block goes on with it
             run(block, vars(module))
@@ -160,13 +160,13 @@ class Site:
         self.modules.append(module)
 
     def use_urls(self):
-        """Serve the addresses of the page, if it has some."""
+        """Use the URLconf of the page, if it has one."""
         for module in self.modules:
             if module.__name__.endswith(".urls"):
                 self.settings.ROOT_URLCONF = module.__name__
 
     def use_templates(self):
-        """Have the templates of the page before those of the demo."""
+        """Put the templates of the page before those of the demo."""
         (engine,) = current_settings.TEMPLATES
         loaders = [
             ("django.template.loaders.locmem.Loader", self.templates),
@@ -178,14 +178,14 @@ class Site:
 
 
 def run(block, names):
-    """Execute a block; a line of its traceback is a line of the page."""
+    """Execute a block, so that tracebacks have the lines of the page."""
     tree = ast.parse(block.text)
     ast.increment_lineno(tree, block.line)
     exec(compile(tree, block.page, "exec"), names)
 
 
 def usable(block):
-    """Tell whether the Django at hand is new enough; else it is only read."""
+    """Return whether the installed Django is new enough; if not, the block is only parsed."""
     if django.VERSION[:2] >= block.django:
         return True
     ast.parse(block.text)
@@ -194,7 +194,7 @@ def usable(block):
 
 @pytest.fixture
 def known(user, other, client, rf, db):
-    """The names that pages use without saying where they come from."""
+    """Return the names that pages use without defining them."""
     request = RequestFactory().post("/")
     request.session, request.user = SessionStore(), user
     request._messages = PersistentMessageStorage(request)
@@ -264,7 +264,7 @@ def wrong():
 
 
 def callables_of(names):
-    """The functions, test cases and notices that blocks defined."""
+    """Return the functions, test cases and notices that the blocks defined."""
     for name, value in list(names.items()):
         if isinstance(value, type):
             is_case = issubclass(value, unittest.TestCase)
@@ -352,7 +352,7 @@ def test_the_events_of_a_script_are_those_of_the_app(block):
 
 
 def commands_of(block):
-    """The commands of a block of shell lines, each as its words."""
+    """Yield the commands in a block of shell lines as lists of words."""
     for line in block.text.replace("\\\n", " ").splitlines():
         for part in re.split(r"[|<>]", line.partition("#")[0]):
             words = shlex.split(part)
@@ -459,7 +459,7 @@ check("<section>")
 
 
 def test_the_quickstart_leads_from_an_empty_project_to_an_inbox(tmp_path):
-    """Done as it stands there: with the base template of the page, and with one of other names."""
+    """Follow the page, with its base template and with one that has other block names."""
     blocks = [block for block in BLOCKS if block.page == "docs/quickstart.md" and block.path]
     call_command("startproject", "mysite", str(tmp_path))
     for block in blocks:

@@ -27,18 +27,18 @@ def house(db):
 
 
 def signed(*messages):
-    """A cookie as the storage writes it."""
+    """Return a cookie as the storage writes it."""
     return CookieStorage(Client().get("/").wsgi_request)._encode(messages)
 
 
 def as_visitor_and_as_sally(house, cookie):
-    """The header of a browser with that cookie of messages."""
+    """Return the header with this cookie of messages."""
     for session in ("", f"; sessionid={house.sessions['owner']}"):
         yield {"Cookie": f"messages={cookie}{session}"}
 
 
 def no_semicolon(text):
-    """Keep `text` the value of one cookie."""
+    """Remove characters from `text` that would end the value of a cookie."""
     return text.replace(";", "")
 
 
@@ -49,7 +49,7 @@ wild = (st.text(st.characters(min_codepoint=32, max_codepoint=255)) | payloads.m
 
 @st.composite
 def tampered(draw, cookie):
-    """A cookie that was cut or changed somewhere, or is something else."""
+    """Return a cookie that was truncated or changed, or any other value."""
     at, more = draw(st.integers(0, len(cookie) - 1)), draw(wild)
     changed = cookie[:at] + more + cookie[at + draw(st.integers(0, 3)) :]
     return draw(

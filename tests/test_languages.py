@@ -125,7 +125,7 @@ def placeholders(text):
 
 
 def fits(said, text, *, may_lack_number):
-    """Tell whether `said` takes what `text` takes; one without names must take all of it."""
+    """Return whether `said` has the same placeholders as `text`."""
     given, wanted = placeholders(said), placeholders(text)
     named = all(name for name, _conversion in wanted)
     return set(given) <= set(wanted) if may_lack_number and named else given == wanted
@@ -227,14 +227,14 @@ def text_of(element):
 
 
 def filters(response):
-    """The names of the folders, as the links to them have it."""
+    """Return the names of the folders in their links."""
     nav = soup(response).select_one(".pm-filters")
     links = nav.select("a")
     return [text_of(link) for link in links][: len(BOX_NAMES)]
 
 
 def in_language(client, code, url=None):
-    """Ask for a page as a browser of somebody who reads that language does."""
+    """Request a page with the language of a browser."""
     response = client.get(url or reverse("message_list"), headers={"Accept-Language": code})
     assert response.status_code == 200
     assert response["Content-Language"] == code
@@ -275,7 +275,7 @@ def test_the_first_of_several_languages_that_there_is_is_taken(client):
 
 @pytest.fixture
 def without_the_demo(settings):
-    """The templates of the package alone, as on a site that overrides none."""
+    """Use only the bundled templates, as on a site without overrides."""
     settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": []}]
 
 

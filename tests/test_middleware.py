@@ -75,7 +75,7 @@ ANSWERS = {
 
 
 def add_by(request):
-    """Add what the request asks for."""
+    """Add the messages that the request asks for."""
     if "one-shot" in request.GET:
         contrib_messages.success(request, request.GET["one-shot"])
     if "persistent" in request.GET:
@@ -121,7 +121,7 @@ urlpatterns = [
 
 @pytest.fixture(autouse=True)
 def site(settings):
-    """A site whose own base page is ours, and that has the views above."""
+    """Configure a site with the app's base template and the views above."""
     settings.ROOT_URLCONF = __name__
     settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": []}]
     return settings
@@ -375,7 +375,7 @@ def test_it_costs_nothing_where_nothing_is_swapped(client, django_assert_num_que
 
 
 class AsyncBrowser:
-    """A browser of the asynchronous site, with the cookies of another; asked from sync code."""
+    """A client of the async site, used from sync code, with the cookies of another client."""
 
     def __init__(self, reader):
         self.client = AsyncClient()

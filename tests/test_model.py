@@ -59,7 +59,7 @@ BOX_OF = {folder: box for box, folder in BOXES.items() if box != "unread"}
 
 @dataclass(eq=False)
 class Row:
-    """What somebody has of one message."""
+    """A row of a user in the model."""
 
     pk: int
     folder: Folder
@@ -76,7 +76,7 @@ class Row:
 
 @dataclass
 class Tab:
-    """A page as it was drawn: the newest message of its list."""
+    """A page at the time it was rendered: the newest message of its list."""
 
     owner: str
     box: str
@@ -85,7 +85,7 @@ class Tab:
 
 @dataclass
 class Change:
-    """What can be taken back."""
+    """A change that can be undone."""
 
     owner: str
     number: int
@@ -95,7 +95,7 @@ class Change:
 
 @dataclass
 class Mailbox:
-    """What somebody was promised to have."""
+    """The expected mailbox of a user."""
 
     rows: list[Row] = field(default_factory=list)
     passing: list[str] = field(default_factory=list)
@@ -104,7 +104,7 @@ class Mailbox:
         return [row for row in self.rows if row.folder == folder]
 
     def heads(self, folder):
-        """What the list of a folder shows, newest first."""
+        """Return the list of a folder, newest first."""
         found, threads = [], set()
         for row in reversed(self.lying(folder)):
             if row.thread not in threads:
@@ -113,11 +113,11 @@ class Mailbox:
         return found
 
     def unread(self):
-        """What the Unread folder shows, newest first."""
+        """Return the Unread folder, newest first."""
         return [row for row in self.heads(Folder.INBOX) if not row.read]
 
     def settle(self):
-        """A conversation in the inbox is unread as long as any letter of it there is."""
+        """Mark the head of a conversation in the inbox as unread while any of its letters is."""
         waiting = {row.thread for row in self.lying(Folder.INBOX) if not row.read}
         for row in self.heads(Folder.INBOX):
             if row.thread in waiting:
@@ -155,7 +155,7 @@ class Mailboxes(RuleBasedStateMachine):
 
     @rule(name=names, key=keys)
     def a_task_sends_a_notice_with_a_key(self, name, key):
-        """It takes the place of what the inbox has of that key."""
+        """Replace the notice with the key in the inbox."""
         send_message(self.users[name], INFO, f"Notice {next(self.numbers)}", key=key)
         self._renewed(name, key)
 
@@ -168,7 +168,7 @@ class Mailboxes(RuleBasedStateMachine):
 
     @rule(key=keys)
     def a_task_resolves_a_key(self, key):
-        """It goes from the inboxes; what was put away stays there."""
+        """Remove the notice from the inboxes, but not from other folders."""
         had = 0
         for mailbox in self.model.values():
             found = [row for row in mailbox.rows if row.key == key]
@@ -182,7 +182,7 @@ class Mailboxes(RuleBasedStateMachine):
 
     @rule(key=st.none() | keys, first=names)
     def a_site_broadcasts(self, key, first):
-        """Both come, in one order or the other, and get it once."""
+        """Let both users visit the site in either order; each gets one copy."""
         text = f"Broadcast {next(self.numbers)}"
         sent = broadcast(INFO, text, key=key)
         self.broadcasts.append(sent)
@@ -194,7 +194,7 @@ class Mailboxes(RuleBasedStateMachine):
     @precondition(lambda self: self.broadcasts)
     @rule(pick=picks)
     def a_broadcast_is_edited(self, pick):
-        """The copies say something else, but for those in the trash."""
+        """Change the copies that are not in the trash."""
         sent, text = self.broadcasts[pick % len(self.broadcasts)], f"Edit {next(self.numbers)}"
         copies = [row for row in self._copies_of(sent) if row.folder != Folder.TRASH]
         for row in copies:
@@ -204,7 +204,7 @@ class Mailboxes(RuleBasedStateMachine):
     @precondition(lambda self: self.broadcasts)
     @rule(pick=picks)
     def a_broadcast_is_withdrawn(self, pick):
-        """It goes from inboxes and archives; what is in the trash stays there."""
+        """Remove the copies from inboxes and archives, but not from the trash."""
         sent = self.broadcasts.pop(pick % len(self.broadcasts))
         removed = 0
         for row in self._copies_of(sent):
@@ -364,7 +364,7 @@ class Mailboxes(RuleBasedStateMachine):
     @precondition(lambda self: self.tabs)
     @rule(pick=picks, verb=st.sampled_from(["read", "delete"]))
     def a_tab_that_may_be_old_acts_on_all(self, pick, verb):
-        """What came after the page was drawn stays as it is."""
+        """Messages that arrived after the page was rendered are left alone."""
         tab = self.tabs[pick % len(self.tabs)]
         if verb == "read" and tab.box != "inbox":
             return
@@ -379,7 +379,7 @@ class Mailboxes(RuleBasedStateMachine):
     @precondition(lambda self: self.changes)
     @rule(pick=picks)
     def something_is_taken_back(self, pick):
-        """Exactly what that change did, as far as nothing else happened to it since."""
+        """Undo exactly the rows that have not changed since."""
         change = self.changes[pick % len(self.changes)]
         assert self.browsers[change.owner].post(change.url, headers=HTMX).status_code == 200
         self.model[change.owner].passing.clear()

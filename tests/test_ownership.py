@@ -33,7 +33,7 @@ WRITING = {"message_reply"}
 
 
 class Site:
-    """Sally's mailbox with something of everything, and the people around it."""
+    """Create Sally's mailbox with messages of every kind, and other users."""
 
     def __init__(self, owner):
         people = get_user_model().objects
@@ -106,7 +106,7 @@ def state(*models, **of):
 
 
 def told(response):
-    """All that an answer tells: its body, its headers, its cookies."""
+    """Return everything in a response: its body, its headers, its cookies."""
     return f"{response.headers} {response.cookies} {getattr(response, 'text', '')}"
 
 
@@ -154,7 +154,7 @@ def test_the_owner_changes_by_post_alone_and_nobody_elses(site, name, way):
 
 @pytest.mark.parametrize("name", [n for n, takes in ALL.items() if "message_id" in takes])
 def test_what_is_not_there_and_what_is_anothers_have_the_same_answer(site, name):
-    """Else whoever asks with numbers in turn learns which messages there are."""
+    """Otherwise, trying numbers would reveal which messages exist."""
     # As many digits: the answer may repeat the number that was asked for.
     browser, taken = site.browser("other"), {*Message.objects.values_list("pk", flat=True)}
     # A number that is free, of as many digits.
@@ -177,7 +177,7 @@ OWNERS = re.compile(r".user_id. (?:= \(?\d|IN \(\d)")
 
 
 def nameless(queries, mailboxes=1):
-    """The statements that ask the table without saying whose mailbox, or ask more of it."""
+    """Return the statements on the table that do not name the owner of a mailbox."""
     found = [sql for sql in ours(queries) if not sql.startswith("INSERT")]
     return [
         sql

@@ -102,11 +102,11 @@ def test_each_use_is_listed_and_nothing_else():
 
 DJANGOS_OWN = re.compile(r"^_(?!_)")
 DOCUMENTED = {"_meta", "_state", "_base_manager", "_default_manager", "_fields", "_make"}
-"""By Django, and by Python for named tuples."""
+"""Documented by Django, or by Python for named tuples."""
 
 
 def test_no_private_attribute_of_another_object_is_used_unlisted():
-    """Attributes that begin with "_", but those of `self` and those that the module defines."""
+    """Return the attributes that begin with "_", except those of `self` and of the module."""
     listed = {name for names, *_ in ROWS for name in names} | DOCUMENTED
     unlisted = []
     for path in sorted(PACKAGE.rglob("*.py")):

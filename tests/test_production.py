@@ -55,7 +55,7 @@ print(json.dumps(answers))
 
 
 def run(*arguments, **environment):
-    """Run Python on the production settings, with these variables alone."""
+    """Run Python with the production settings and only these variables."""
     inherited = {name: value for name, value in os.environ.items() if name not in OURS}
     return subprocess.run(
         [sys.executable, *arguments],
@@ -68,7 +68,7 @@ def run(*arguments, **environment):
 
 @pytest.fixture(scope="module")
 def ask(tmp_path_factory):
-    """Ask a server with these settings; gives what it answered, and what it logged."""
+    """Request a page with these settings; return the response and the log."""
     folder = tmp_path_factory.mktemp("server")
     places = {
         "STATIC_ROOT": str(folder / "static"),

@@ -30,14 +30,14 @@ def commands(job):
 
 
 def classified(prefix):
-    """The versions that the classifiers name."""
+    """Return the versions in the classifiers."""
     found = re.findall(rf'"{re.escape(prefix)} :: (\d+\.\d+)"', read("pyproject.toml"))
     return {*found}
 
 
 @pytest.fixture
 def pairs():
-    """The pairs of Python and Django that nox runs."""
+    """Return the pairs of Python and Django in the noxfile."""
     tree = ast.parse(read("noxfile.py"))
     [node] = [
         node
@@ -137,7 +137,7 @@ def hooks():
 
 
 def checked():
-    """The words of each command of `dev.py check`, without options."""
+    """Return the commands of `dev.py check` without options."""
     tree = ast.parse(read("dev.py"))
     [check] = [node for node in tree.body if getattr(node, "name", "") == "check"]
     runs = [node for node in ast.walk(check) if ast.unparse(node).startswith("run(")]

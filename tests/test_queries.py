@@ -72,7 +72,7 @@ def rows_of(user, count, **fields):
 
 @pytest.fixture(params=SIZES)
 def mailbox(request, user):
-    """Sally's mailbox, half of it unread, and as much put away."""
+    """Fill Sally's mailbox: half of the inbox is unread, and as many messages are elsewhere."""
     size, now = request.param, timezone.now()
     rows_of(user, size // 2, read_at=now)
     rows_of(user, size - size // 2, expires=now + timedelta(days=1))
@@ -82,7 +82,7 @@ def mailbox(request, user):
 
 
 def cost(client, address, method="get", **kwargs):
-    """What a page asks of our table; of the others it may ask but who is there."""
+    """Return the queries of a page on the app's tables; other queries may only look up the user."""
     with CaptureQueriesContext(connection) as queries:
         response = getattr(client, method)(address, **kwargs)
     assert response.status_code in {200, 302}
@@ -318,7 +318,7 @@ LIMITS = {"PAGE_SIZE": 5, "STRIP_LIMIT": 5, "COUNTER_LIMIT": 20, "SEARCH_WINDOW"
 
 @pytest.fixture
 def big_table(user, settings):
-    """Rows of many people, Sally's among them; returns a key in the middle of hers."""
+    """Create rows of many users; return a key in the middle of Sally's."""
     settings.PERSISTENT_MESSAGES = LIMITS
     people = get_user_model()
     people.objects.bulk_create(
@@ -416,7 +416,7 @@ def test_which_topics_there_are_is_found_without_passing_their_messages(user, bi
 
 
 def test_what_has_no_topic_is_not_in_the_index_of_topics(user):
-    """Where the database has partial indexes. Most messages of a mailbox have none."""
+    """On databases with partial indexes. Most messages have no topic."""
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
             cursor.execute("SELECT sql FROM sqlite_master WHERE name = 'pm_topic'")
@@ -431,7 +431,7 @@ def test_what_has_no_topic_is_not_in_the_index_of_topics(user):
 
 
 def exchange(mine, others, letters, ago):
-    """Letters in the mailbox of `mine` of one conversation, each newer than the one before."""
+    """Create letters of one conversation in a mailbox, each newer than the one before."""
     thread, now = uuid.uuid4(), timezone.now()
     return [
         Message(
@@ -452,7 +452,7 @@ def exchange(mine, others, letters, ago):
 
 @pytest.fixture
 def long_letter(user, other, big_table):
-    """The latest letter of a long conversation of Sally, who has many short ones; so do others."""
+    """Return the latest letter of a long conversation among many short ones."""
     people = list(get_user_model().objects.filter(username__startswith="person-")[:200])
     rows = exchange(user, other, 600, timedelta(minutes=20))
     for person in people:
@@ -490,7 +490,7 @@ def test_an_index_serves_each_read_of_letters(user, long_letter):
 
 
 def test_settling_conversations_reads_their_letters_and_no_others(user, other, long_letter):
-    """Twice as many conversations cost twice as much, however large the folder is."""
+    """Twice as many conversations take twice as long, whatever the size of the folder."""
     threads = Message.objects.owned_by(user).exclude(thread=long_letter.thread).thread_ids()
     efforts = {}
     for count in (50, 100):
@@ -613,7 +613,7 @@ READY = {
 
 
 def test_an_index_finds_what_is_pruned_however_much_there_is(big_table):
-    """And in its order, so that a batch reads no more than itself."""
+    """In the order of the index, so that a batch reads only its own rows."""
     for reason, (fields, index) in READY.items():
         with transaction.atomic():
             Message.objects.filter(folder=Folder.INBOX).update(**fields)
@@ -636,7 +636,7 @@ def test_the_unread_are_found_without_passing_the_read(user, big_table):
 
 
 def test_the_strip_passes_no_letters(user, other, big_table):
-    """However many lie unread above the one notice that nobody closed."""
+    """Even if there are many newer unread letters above the only unread notice."""
     notices = Message.objects.inbox_of(user).unread()
     notice = notices.earliest("pk")
     notices.exclude(pk=notice.pk).delete()
@@ -655,7 +655,7 @@ def test_the_strip_passes_no_letters(user, other, big_table):
 
 
 def test_what_waits_for_others_costs_nothing_before_the_database_knows_of_it(user, big_table):
-    """When PostgreSQL looked around last, nothing may have waited for anybody."""
+    """The statistics of PostgreSQL may be from a time without one-shot messages."""
     waiting = Message.objects.filter(folder=Folder.ONE_SHOT)
     hers = [row.pk for row in waiting.filter(user=user)]
     waiting.update(folder=Folder.INBOX)
@@ -671,7 +671,7 @@ def test_what_waits_for_others_costs_nothing_before_the_database_knows_of_it(use
 
 
 def what_it_takes(user, read):
-    """The indexes that serve a read, which all begin with the user, and its effort."""
+    """Return the indexes of a read, which all begin with the user, and its effort."""
     with CaptureQueriesContext(connection) as queries:
         READS[read](user, None)
     (sql,) = ours(queries)

@@ -31,7 +31,7 @@ def source(pattern):
 
 
 def terms(name):
-    """The terms that a page of definitions explains."""
+    """Return the terms in the definition lists of a page."""
     lines = re.findall(r"^(`.*`)\n: ", read(name), re.MULTILINE)
     return [term for line in lines for term in re.findall("`([^`]+)`", line)]
 

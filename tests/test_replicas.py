@@ -35,7 +35,7 @@ MODELS = (get_user_model(), Session, Message, Block)
 
 @pytest.fixture
 def site(other_database, settings, monkeypatch):
-    """The router and the settings of the chapter, over a replica that is empty."""
+    """Use the router and the settings of the chapter with an empty replica."""
     other_database("replica")
     module = ModuleType("mysite.replicas")
     exec(code("mysite/replicas.py"), vars(module))
@@ -56,7 +56,7 @@ def site(other_database, settings, monkeypatch):
 
 @pytest.fixture
 def asked(site):
-    """What each of the two databases is asked, in order."""
+    """Record the queries to each of the two databases, in order."""
     log = []
 
     def note(alias):
@@ -75,7 +75,7 @@ def asked(site):
 
 
 def catch_up():
-    """Have the replica know what the primary knows."""
+    """Copy all rows of the primary to the replica."""
     for model in reversed(MODELS):
         model.objects.using("replica").delete()
     for model in MODELS:
@@ -84,7 +84,7 @@ def catch_up():
 
 @pytest.fixture
 def letter(user, other, site):
-    """A letter from Harry in Sally's inbox, unread, and a notice before it."""
+    """Create an unread letter from Harry in Sally's inbox, after a notice."""
     send_message(user, INFO, "Maintenance on Sunday")
     sent = send_letter(other, user, "Rota", "Can you take Thursday?")
     return primary(Message).get(user=user, letter=sent.letter)
@@ -95,7 +95,7 @@ def primary(model):
 
 
 def stored():
-    """All that the primary has, but what it is about to say once."""
+    """Return all rows of the primary except one-shot messages."""
     rows = primary(Message).exclude(folder=Folder.ONE_SHOT)
     return [
         list(found.order_by("pk").values())
@@ -117,7 +117,7 @@ def address(name, message):
 
 
 def data_for(name, message):
-    """What is sent to do what the address is for, as a page does that shows all our parts."""
+    """Return the data to post to a URL from a page with all parts."""
     return {
         **prepare(name, message),
         "pm-part": ["list", "strip", "counter", "latest"],
@@ -179,7 +179,7 @@ def test_a_page_that_asks_first_asks_the_replica_alone(client, letter, asked, na
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", CHANGING)
 def test_what_acts_finds_and_reads_back_the_primary_alone(client, letter, asked, name, mode):
-    """The replica does not even know who is there."""
+    """Even the users are missing on the replica."""
     policy.block(letter.user, get_user_model().objects.create_user("ida"))
     data, url, before = data_for(name, letter), address(name, letter), stored()
     asked.clear()

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def test_eight_threads_that_write_at_once_all_succeed(tmp_path):
-    """None reads before it writes in one transaction, which SQLite would refuse at once."""
+    """No transaction reads before it writes, which SQLite would reject at once."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.sqlite_writers", str(tmp_path / "db.sqlite3")],
         capture_output=True,

@@ -28,14 +28,14 @@ TABLE = Message._meta.db_table
 
 @pytest.fixture
 def staff(db):
-    """A browser in which a superuser is logged in."""
+    """Return a client in which a superuser is logged in."""
     browser = Client()
     browser.force_login(get_user_model().objects.create_superuser("root", "", "secret"))
     return browser
 
 
 def listed(browser, **query):
-    """The keys of the rows of the list, from top to bottom."""
+    """Return the keys of the rows in the list."""
     page = browser.get(LIST, query)
     assert page.status_code == 200, page.get("Location")
     found = re.findall(r'name="_selected_action" value="(\d+)"', page.content.decode())
@@ -504,7 +504,7 @@ SECRET = "Meet me at the old pier"
 
 @pytest.fixture
 def helper(db):
-    """Staff with the rights named: a browser, and the user."""
+    """Return a client and a staff user with these permissions."""
 
     def helper(*rights):
         person = get_user_model().objects.create_user("helper", is_staff=True)

@@ -66,7 +66,7 @@ def withdraw(sent):
 
 
 class FormFields(HTMLParser):
-    """What a browser would send with a form of the admin."""
+    """Return the data that a browser submits for a form of the admin."""
 
     def __init__(self, form):
         super().__init__()
@@ -96,19 +96,19 @@ class FormFields(HTMLParser):
 
 
 def filled(page, **values):
-    """What the browser would send of the form, with other values."""
+    """Return the data of the form with other values."""
     form = re.search(r'<form [^>]*id="broadcast_form".*?</form>', page.text, re.DOTALL)[0]
     return {**FormFields(form).sent, **values}
 
 
 def previewed(browser, page_at=ADD, **values):
-    """The page that shows the preview."""
+    """Return the page with the preview."""
     data = filled(browser.get(page_at), **values)
     return browser.post(page_at, {**data, "_preview": "Preview"})
 
 
 def sent(browser, page_at=ADD, **values):
-    """The answer to a form that was previewed, and then sent."""
+    """Return the response to a form that was previewed and then sent."""
     page = previewed(browser, page_at, **values)
     return browser.post(page_at, {**filled(page), "_save": "Send"})
 

@@ -14,7 +14,7 @@ PHONE = {"viewport": {"width": 360, "height": 640}}
 
 @pytest.fixture
 def letter(user, other):
-    """The latest of twelve letters of Harry's in Sally's inbox, all read."""
+    """Return the latest of twelve letters from Harry in Sally's inbox, all of them read."""
     own = send_letter(other, user, "Rota", "Number 1")
     for number in range(2, 13):
         send_letter(other, None, "", f"Number {number}. " + "Much to read. " * 20, own)

@@ -30,7 +30,7 @@ def alert(page):
 
 @contextmanager
 def holding(page, pattern):
-    """Keep the answers to `pattern` back until the block ends."""
+    """Hold back the responses to `pattern` until the block ends."""
     held = []
     page.route(pattern, lambda route: held.append(route))
     yield

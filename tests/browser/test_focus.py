@@ -17,7 +17,7 @@ FOCUS = """
 
 
 def focus(page):
-    """What a screen reader would call the focused element."""
+    """Return the accessible name of the focused element."""
     return page.evaluate(FOCUS)
 
 
@@ -30,7 +30,7 @@ def button(page, name):
 
 
 def tab_to(locator, *, keys="Tab", limit=60):
-    """Press Tab until the focus is there, as people do who use no pointer."""
+    """Press Tab until the focus is on an element, as keyboard users do."""
     for _ in range(limit):
         if locator.evaluate("element => element === document.activeElement"):
             return

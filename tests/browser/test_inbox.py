@@ -311,7 +311,7 @@ def test_the_bell_shows_the_next_ones_when_its_last_row_has_gone(page, send, mod
 
 @with_htmx
 def test_who_is_quicker_than_htmx_stays_on_the_page(page, send, mode):
-    """On a busy machine what was swapped in is seen long before htmx has wired it."""
+    """On a busy machine, swapped content is visible before htmx has processed it."""
     for number in range(3):
         send("Look here.", subject=f"Number {number}")
     page.goto("/")

@@ -24,7 +24,7 @@ LIST = "/messages/"
 
 @pytest.fixture
 def filled(user, other, send):
-    """Something of each level in each folder; returns the letter that began a conversation."""
+    """Create messages of each level in each folder; return the first letter of a conversation."""
     now = timezone.now()
     for folder in FOLDERS.values():
         for level in LEVELS[1:]:
@@ -48,7 +48,7 @@ def filled(user, other, send):
 
 
 def slow_beside(cases, *quick):
-    """Mark all of `cases` as slow but those that stand for the others."""
+    """Mark `cases` as slow, except for representative ones."""
     return [case if case in quick else pytest.param(case, marks=pytest.mark.slow) for case in cases]
 
 

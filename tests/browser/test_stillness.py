@@ -50,13 +50,13 @@ def places(page):
 
 
 def moved(page, before):
-    """By how much each element that was there has moved since."""
+    """Return the distance that each element has moved."""
     now = places(page)
     return {name: now[name] - top for name, top in before.items() if name in now}
 
 
 def shifted(page):
-    """What the browser reports as shifted since it was asked last."""
+    """Return the layout shifts since the last call."""
     page.evaluate(TWO_FRAMES)
     return page.evaluate("() => window.shifts.splice(0)")
 
@@ -67,7 +67,7 @@ def expect_still(page, before):
 
 
 def act(page, name):
-    """Press a button of a row as the keyboard does: no pointer moves the focus or the page."""
+    """Press a button of a row with the keyboard, so that no pointer moves the focus or the page."""
     button(page, name).dispatch_event("click")
 
 

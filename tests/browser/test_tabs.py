@@ -27,7 +27,7 @@ def tab(page, troubles):
 
 
 def asked(page):
-    """The requests by which a page asks for news from now on."""
+    """Collect the polling requests of a page."""
     requests = []
     page.on("request", lambda it: requests.append(it) if NEWS.search(it.url) else None)
     return requests
@@ -228,7 +228,7 @@ def test_each_tab_asks_for_itself_where_the_browser_has_no(page, send, tab, miss
 
 
 def test_nothing_moves_under_the_hand(page, user, send):
-    """A new notice waits until the pointer rests."""
+    """A new notice waits until the pointer stops."""
     page.clock.install(time=0)
     page.goto("/")
     page.clock.pause_at(20)

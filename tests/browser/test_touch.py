@@ -19,7 +19,7 @@ PHONE = {"is_mobile": True, "has_touch": True, "viewport": {"width": 360, "heigh
 
 @pytest.fixture
 def phone(open_page, user, other, send):
-    """A phone, and a mailbox with the longest of rows."""
+    """Open a mailbox with very long rows on a phone."""
     words = "Something that needs many words to be told in a subject, and some more"
     send("Look here. " * 20, subject=words)
     send("Look here. " * 20, 140, subject=words, expires=timezone.now() + timedelta(days=3))

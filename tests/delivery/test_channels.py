@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db
 
 
 class Recorder(Channel):
-    """Notes what it is given."""
+    """Records its arguments."""
 
     delivered = []
 
@@ -34,14 +34,14 @@ class Recorder(Channel):
 
 
 class Errors(Recorder):
-    """Wants errors only."""
+    """Accepts only errors."""
 
     def accepts(self, message):
         return message.level >= ERROR
 
 
 class Broken(Channel):
-    """A chat that is down."""
+    """A channel that fails."""
 
     def deliver(self, user, messages):
         raise ConnectionError("The chat does not answer.")

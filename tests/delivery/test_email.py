@@ -155,7 +155,7 @@ def set_address(person, address):
 def test_an_8_bit_local_part_is_refused_and_nobody_else(
     server, people, mail_to, caplog, knows_utf8
 ):
-    """Django's backend sends nothing by SMTPUTF8: to encode it would make it another's address."""
+    """Django's backend does not use SMTPUTF8, and encoding would create another address."""
     sink = server(enable_SMTPUTF8=knows_utf8)
     set_address(people[1], "jürgen@example.com")
 
@@ -186,7 +186,7 @@ def test_a_comma_in_quotes_separates_nothing(sink, people, mail_to):
 
 
 class Utf8Backend(EmailBackend):
-    """One of a site, whose mails need SMTPUTF8."""
+    """A site's own backend, whose mails need SMTPUTF8."""
 
     def _send(self, message):
         recipients = message.recipients()

@@ -37,7 +37,7 @@ def _topic(monkeypatch):
 
 @contextmanager
 def mail_server(folder):
-    """Run a mail server; yields its port, and the file that says what it took."""
+    """Run a mail server; yield its port and its log."""
     place, log = folder / "port", folder / "log"
     log.touch()
     command = [sys.executable, "-m", "tests.delivery.mail_server", str(place), str(log)]
@@ -55,7 +55,7 @@ def mail_server(folder):
 
 
 def start(url, port, folder):
-    """Run the command in a process of its own."""
+    """Run the command in a separate process."""
     environment = {
         **os.environ,
         "DATABASE_URL": url,
@@ -68,7 +68,7 @@ def start(url, port, folder):
 
 
 def taken(log):
-    """The mails that the server took: of each recipient the `Message-ID` of each."""
+    """Return the `Message-ID`s of accepted mails by recipient."""
     found = defaultdict(list)
     for line in log.read_text().splitlines():
         recipient, identity = line.split()
@@ -77,12 +77,12 @@ def taken(log):
 
 
 def end_leases():
-    """Have five minutes pass for whoever was killed."""
+    """Let the claims of killed processes expire."""
     DueMail.objects.exclude(claim=None).update(due=timezone.now())
 
 
 def kill_while_it_sends(url, port, folder, log):
-    """Kill two processes, each at a moment of its own, after some mails more."""
+    """Kill two processes at different moments, after a few more mails."""
     processes = [start(url, port, folder) for _ in range(2)]
     before, some = len(log.read_text().splitlines()), random.randint(1, 12)
     until = time.monotonic() + LONGEST

@@ -47,12 +47,12 @@ def _site(settings, register, tmp_path):
 
 
 def let_time_pass():
-    """Have everything be due that is not claimed."""
+    """Make all unclaimed mail due."""
     DueMail.objects.filter(claim=None).update(due=timezone.now() - timedelta(seconds=1))
 
 
 def work_off(**options):
-    """Run the command when all is due; returns what it says."""
+    """Make all mail due and run the command; return its output."""
     let_time_pass()
     said = StringIO()
     call_command("send_due_mail", stdout=said, **options)
@@ -338,7 +338,7 @@ def test_one_click_unsubscribes_by_the_header(sink, user):
 
 
 def test_addresses_in_headers_are_not_encoded(sink, user, other, settings):
-    """No mail program looks for one in an encoded word."""
+    """Mail programs do not find an address in an encoded word."""
     site = f"https://{'a' * 60}.example.org"
     settings.PERSISTENT_MESSAGES = {**settings.PERSISTENT_MESSAGES, "SITE_URL": site}
     send_letter(other, user, "Ä rather long subject, which has to be folded " * 4, "Hello")
@@ -382,7 +382,7 @@ def test_a_template_of_the_site_is_used(sink, user, settings, tmp_path):
 
 @pytest.fixture
 def notice_template(settings, tmp_path):
-    """Have the site override the text of a notice."""
+    """Override the template for the text of a notice."""
 
     def notice_template(text, **options):
         path = tmp_path / "persistent_messages" / "email" / "notice.txt"
@@ -396,7 +396,7 @@ def notice_template(settings, tmp_path):
 
 
 def end_pauses():
-    """Have it be time for what is tried again."""
+    """Make retries due."""
     DueMail.objects.update(due=timezone.now())
 
 
@@ -405,7 +405,7 @@ register = Library()
 
 @register.filter
 def year(message):
-    """A filter of a site, with a mistake: `ValueError` for what is no year."""
+    """A site's filter with a bug: `ValueError` for anything but a year."""
     return int(message.plain_text)
 
 
@@ -492,7 +492,7 @@ def test_who_is_put_off_is_tried_again(sink, user, other, caplog):
 
 
 def test_a_mail_whose_receipt_was_lost_is_the_same_mail_again(sink, user, other, caplog):
-    """Nobody can know whether the server has it: a program shows those of one `Message-ID` once."""
+    """The server may have accepted it; mail programs show one mail for each `Message-ID`."""
     sink.lost.add("sally@example.com")
     send_message([user, other], 120, "Hello", topic="waits")
     assert work_off() == "1 sent, 1 retried"
@@ -582,7 +582,7 @@ def test_whoever_lost_a_claim_leaves_it(sink, user, other, monkeypatch, caplog):
 
 @pytest.fixture
 def set_clock(monkeypatch):
-    """Set the clock: so much before or after the time that it is."""
+    """Set the clock ahead or back."""
     real = timezone.now
 
     def set_clock(**difference):
@@ -609,7 +609,7 @@ def test_a_clock_that_is_set_while_mail_is_sent_sends_none_twice(
 
 
 def test_mail_that_waits_for_its_commit_for_long_is_left_to_who_took_it(sink, people):
-    """A transaction may take longer than a claim holds."""
+    """A transaction may take longer than a claim is valid."""
     send_message(people, 120, "Hello", email=True)
     rows = list(DueMail.objects.order_by("pk"))
     messages = {message.pk: message for message in Message.objects.all()}
@@ -648,7 +648,7 @@ def test_without_a_folder_for_files_each_mail_is_settled_by_itself(sink, setting
 
 
 def test_a_thousand_mails_take_few_statements_and_one_connection(sink, monkeypatch):
-    """Twenty a thousand at most: a batch takes as many statements, however large it is."""
+    """At most twenty per thousand: the number of statements does not depend on the batch."""
     batches = 1000 / outbox.BATCH_SIZE
     monkeypatch.setattr(outbox, "BATCH_SIZE", 50)
     people = get_user_model().objects.bulk_create(
@@ -685,7 +685,7 @@ def test_it_tells_how_far_it_is(sink, people):
 
 @pytest.fixture
 def queue(settings):
-    """The tasks that the site was to do."""
+    """Collect the enqueued tasks."""
     name = "django.tasks" if django.VERSION >= (6, 0) else "django_tasks"
     settings.TASKS = {"default": {"BACKEND": f"{name}.backends.dummy.DummyBackend"}}
     backend = import_module(name).default_task_backend
@@ -694,7 +694,7 @@ def queue(settings):
 
 
 def do(result):
-    """Do what a task is to do, as a worker does: with arguments that were JSON."""
+    """Run a task as a worker does, with arguments from JSON."""
     args, kwargs = json.loads(json.dumps([result.args, result.kwargs]))
     result.task.func(*args, **kwargs)
 

@@ -87,7 +87,7 @@ class WagtailView(View):
 
 
 class SitesOwn(WagtailView):
-    """A view of a site, in the frame of Wagtail."""
+    """A site's view in Wagtail's admin."""
 
     __module__ = "shop.views"
 
@@ -158,7 +158,7 @@ def test_the_pages_of_an_admin_site_have_no_persistent_messages(client, user, un
 @pytest.mark.parametrize("address", ["/shop/{}/", "/served/{}/"])
 @pytest.mark.parametrize("name", ["grappelli", "oscar"])
 def test_the_sites_own_pages_have_them(client, unread, address, name):
-    """Also those that Wagtail serves: they have the look of the site."""
+    """Includes pages that Wagtail serves, which are the site's own."""
     page = client.get(address.format(name))
     assert page.text.count("Stays") == 5
     for tag in LEVELS.values():

@@ -80,7 +80,7 @@ def site(settings):
 
 @pytest.fixture(params=["Django's", "inside", "inmost"])
 def cached_site(site, request):
-    """A site with the cache of its pages at some place among the middleware."""
+    """Configure the site's cache middleware at different positions."""
     middleware = site.MIDDLEWARE
     ours = middleware.index("persistent_messages.middleware.HtmxMessagesMiddleware")
     site.MIDDLEWARE = {

@@ -148,7 +148,7 @@ def test_blocking_at_once_is_one_block(user, other):
 
 @pytest.mark.parametrize("goes", ["sender", "recipient"])
 def test_an_account_that_is_deleted_beside_its_letters_raises_nothing(user, goes):
-    """Neither where the letter is sent nor where the account is deleted."""
+    """Neither when sending the letter nor when deleting the account."""
     people = [get_user_model().objects.create_user(f"person-{n}") for n in range(12)]
     tasks = []
     for person in people:

@@ -57,7 +57,7 @@ def form_of(browser, **given):
 
 
 def check(browser, names, **given):
-    """What the check of the recipients says."""
+    """Return the errors of the recipients."""
     data = form_of(browser, to=names, **{"pm-field": "to"}, **given)
     response = browser.post(WRITE, data, headers=HTMX)
     assert response.status_code == 200
@@ -299,7 +299,7 @@ def effort_of(statements):
 
 
 def scans_of_users(statements):
-    """The statements that read all users, of SQLite, which tells no number of rows."""
+    """Return the statements that scan the users on SQLite, which does not report row counts."""
     table = get_user_model()._meta.db_table
     scans = []
     for sql in statements:
@@ -352,7 +352,7 @@ def test_completion_visits_few_rows_whatever_the_mailbox_and_the_blocks_hold(cro
 
 
 def block_many(user, others):
-    """More than anybody blocks: Sally does, others do, and others block her."""
+    """Create very many blocks: by Sally, by others, and of Sally."""
     pairs = [(user, person) for person in others if "77" in person.username]
     pairs += [(person, user) for person in others if "88" in person.username]
     pairs += [(one, other) for one in others[:100] for other in others[200:280]]
@@ -421,7 +421,7 @@ def test_an_index_finds_the_usernames(crowd):
 
 @pytest.fixture
 def by_address(monkeypatch):
-    """A site whose users log in with their mail addresses."""
+    """Make usernames mail addresses."""
     monkeypatch.setattr(get_user_model(), "USERNAME_FIELD", "email")
 
 
@@ -530,7 +530,7 @@ def not_harry(user):
 
 
 def asked(work):
-    """What an outsider sees of it: the answer, and how many statements it took."""
+    """Return what is visible from outside: the response, and the number of statements."""
     with CaptureQueriesContext(connection) as queries:
         answer = work()
     return answer, len(queries)
@@ -600,7 +600,7 @@ def test_each_name_of_a_check_counts_and_above_the_rate_all_are_alike(client, ot
 
 
 def test_a_form_that_fails_counts(client, other, settings):
-    """Be it for the recipients or for something else: either tells whether they exist."""
+    """Any error in the form reveals whether the recipients exist."""
     with_settings(settings, LOOKUP_RATE="2/d")
 
     client.post(WRITE, form_of(client, to="nobody"))
@@ -664,7 +664,7 @@ class BrokenCache:
 
 
 def test_an_instance_that_others_share_counts_for_all(user, settings, monkeypatch):
-    """As two processes do: each has counts of its own, and both the cache."""
+    """Two processes have their own counts, and share the cache."""
     with_settings(settings, LOOKUP_RATE="3/d")
 
     allowed = []

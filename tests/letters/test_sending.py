@@ -43,7 +43,7 @@ def refused(*args, **kwargs):
 
 
 def converse(one, other, count):
-    """Let two people write to each other in turn; returns the last letter."""
+    """Let two users write to each other in turn; return the last letter."""
     last = send_letter(one, other, "Rota", "Number 1")
     for number in range(2, count + 1):
         writer = other if number % 2 == 0 else one
@@ -508,7 +508,7 @@ def test_many_conversations_are_settled_at_once(user, other, settings, monkeypat
 
 
 def told(owner):
-    """What the rows of each folder say: how many letters, and how the owner's own one begins."""
+    """Return the thread length and the reply snippet of the rows in each folder."""
     heads = Message.objects.owned_by(owner).letters().filter(superseded_by=None).order_by("pk")
     return {Folder(row.folder): (row.thread_length, row.reply_snippet) for row in heads}
 
@@ -600,7 +600,7 @@ def test_settling_again_writes_nothing(user, other):
 
 @pytest.mark.parametrize("gone", ["sender", "recipient", "both"])
 def test_a_letter_of_an_account_that_went_meanwhile_is_refused(user, other, third, gone):
-    """Whoever sends has them from before; nothing of the letter is written."""
+    """The sender has these rows from before; nothing of the letter is written."""
     going = {"sender": [other], "recipient": [user], "both": [other, user]}[gone]
     get_user_model().objects.filter(pk__in=[person.pk for person in going]).delete()
 

@@ -36,7 +36,7 @@ OF_ALL = ["read", "trash"]
 
 
 def act(action, user, keys):
-    """Do it with the rows of these keys, in the folder in which it does something."""
+    """Run a change on the rows with these keys, in a folder where it has an effect."""
     return act_on(action, user, Message.objects.filter(pk__in=keys))
 
 
@@ -50,13 +50,13 @@ def rows_of(*messages):
 
 
 def all_of(user, newest):
-    """All that the inbox shows of what had come by then."""
+    """Return the messages in the inbox up to `newest`."""
     return Filter().messages_of(user).up_to(newest.pk)
 
 
 @pytest.fixture
 def told():
-    """What `mailbox_changed` told, in order."""
+    """Record the arguments of `mailbox_changed`, in order."""
     heard = []
 
     def receive(sender, user_id, action, count, **kwargs):
@@ -70,7 +70,7 @@ def told():
 
 @pytest.fixture
 def delivered():
-    """What `messages_delivered` told: the keys of the rows, and whether to mail them."""
+    """Record the arguments of `messages_delivered`: the keys, and whether to mail the rows."""
     heard = []
 
     def receive(sender, messages, email, **kwargs):
@@ -84,7 +84,7 @@ def delivered():
 
 @pytest.fixture
 def ready(user, send):
-    """Prepare rows on which a write has something to do; returns their keys."""
+    """Create rows that a write changes; return their keys."""
 
     def ready(action, count=3, to=None):
         keys = [send(f"Number {number}", to=to).pk for number in range(count)]
@@ -320,7 +320,7 @@ def test_a_write_that_changed_nothing_is_not_told(
 
 @pytest.mark.parametrize("action", WRITES)
 def test_a_write_leaves_other_folders(user, ready, action):
-    """What somebody moved meanwhile, in another tab say, stays where it is."""
+    """Rows that were moved in the meantime, for example in another tab, are left alone."""
     others = [folder for folder in Folder if folder != WRITES[action][1]]
     keys = ready(action, len(others))
     for key, folder in zip(keys, others, strict=True):
@@ -422,7 +422,7 @@ def test_what_is_deleted_goes_to_the_trash_first_and_from_there_for_good(
 
 
 def test_what_waits_to_be_shown_once_goes_for_good(user, send):
-    """From the trash it would come into the inbox: on every page, and nobody could close it."""
+    """Restoring it from the trash would put it in the inbox, where nobody could close it."""
     gone, kept = send("Gone", 20), send("Kept", 20)
     change = mailbox.delete(user, Folder.ONE_SHOT, rows_of(gone))
     assert (change.action, change.count, change.target) == ("delete", 1, None)
@@ -656,7 +656,7 @@ def test_pruning_goes_in_batches(user, monkeypatch):
 
 
 def test_pruning_begins_each_batch_where_the_last_one_ended(user, monkeypatch):
-    """What is gone lies in the index for a while: to pass it again and again takes ever longer."""
+    """Deleted rows stay in the index for a while, and scanning them again takes ever longer."""
     monkeypatch.setattr(pruning, "BATCH_SIZE", 10)
     past = timezone.now() - timedelta(days=1)
     Message.objects.bulk_create(

@@ -18,7 +18,7 @@ DEADLOCK = OperationalError(1213, "Deadlock found when trying to get lock")
 
 
 def crossing(user):
-    """Two writes that lock the same two rows in opposite orders, each after the other's first."""
+    """Run two writes that lock the same two rows in opposite orders."""
     keys, meeting = fill(user, 2), Barrier(2)
 
     def write_in(order):
@@ -61,7 +61,7 @@ def test_in_a_transaction_of_the_caller_one_of_them_is_broken_off(user):
 
 
 def failing(error):
-    """A write that fails each time, and what it was called with."""
+    """Return a write that always fails, and a list of its arguments."""
     calls = []
 
     @retry_on_deadlock

@@ -47,7 +47,7 @@ def to(owner, message="Hello", level=INFO, **arguments):
 
 @contextmanager
 def statements(using="default"):
-    """Note the first word of each statement."""
+    """Record the first word of each statement."""
     found = []
 
     def note(execute, sql, params, many, context):

@@ -93,7 +93,7 @@ def test_who_is_no_user_has_no_mailbox(db, nobody):
 
 
 def leave_traces(user, other):
-    """Have `user` leave something in every table, and others something about them."""
+    """Create rows by and about `user` in every table."""
     send_message(user, INFO, "Hers")
     letter = send_letter(user, other, "Lunch?", "At noon.")
     reply = send_letter(other, None, "", "At eight.", Message.objects.get(user=other))
@@ -108,7 +108,7 @@ def leave_traces(user, other):
 
 
 def traces(words):
-    """Where any of `words` is in the tables of the app: the model and the column of each."""
+    """Return the models and columns in which any of `words` is stored."""
     found = set()
     for model in apps.get_app_config("persistent_messages").get_models():
         for row in model._base_manager.values():

@@ -40,7 +40,7 @@ def tell_again(users, text, min_interval):
 
 
 def mailbox_of(user):
-    """What a mailbox has, oldest first: where, what and how often."""
+    """Return the folder, text and count of the rows in a mailbox, oldest first."""
     rows = Message.objects.filter(user=user).order_by("pk")
     return [(Folder(row.folder).name, row.message, row.times) for row in rows]
 
@@ -59,7 +59,7 @@ def requested(visitor, user):
 
 @pytest.fixture
 def signals_of():
-    """Note what is sent with a signal."""
+    """Record the arguments of a signal."""
     connected = []
 
     def signals_of(signal):

@@ -28,7 +28,7 @@ def url(tmp_path):
 
 
 def send_and_kill(url, way, key, after):
-    """Kill a process that sends, as soon as it has said `after` times how far it is."""
+    """Kill a sending process as soon as it has reported progress `after` times."""
     sender = subprocess.Popen(
         [sys.executable, "-m", "tests.killed_sender", way, key],
         cwd=settings.BASE_DIR,

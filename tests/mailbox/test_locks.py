@@ -13,7 +13,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def is_locked(user):
-    """Tell whether another connection would have to wait."""
+    """Return whether another connection would have to wait."""
     people, rows = get_user_model()._meta.db_table, Message._meta.db_table
     sql = f"SELECT id FROM {people} WHERE id = {user.pk} FOR UPDATE NOWAIT"
     if connection.vendor == "sqlite":  # one lock for all

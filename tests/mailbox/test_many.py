@@ -50,7 +50,7 @@ def batches_of_ten(monkeypatch):
 
 @pytest.fixture
 def listen():
-    """Connect a receiver, and note the batches that it gets."""
+    """Connect a receiver, and record its batches."""
     connected = []
 
     def listen(**attributes):
@@ -84,7 +84,7 @@ def keys_of(users):
 
 
 def statements(send):
-    """The verbs of what `send` runs, but for what begins and ends a transaction."""
+    """Return the first words of the statements of `send`, except those for transactions."""
     with CaptureQueriesContext(connection) as queries:
         send()
     verbs = [query["sql"].split()[0] for query in queries]

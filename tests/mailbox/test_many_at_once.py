@@ -32,7 +32,7 @@ def send_to_all(**options):
 
 
 def retried(write):
-    """Do what a site does with writes of its own, in transactions that a deadlock ends."""
+    """Retry a site's own transaction after a deadlock."""
 
     def attempts():
         for _ in range(30):
@@ -102,7 +102,7 @@ def test_accounts_that_are_deleted_meanwhile_break_nothing(people, key, atomic):
 
 
 def test_single_messages_of_a_site_fail_no_more_than_they_do_by_themselves(people):
-    """MariaDB: an INSERT ... SELECT would break them with an error of the counter of keys."""
+    """On MariaDB, an INSERT ... SELECT would make them fail with error 1467."""
 
     def one_by_one(some):
         def write():

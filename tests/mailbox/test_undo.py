@@ -44,13 +44,13 @@ def state():
 
 
 def taken_back(user, change):
-    """Take `change` back as the button does, by its token; returns how many."""
+    """Undo `change` with its token, as the button does; return the number of rows."""
     return mailbox.undo(user, undo_tokens.read_token(user, undo_tokens.make_token(user, change)))
 
 
 @pytest.fixture
 def lying(send):
-    """Send Sally messages that lie in a folder; returns them."""
+    """Create messages of Sally in a folder; return them."""
 
     def lying(folder=Folder.INBOX, count=3, **kwargs):
         sent = [send(f"Number {number}", **kwargs) for number in range(count)]
@@ -63,7 +63,7 @@ def lying(send):
 
 @pytest.fixture
 def told():
-    """What `mailbox_changed` told, in order."""
+    """Record the arguments of `mailbox_changed`, in order."""
     heard = []
 
     def receive(sender, user_id, action, count, **kwargs):
@@ -251,7 +251,7 @@ def test_undoing_the_first_time_does_not_undo_the_second(user, lying, action):
 
 @pytest.mark.parametrize("action", ACTIONS)
 def test_it_touches_what_the_action_touched_and_no_more(user, other, lying, action):
-    """Whatever came, or was done in the same way, before and after."""
+    """Whatever arrived, or was changed in the same way, before and after."""
     write, folder, _ = ACTIONS[action]
     earlier, touched, later = lying(folder), lying(folder), lying(folder)
     his = lying(folder, to=other)

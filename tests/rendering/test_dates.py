@@ -22,7 +22,7 @@ def expected(moment, name):
 
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu", "America/Los_Angeles"])
 def test_each_language_writes_a_time_as_django_does(zone):
-    """Also those that put the time first, or words between the date and the time."""
+    """Includes languages with the time first, or with words between date and time."""
     for language, _name in global_settings.LANGUAGES:
         with override(language), timezone.override(zone):
             times, dated = TimeTags(), TimeTags(has_date=True)

@@ -98,7 +98,7 @@ def notices(found, **more):
 
 
 def by_itself(name, message, **more):
-    """The same without anything remembered: the template, rendered for this message."""
+    """Render the template for this message without the cache."""
     return show(f'{{% include "{name}" %}}', message=message, **more)
 
 
@@ -153,7 +153,7 @@ def test_notices_of_a_kind_are_rendered_once():
 
 
 def calls_of(run):
-    """Return how many functions `run` calls, those of C included: alike on every machine."""
+    """Count the function calls of `run`, including C functions, which is machine-independent."""
     count = 0
 
     def note(frame, event, argument):
@@ -181,7 +181,7 @@ def test_a_row_costs_few_calls():
 
 
 MOST_CALLS = 900
-"""For a row: a variable of a template costs about twenty, to write a date about a hundred."""
+"""For a row. A template variable takes about twenty calls, formatting a date about a hundred."""
 
 
 def test_an_override_of_the_row_costs_what_its_template_costs(client, user, send, settings):
@@ -225,7 +225,7 @@ def test_a_page_without_a_token_has_none():
 
 
 def test_what_needs_no_token_asks_for_none():
-    """Who asks gets a cookie or, with CSRF_USE_SESSIONS, a session."""
+    """Reading the token sets a cookie or, with CSRF_USE_SESSIONS, creates a session."""
     asked = []
     token = SimpleLazyObject(lambda: asked.append(True) or "token")
     passing = ContribMessage(contrib_messages.INFO, "Saved.")
@@ -251,7 +251,7 @@ def test_a_site_without_our_addresses_needs_no_request(settings):
 
 
 def test_each_tenant_has_the_own_addresses(settings, monkeypatch):
-    """One URLconf, as some packages do it, whose prefix is another for each request."""
+    """A URLconf whose prefix changes with each request, as in some packages."""
     settings.ROOT_URLCONF = __name__
     message = Message(pk=7, folder=Folder.TRASH, level=persistent_messages.INFO, message="Hello")
     passing = ContribMessage(contrib_messages.INFO, "Saved.")
@@ -278,7 +278,7 @@ def test_a_number_of_letters_is_written_as_the_site_writes_numbers(settings):
 
 
 def test_what_is_remembered_goes_with_its_template(settings):
-    """Without a cached loader each page has a template of its own."""
+    """Without a cached loader, each page has a new template."""
     options = {**settings.TEMPLATES[0]["OPTIONS"], "loaders": LOADERS}
     settings.TEMPLATES = [{**settings.TEMPLATES[0], "APP_DIRS": False, "OPTIONS": options}]
     message = Message(pk=7, level=persistent_messages.INFO, message="Hello")
@@ -383,7 +383,7 @@ def test_a_row_without_a_heading_shows_the_date_of_another_day():
     ],
 )
 def test_what_undoes_is_on_this_site(url, offered):
-    """A site may use the tag: the form has a CSRF token in it, which is for nobody else."""
+    """A site may cache the tag's output, but the form has a CSRF token of one user."""
     done = Message(level=contrib_messages.SUCCESS, message="Done.", extra_tags="pm-undo", url=url)
 
     posting = [

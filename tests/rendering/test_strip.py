@@ -149,6 +149,6 @@ def test_a_text_of_a_megabyte_makes_no_such_page(client, send, text):
 
 
 def test_what_is_shown_once_is_whole(client, send):
-    """There is no page that has the rest."""
+    """A one-shot message has no page with the rest of the text."""
     send("word " * 200 + "END", contrib_messages.INFO)
     assert "END" in client.get("/strip/").text

@@ -759,7 +759,7 @@ def test_no_template_prints_something_it_does_not_have(client, send, settings):
 
 
 def code_of(file):
-    """The markup of a template, without its comments and tags."""
+    """Return the markup of a template without comments and tags."""
     code = re.sub(r"{% comment.*?{% endcomment %}", "", file.read_text(), flags=re.DOTALL)
     return re.sub(r"{#.*?#}", "", code, flags=re.DOTALL)
 

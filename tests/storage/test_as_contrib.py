@@ -64,7 +64,7 @@ def at_random(seed):
 
 
 def transcript(browser, requests, *, update_twice=False):
-    """Return all that the storages of these requests answer, after each response, too."""
+    """Return all results of the storages of these requests, including those after a response."""
     told, storages = [], []
     for number, steps in enumerate(requests):
         request, response = browser.request(), HttpResponse()
@@ -114,7 +114,7 @@ def show(request):
 
 
 def read(request):
-    """Show messages by the getter of 2011, and one that the page adds."""
+    """Show messages with the getter of 2011, and one that the page adds."""
     get_messages(request).add(constants.SUCCESS, "Now")
     source = "{% for message in messages.get_nonpersistent %}{{ message }} {% endfor %}"
     return HttpResponse(engines["django"].from_string(source).render(request=request))
@@ -127,12 +127,12 @@ pytestmark = pytest.mark.urls(__name__)
 
 
 class Site(MessagesTestMixin, SimpleTestCase):
-    """Gives the functions here what a site's test case has."""
+    """The assertions of a site's test case."""
 
 
 @pytest.fixture(params=["visitor", "client"])
 def web(request):
-    """The test client, once with nobody and once with Sally logged in."""
+    """Return the client of a visitor, and one in which Sally is logged in."""
     client = request.getfixturevalue(request.param)
     site = Site()
     site.client = client
@@ -144,7 +144,7 @@ def success(*given):
 
 
 def test_messages_are_asserted_after_the_redirect_was_followed(web):
-    """`assertRedirects` fetches the page, which shows them."""
+    """`assertRedirects` requests the page, which shows them."""
     response = web.client.get("/add/?text=One&text=Two")
     web.assertRedirects(response, "/show/")
     web.assertMessages(response, success("One", "Two"))
@@ -202,7 +202,7 @@ def test_a_response_is_asked_for_its_messages_when_the_user_is_gone(client, user
 
 
 def test_every_message_of_a_request_can_be_asserted(client):
-    """More than a page shows: an import that reports each of its rows, say."""
+    """More than a page shows, for example from an import that reports each row."""
     given = [f"Row {number}" for number in range(70)]
     response = client.post("/add/", query_params={"text": given})
     client.get("/show/")

@@ -70,7 +70,7 @@ async def loaded_getter(request):
 
 
 async def getter_in_code(request):
-    """Read it as an async view reads a QuerySet."""
+    """Iterate as an async view iterates over a QuerySet."""
     await request.auser()
     return HttpResponse(
         "".join([f"<b>{m}</b>" async for m in request._messages.get_nonpersistent()])
@@ -83,7 +83,7 @@ async def loaded_loop(request):
 
 
 async def known(request):
-    """A view that has loaded its user, as Django's manual says."""
+    """A view that has loaded its user, as Django's documentation recommends."""
     user = await request.auser()
     return rendered(request, f"{user.get_username()}: {LOOP}")
 

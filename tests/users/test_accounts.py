@@ -73,7 +73,7 @@ def leave(request, way):
 
 
 def leave_after(request, way):
-    """Go when the message is queued already."""
+    """Delete the account when the message is already queued."""
     messages.success(request, "Bye")
     WAYS[way](request)
     return HttpResponseRedirect("/show/")
@@ -193,7 +193,7 @@ def test_a_deletion_that_was_rolled_back_is_none(client):
 
 
 def test_a_key_that_is_given_again_is_that_of_somebody_else(client, user):
-    """As SQLite and a site that restores an account do."""
+    """SQLite reuses keys, and a site may restore an account."""
     client.get("/leave/a queryset/")
     again = get_user_model().objects.create_user("sue", pk=user.pk or 1)
     request = RequestFactory().get("/")
@@ -204,7 +204,7 @@ def test_a_key_that_is_given_again_is_that_of_somebody_else(client, user):
 
 @pytest.mark.parametrize("way", HIDDEN_WAYS)
 def test_who_was_deactivated_by_another_object_is_told_in_the_same_browser(client, send, way):
-    """As in the admin, whose form has an object of its own."""
+    """As in the admin, whose form has its own instance of the user."""
     send("Once", messages.INFO)  # by code without a request: for the account alone
     client.get(f"/close/{way}/")
     assert Client().get("/show/").json() == {"shown": []}
@@ -278,7 +278,7 @@ def test_what_is_queued_goes_to_whoever_the_user_is_in_the_end(client, user, oth
 @pytest.mark.parametrize("kind", ["once", "kept"])
 @pytest.mark.django_db(transaction=True)
 def test_an_account_that_somebody_else_deletes_meanwhile_is_a_visitors(user, kind):
-    """No signal tells of it: the database does, when the message is stored."""
+    """No signal is sent; the database reports it when the message is stored."""
     request = RequestFactory().get("/")
     request.session, request.user = {}, user
     storage, response = PersistentMessageStorage(request), HttpResponse()

@@ -169,12 +169,12 @@ def test_a_message_in_the_name_of_a_user_has_the_name_of_then(user, other, send,
 
 @pytest.fixture
 def nameless(monkeypatch):
-    """All users have a blank full name, and were stored with blank names."""
+    """All users have an empty full name, and their stored names are empty."""
     monkeypatch.setattr(get_user_model(), "get_full_name", lambda self: " ")
 
 
 def blanked():
-    """As names were stored that were not checked yet."""
+    """Names that were stored without validation."""
     Message.objects.update(from_name="", to_name="")
 
 
@@ -229,7 +229,7 @@ def test_a_letter_without_names_counts_against_the_rate(user, other, settings):
 
 
 def test_nobody_blocks_reports_or_answers_themselves(user, send):
-    """What a site sends in a user's own name is no letter."""
+    """A notice that the site sends in a user's own name is not a letter."""
     note = send("A note to yourself", from_user=user)
     browser = browser_of(user)
 
@@ -262,7 +262,7 @@ def test_where_the_last_to_answer_is_gone_it_is_said(user, other):
 
 @pytest.fixture
 def twins(db):
-    """Two accounts of one full name."""
+    """Two accounts with the same full name."""
     return [person(name, "Alex", "Kim") for name in ("alex", "kim99")]
 
 

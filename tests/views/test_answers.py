@@ -95,7 +95,7 @@ def test_a_swap_says_what_happened(client, send, name):
 
 
 def notices(answer):
-    """What the answer says to the place for that, of which a page has one."""
+    """Return the text that the response announces."""
     (said,) = [e for e in outermost(answer) if swap_of(e) == "beforeend:.pm-said"]
     return texts(said, ".pm-notice")
 
@@ -339,7 +339,7 @@ def test_the_page_names_the_parts_it_has(client, send):
 
 
 def test_a_page_does_not_send_what_it_has_with_the_forms_of_others(client, send):
-    """An output is in no form data: only `hx-include` gathers it."""
+    """Browsers do not submit an `<output>`; only `hx-include` adds it."""
     send("Hello")
 
     page = client.get(INBOX)

@@ -79,7 +79,7 @@ def heading(page):
 
 
 def confirmed(browser, page):
-    """Press the button of a confirm page."""
+    """Submit the form of a confirmation page."""
     (form,) = soup(page).select(".pm-form")
     return browser.post(form["action"], fields_of(form))
 
@@ -135,7 +135,7 @@ def test_the_messages_of_others_are_left_alone(client, user, other, do, headers)
 
 
 def test_only_what_lies_in_the_folder_of_the_page_is_changed(client, user):
-    """Whoever ticked it there meant it there: it may have been moved in another tab."""
+    """A message that was moved in another tab after it was selected is left alone."""
     kept = fill(user, 1), fill(user, 1, folder=Folder.TRASH), fill(user, 1, folder=Folder.ARCHIVE)
     keys = [key for keys in kept for key in keys]
     passing = fill(user, 1, folder=Folder.ONE_SHOT, level=20)
@@ -219,7 +219,7 @@ def test_ten_thousand_keys_are_too_many_for_a_site_with_djangos_own_limit_too(cl
 
 
 def test_as_many_as_may_be_ticked_can_be_sent_within_djangos_own_limit(user):
-    """DATA_UPLOAD_MAX_NUMBER_FIELDS is 1000: the token and the rest of the form count too."""
+    """DATA_UPLOAD_MAX_NUMBER_FIELDS is 1000, which includes the token and the other fields."""
     keys = fill(user, bulk.MAX_IDS)
     browser = browser_of(user, enforce_csrf_checks=True)
     page = browser.get(INBOX)
@@ -362,7 +362,7 @@ def test_the_confirm_page_keeps_the_bound_of_the_page_before_it(client, send, na
 
 @pytest.mark.parametrize("name", ON_ALL)
 def test_a_bound_of_nothing_touches_nothing(client, user, send, name):
-    """An empty page says 0: what arrives later was not on it."""
+    """An empty page sends 0, so messages that arrive later are left alone."""
     send("Came later")
     before = mailbox(user)
 
@@ -412,7 +412,7 @@ FILTERS = {
 
 @pytest.fixture
 def spread(user):
-    """A message of each folder, of two levels, read and unread."""
+    """Create messages in each folder, of two levels, read and unread."""
     for folder in (Folder.INBOX, Folder.ARCHIVE, Folder.SENT, Folder.TRASH):
         for level in (120, 140):
             for read_at in (None, NOW):
@@ -420,7 +420,7 @@ def spread(user):
 
 
 def apart(chosen):
-    """The rows that are in `chosen`, and all others, as they are."""
+    """Return the rows in `chosen`, and all others."""
     inside = Message.objects.filter(**chosen)
     keys = list(inside.values_list("pk", flat=True))
     return keys, lambda: list(Message.objects.exclude(pk__in=keys).order_by("pk").values())

@@ -65,13 +65,13 @@ def full(user):
 
 
 def links(page):
-    """The filters of a page, by name; a number beside it is not part of it."""
+    """Return the filters of a page by name, without counts."""
     nav = next(iter(soup(page).select(".pm-bar")))
     return {re.sub(r" \d+\+?$", "", text_of(e)): e.attrs for e in soup(nav).select("a")}
 
 
 def undo_address(page):
-    """Where the one button to undo posts to; None where nothing is offered."""
+    """Return the URL of the only undo button, or None."""
     found = [e["action"] for e in soup(page).select("form")]
     found = [action for action in found if action.startswith("/messages/undo/")]
     assert len(found) <= 1

@@ -42,7 +42,7 @@ def headings(page):
 
 
 def walk_pages(browser, headers=None):
-    """Follow "Show older messages" to the end; yields the keys of each page."""
+    """Follow "Show older messages" to the end; yield the keys of each page."""
     url = INBOX
     while url:
         page = browser.get(url, headers=headers or {})
@@ -168,7 +168,7 @@ def test_the_forms_of_a_further_fragment_lead_back_to_the_page_that_has_it(clien
 
 @pytest.fixture
 def over_days(user):
-    """Three messages on each of three days; returns the keys, newest first."""
+    """Create three messages on each of three days; return the keys, newest first."""
     keys = fill(user, 9)
     for number, key in enumerate(keys):
         created = datetime(2020, 5, 20 - number // 3, 12, 30 - number, tzinfo=timezone.utc)

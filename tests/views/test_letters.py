@@ -46,13 +46,13 @@ def third(db):
 
 @pytest.fixture
 def letter(user, other):
-    """A letter of Harry's in Sally's inbox."""
+    """Return a letter from Harry in Sally's inbox."""
     sent = send_letter(other, user, "Rota", "Can you take Thursday?")
     return Message.objects.get(user=user, letter=sent.letter)
 
 
 def all_letters():
-    """The rows of letters; what says that one was sent is a message too."""
+    """Return the rows of letters, without the toasts."""
     return Message.objects.exclude(letter=None)
 
 
@@ -64,7 +64,7 @@ def address(name, letter):
 
 
 def form_of(browser, url, **given):
-    """What a browser would send of the form at an address, with some of it typed over."""
+    """Return the data of the form at a URL, with some values replaced."""
     page = browser.get(url)
     form = form_to(page, urlsplit(url).path)
     sent = {name: values[0] for name, values in fields_of(form).items()}
@@ -206,7 +206,7 @@ def test_sending_the_same_form_twice_sends_once(client, other, headers):
 def test_a_corrected_form_is_sent_and_the_answer_says_to_whom(
     client, user, other, third, changed, headers
 ):
-    """Somebody corrects a slip after an answer was lost."""
+    """A user corrects a typo after a response was lost."""
     data = form_of(client, WRITE, to="harry", message="Hello")
     client.post(WRITE, data, headers=headers)
     client.get("/messages/")
@@ -323,7 +323,7 @@ def test_a_forged_or_stale_form_asks_to_be_sent_again(client, other, token):
 
 
 def test_the_form_of_another_does_not_count_as_sent(client, user, other, third):
-    """A token is worth something only for whom it was made."""
+    """A token is valid only for the user it was made for."""
     data = form_of(browser_of(third), WRITE, to="harry", message="Hello")
 
     assert "Please send it again." in client.post(WRITE, data).text
@@ -416,7 +416,7 @@ def test_a_field_of_an_answer_is_checked_by_itself(client, user, letter):
 
 @pytest.mark.parametrize("headers", [HTMX, WHOLE], ids=["htmx 2", "htmx 4"])
 def test_a_field_that_is_checked_takes_no_message_with_it(client, other, headers):
-    """What was sent is said on the next page, not on the one that is being left."""
+    """The toast is shown on the next page, not on the one that is left."""
     data = form_of(client, WRITE, to="harry", message="Hello")
     client.post(WRITE, data, headers=HTMX)
 

@@ -176,7 +176,7 @@ def test_the_middleware_that_requires_a_log_in_changes_nothing(send, settings):
 
 @pytest.mark.parametrize("name", READING)
 def test_a_visitor_who_goes_back_in_history_gets_the_log_in_page(visitor, send, name):
-    """For htmx 2 reads no header of such an answer: an empty one would leave an empty page."""
+    """htmx 2 reads no headers of such a response, so an empty one would leave an empty page."""
     url = address(name, send("Secret"))
     headers = {**RESTORED, "HX-Current-URL": f"http://testserver{url}"}
 
@@ -209,7 +209,7 @@ def test_a_page_that_says_it_is_elsewhere_works(client, send, current):
 
 
 def test_an_address_that_nobody_is_led_back_to_is_not_written_into_each_row(client, send):
-    """Else a long one makes the page as long as itself times the number of rows."""
+    """A long URL would otherwise be repeated in every row."""
     for number in range(5):
         send(f"Hello {number}")
     long = "x" * 5000
@@ -222,7 +222,7 @@ def test_an_address_that_nobody_is_led_back_to_is_not_written_into_each_row(clie
 @pytest.mark.parametrize("charset", ["utf-7", "utf-16", "latin-1"])
 @pytest.mark.parametrize("name", TAKES)
 def test_a_request_in_another_charset_than_utf8_is_refused(client, send, name, charset):
-    """In UTF-7 somebody can write half a surrogate pair, which no answer can hold."""
+    """UTF-7 can express half a surrogate pair, which cannot be rendered."""
     message = send("Hello")
     url = address(name, message, q="+2AA-", to="+2AA-", next="+2AA-", subject="+2AA-")
 
@@ -257,7 +257,7 @@ SET_BY_HTMX = {mode: MODES[mode] for mode in ("htmx", "boosted", "full")}
 
 
 def asked_by_parts(client):
-    """What our parts ask for by GET, as attributes; on pages and in fragments."""
+    """Return the attributes of the parts that send GET requests, on pages and in fragments."""
     pages = [client.get(INBOX), client.get("/")]
     pages.append(client.get(address("message_latest"), headers=HTMX))
     controls = [element.attrs for page in pages for element in soup(page).find_all(True)]

@@ -29,7 +29,7 @@ PART = {"pm-fragment": "part"}
 
 @pytest.fixture
 def errors(send):
-    """Three errors, and what the list of errors leaves out."""
+    """Three errors, and other messages between them."""
     found = []
     for number in range(3):
         found.append(send("It failed.", persistent_messages.ERROR, subject=f"Error {number}"))
@@ -38,7 +38,7 @@ def errors(send):
 
 
 def links(page):
-    """The addresses of the rows, from top to bottom."""
+    """Return the URLs of the rows."""
     return [link["href"] for link in soup(page).select(".pm-row-link")]
 
 
@@ -48,12 +48,12 @@ def link_of(page, relation):
 
 
 def shown_at(url):
-    """Headers of a request that htmx makes on the page at `url`."""
+    """Return the headers of an htmx request on the page at `url`."""
     return {**HTMX, "HX-Current-URL": f"http://testserver{url}"}
 
 
 def joining(client, link, here):
-    """Ask for more rows as htmx does on the page at `here`."""
+    """Request more rows as htmx does on the page at `here`."""
     url = link["hx-get"] + "&pm-fragment=part"
     return client.get(url, headers=shown_at(here))
 

@@ -29,12 +29,12 @@ ENGINES = [f"django.contrib.sessions.backends.{name}" for name in ("db", "signed
 
 
 def user_of(page):
-    """The name under which a page asks."""
+    """Return the name of the user in a poll."""
     return next(value for e in soup(page).find_all(True) if (value := e.get("data-pm-user")))
 
 
 def says(page):
-    """What the script says of a page: the outputs, and what the parts have in hidden fields."""
+    """Return the state that the script sends: the outputs and the hidden fields of the parts."""
     badge = [*texts(page, ".pm-badge"), *texts(page, ".pm-unread-num"), ""][0]
     said = {"pm-fragment": ["part"], "user": [user_of(page)], "unread": [badge]}
 

@@ -190,7 +190,7 @@ def unsubscribe(user):
 
 @pytest.fixture
 def program(db):
-    """A mail program: no log-in, no cookies, no CSRF token."""
+    """Return the client of a mail program: no log-in, no cookies, no CSRF token."""
     return Client(enforce_csrf_checks=True)
 
 
@@ -248,7 +248,7 @@ def test_a_wrong_token_does_nothing(program, unsubscribe, user, method, kind, ti
 
 @pytest.fixture
 def time_machine_token(user, monkeypatch):
-    """A token of two years ago."""
+    """Return a token that is two years old."""
     with monkeypatch.context() as patch:
         now = signing.time.time()
         patch.setattr(signing.time, "time", lambda: now - 2 * 365 * 86400)

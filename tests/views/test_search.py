@@ -31,7 +31,7 @@ def full(user):
 
 
 def marked(page):
-    """The marked pieces of the rows, as they are read."""
+    """Return the highlighted text in the rows."""
     (found,) = soup(page).select(".pm-list")
     return [text_of(e) for e in soup(found).select("mark")]
 
@@ -219,7 +219,7 @@ def test_a_search_that_finds_nothing_says_so_and_leads_back(client, full):
 
 
 def test_searching_while_one_types_leaves_the_focus_in_the_field(client, full):
-    """The field asks by itself, after a pause: whoever goes on typing must not lose it."""
+    """The field searches after a pause, and must keep the focus of a user who continues to type."""
     for words in ("quota", "haystack", ""):
         page = search(client, words, HTMX)
         # What the field swaps in; the heading above it is left out.
