@@ -71,15 +71,24 @@ class Sink:
 
 
 @pytest.fixture
-def use_server(settings):
-    def use_server(port, timeout=10):
-        options = {"host": "127.0.0.1", "port": port, "timeout": timeout}
+def use_backend(settings):
+    """Have the site send mail by a backend, with options that Django 6.1 has in one place."""
+
+    def use_backend(path, **options):
         if django.VERSION >= (6, 1):
-            settings.MAILERS = {"default": {"BACKEND": SMTP, "OPTIONS": options}}
+            settings.MAILERS = {"default": {"BACKEND": path, "OPTIONS": options}}
         else:
-            settings.EMAIL_BACKEND = SMTP
-            settings.EMAIL_HOST, settings.EMAIL_PORT = options["host"], port
-            settings.EMAIL_TIMEOUT = options["timeout"]
+            settings.EMAIL_BACKEND = path
+            for name, value in options.items():
+                setattr(settings, f"EMAIL_{name.upper()}", value)
+
+    return use_backend
+
+
+@pytest.fixture
+def use_server(use_backend):
+    def use_server(port, timeout=10):
+        use_backend(SMTP, host="127.0.0.1", port=port, timeout=timeout)
 
     return use_server
 

@@ -3,7 +3,6 @@
 import re
 from smtplib import SMTPNotSupportedError
 
-import django
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.mail.backends.smtp import EmailBackend
@@ -201,13 +200,10 @@ class Utf8Backend(EmailBackend):
 
 @pytest.mark.parametrize(("knows_utf8", "more"), [(True, ["jürgen@example.com"]), (False, [])])
 def test_a_backend_of_the_site_may_send_by_smtputf8(
-    server, people, mail_to, settings, caplog, knows_utf8, more
+    server, use_backend, people, mail_to, caplog, knows_utf8, more
 ):
     sink = server(enable_SMTPUTF8=knows_utf8)
-    if django.VERSION >= (6, 1):
-        settings.MAILERS["default"]["BACKEND"] = f"{__name__}.Utf8Backend"
-    else:
-        settings.EMAIL_BACKEND = f"{__name__}.Utf8Backend"
+    use_backend(f"{__name__}.Utf8Backend", host="127.0.0.1", port=sink.port)
     set_address(people[0], "jürgen@example.com")
 
     mail_to(people)
