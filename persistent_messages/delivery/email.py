@@ -54,6 +54,7 @@ class Batch:
         self._open = {row.pk for row in rows if row.pk is not None}
         self._done: list[DueMail] = []
         self._failed: list[DueMail] = []
+        self._untried: list[DueMail] = []
         self._postponed: dict[datetime, list[DueMail]] = defaultdict(list)
         self._until, self._renewed = until, time.monotonic()
 
@@ -124,6 +125,10 @@ class Batch:
         journal = self._journal(mails)
         site = Site()
         for number, mail in enumerate(mails):
+            if server.keeps_hanging:
+                self.server_is_away = True
+                self._untried = [row for each in mails[number:] for row in each.rows]
+                break
             if not self._renew():
                 logger.warning("Another process has claimed the mail, and continues with it.")
                 break
@@ -217,6 +222,10 @@ class Batch:
             self.counts["postponed"] += len(rows)
 
     def _retry(self) -> None:
+        if keys := self._close(self._untried):
+            # It may be the mails before that hang: these have to come first some time.
+            self._rows(keys).update(due=after(timezone.now(), FIRST_RETRY))
+            self.counts["retried"] += len(keys)
         again: dict[int, list[DueMail]] = defaultdict(list)
         for row in self._failed:
             again[row.attempts].append(row)

@@ -25,14 +25,14 @@ PERMANENT = range(500, 600)
 TIMEOUT = 30
 """The timeout in seconds if the site does not set EMAIL_TIMEOUT."""
 MAX_LOST = 3
-"""The number of consecutive lost connections after which the server counts as unreachable."""
+"""The number of consecutive lost connections after which no more mail is tried."""
 
 
 CONNECTION_LOST = (SMTPServerDisconnected, TimeoutError, ConnectionError)
 
 
 class Unreachable(Exception):  # noqa: N818 (what happened)
-    """The server cannot be reached or hangs. Trying other mails would only add timeouts."""
+    """The server cannot be reached. Trying other mails would only add timeouts."""
 
 
 class MailServer:
@@ -69,10 +69,13 @@ class MailServer:
             if self._was_hung_up():
                 self._close()
             self._lost = self._lost + 1 if isinstance(error, CONNECTION_LOST) else 0
-            if self._lost == MAX_LOST:
-                raise Unreachable from error
             raise
         self._lost = 0
+
+    @property
+    def keeps_hanging(self) -> bool:
+        """Whether the last mails were all lost: to try others might only add timeouts."""
+        return self._lost >= MAX_LOST
 
     def _was_hung_up(self) -> bool:
         # smtplib closes the socket when the connection breaks, but not when a mail is refused.

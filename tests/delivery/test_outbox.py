@@ -475,6 +475,21 @@ def test_an_hour_without_a_server_loses_nothing(no_server, server, people, caplo
     )
 
 
+def test_recipients_with_whom_the_server_hangs_up_keep_nobody_for_long(sink, people, caplog):
+    hung_up, others = people[:3], people[3:]
+    sink.hung_up.update(person.email for person in hung_up)
+    send_message(people, 120, "Hello", topic="waits")
+    assert work_off() == "0 sent, 5 retried"
+    assert sorted(row.attempts for row in DueMail.objects.all()) == [0, 0, 1, 1, 1]
+
+    end_pauses()
+    assert work_off() == "0 sent, 5 retried"
+    first_due = DueMail.objects.order_by("due")[:2]
+    assert {row.user for row in first_due} == {*others}
+    DueMail.objects.filter(pk__in=[row.pk for row in first_due]).update(due=timezone.now())
+    assert work_off() == "2 sent"
+
+
 def test_who_is_put_off_is_tried_again(sink, user, other, caplog):
     sink.put_off.add("sally@example.com")
     send_message([user, other], 120, "Hello", topic="waits")
