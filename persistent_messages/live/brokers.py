@@ -12,7 +12,6 @@ from itertools import takewhile
 from threading import Event, Lock
 from typing import Any
 
-from django.conf import settings
 from django.db import connections
 from django.utils.crypto import salted_hmac
 from django.utils.module_loading import import_string
@@ -78,7 +77,7 @@ def encode(kind: str, names: Iterable[str]) -> list[str]:
 
 def channel_name() -> str:
     """Return the channel that the processes of this site share with no other site."""
-    digest = salted_hmac("persistent_messages.live", "", settings.SECRET_KEY).hexdigest()
+    digest = salted_hmac("persistent_messages.live", "", algorithm="sha256").hexdigest()
     return f"persistent_messages_{digest[:16]}"
 
 

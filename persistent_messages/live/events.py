@@ -88,7 +88,8 @@ def session_name(session_key: str | None) -> str:
 
 
 def _name(kind: str, key: Any) -> str:
-    return salted_hmac(f"persistent_messages.live.{kind}", str(key)).hexdigest()[:32]
+    salt = f"persistent_messages.live.{kind}"
+    return salted_hmac(salt, str(key), algorithm="sha256").hexdigest()[:32]
 
 
 def hear(hub: Hub, text: str) -> None:
