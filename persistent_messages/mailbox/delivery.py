@@ -29,7 +29,7 @@ RANGE_SIZE = 10_000
 """Users covered by one `INSERT ... SELECT`."""
 
 Write: TypeAlias = Callable[[Batch], int]
-Batches: TypeAlias = Callable[[Any], Iterator[Batch]]
+Batches: TypeAlias = Callable[..., Iterator[Batch]]
 Progress: TypeAlias = Callable[[int], object]
 
 
@@ -128,7 +128,8 @@ def _deliver_all(users: Any, write: Write, batches: Batches, progress: Progress 
     delivered = 0
     with transaction.atomic(using=primary_database()):
         locks.take_sqlite_lock(primary_rows())  # before users are read
-        for batch in batches(users):
+        # In order, so that two transactions that send to the same users do not deadlock.
+        for batch in batches(users, in_order=True):
             delivered += (count := write(batch))
             if count and progress is not None:
                 progress(delivered)

@@ -34,18 +34,23 @@ def key_list(keys: Collection[Any]) -> KeyList:
     return KeyList(keys, get_user_model()._meta.pk)
 
 
-def recipient_batches(users: Any, using: str, size: int, range_size: int = 0) -> Iterator[Batch]:
+def recipient_batches(
+    users: Any, using: str, size: int, range_size: int = 0, *, in_order: bool = False
+) -> Iterator[Batch]:
     """Yield `users` in batches of at most `size`, or ranges of `range_size` keys.
 
     With `range_size`, a queryset is divided into ranges of keys, and only the last key of each
     range is read. Otherwise keys are read in pages with one query each. No cursor stays open
     between two batches, so each batch may have its own transaction. Takes and raises the same as
-    `recipient_keys`.
+    `recipient_keys`. With `in_order`, a list is sorted by key, as querysets are in any case.
     """
     everybody = get_user_model()._base_manager.using(using).order_by("pk")
     users = _members_of_group(users)
     if not isinstance(users, QuerySet):
-        for keys in _pages(recipient_keys(users, using), size):
+        named = recipient_keys(users, using)
+        if in_order and isinstance(users, Collection):
+            named = iter(sorted(named))
+        for keys in _pages(named, size):
             yield Batch(everybody.filter(pk__in=key_list(keys)), keys, is_named=True)
         return
     _check_model(users)

@@ -177,11 +177,11 @@ def test_a_page_of_any_filter_with_strip_and_counter_is_four_queries_at_most(
 ):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 3, "SEARCH_WINDOW": 20, "COUNTER_LIMIT": 5}
     monkeypatch.setattr("persistent_messages.inbox.filters.topics", ["billing"])
-    for level in [*LEVELS.values()] * 10:
+    for level in (120, 140) * 10:
         fill(user, folder=BOXES[box], level=level, topic="billing")
     newest = Message.objects.latest("pk").pk
     found = {}
-    for level, topic in product(("", *LEVELS), ("", "billing")):
+    for level, topic in product(("", "error"), ("", "billing")):
         # As the page before leads to it.
         further = {"before": newest, "newest": newest} if later else {}
         place = Filter(box=box, level=level, topic=topic, q=q, **further)

@@ -70,6 +70,22 @@ def test_each_of_many_sends_reaches_all(people, atomic):
     assert rows.count() == 40
 
 
+@pytest.mark.parametrize("key", [None, "quota"])
+def test_lists_in_any_order_do_not_deadlock(people, key):
+    """In a transaction of the site, where a deadlock could not be retried."""
+
+    def send_to(users):
+        def send():
+            with transaction.atomic():
+                return send_message(users, WARNING, "Hello", key=key)
+
+        return send
+
+    sends = in_turns([send_to(people)] * 6, [send_to(people[::-1])] * 6)
+
+    assert at_once(sends) == [40] * 12
+
+
 @pytest.mark.parametrize("atomic", [True, False])
 def test_each_of_many_sends_with_a_key_is_counted(people, atomic):
     def named(users):
