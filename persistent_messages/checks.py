@@ -402,7 +402,7 @@ def _check_site_url() -> Iterator[CheckMessage]:
 
 
 def _sends_mail(config: Config) -> bool:
-    """Tell whether mail is sent, as far as settings and classes say: not by `email=True` alone."""
+    """Return whether settings, topics or notice classes send mail; ignores `email=True` in code."""
     letters = config.LETTERS and config.MAIL_LETTERS != NEVER
     by_topic = any(topic.mail not in (None, NEVER) for topic in topics.values())
     return letters or by_topic or any(kind.email for kind in kinds())

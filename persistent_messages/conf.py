@@ -117,14 +117,13 @@ class Config:
         "persistent_messages.delivery.MailChannel",
         "persistent_messages.delivery.LiveChannel",
     )
-    """The ways by which messages reach users beside the inbox: dotted paths of subclasses of
-    `Channel`."""
+    """Dotted paths of subclasses of `Channel`, which deliver messages in addition to the inbox."""
     LIVE: Live = ""
-    """What tells open pages at once that something changed, on a site under ASGI: the address of a
-    Redis server such as "redis://127.0.0.1:6379/0"; "postgresql", the database of the messages;
-    "memory", for a single process; "" for nothing, pages ask by themselves."""
+    """The broker of live updates on a site under ASGI: the URL of a Redis server, such as
+    "redis://127.0.0.1:6379/0"; "postgresql" for the database of the messages; "memory" for a single
+    process; or "" for none, so that pages only poll."""
     LIVE_CONNECTIONS: int = 10
-    """How many live connections one user may have to one process."""
+    """The maximum number of live connections of a user to one process."""
     MARKDOWN: bool = False
     """Whether the text of a letter is Markdown; needs the extra `markdown`."""
 

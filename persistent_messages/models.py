@@ -423,8 +423,8 @@ class Broadcast(models.Model):
     withdrawn_at = models.DateTimeField(null=True, blank=True, editable=False)
     # Incremented by each edit, so that a request that copies the broadcast notices the change.
     edition = models.PositiveIntegerField(default=1, editable=False)
-    # How many users received it, noted when its receipts are pruned; null before. Without receipts
-    # it must not run again, or it would arrive a second time.
+    # The number of users who received it, stored when its receipts are pruned; null before. Without
+    # receipts, it must not run again, or it would arrive twice.
     receipt_count = models.PositiveIntegerField(null=True, blank=True, editable=False)
 
     TEXTS = ("subject", "message", "is_safe", "url", "action")

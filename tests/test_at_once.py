@@ -149,7 +149,7 @@ def test_what_tabs_queue_while_others_show_it_is_shown_at_least_once(user, tabs)
 
 @pytest.mark.parametrize("length", [1, 3000], ids=["cookie", "session"])
 def test_logging_in_in_many_tabs_at_once_keeps_what_was_queued_before(visitor, user, length):
-    # What is too long for a cookie lies in the session.
+    # Messages that are too long for a cookie are in the session.
     filler = "".join(chr(0x4E00 + number * 7 % 20000) for number in range(length))
     for number in range(3):
         visitor.post("/say/", {"text": f"Number {number} {filler}"})
@@ -230,7 +230,7 @@ def test_a_message_deleted_for_good_many_times_at_once_goes_once(user, letter, t
         for tab in tabs
     )
 
-    # Whoever comes late finds nothing any more.
+    # Later requests find nothing.
     assert statuses(answers) <= {200, 404}
     assert not Message.objects.filter(pk__in=trashed).exists()
 
@@ -451,7 +451,7 @@ def test_a_notice_that_is_put_away_while_it_is_sent_lies_in_one_folder_each(user
 
     found = told(user)
     assert {folder for _, folder, _ in found} == {Folder.ARCHIVE}
-    # Each sending is counted, by whichever notice it was.
+    # Each sending is counted, whichever notice it renewed.
     assert sum(times for *_, times in found) == 20
     assert not Message.objects.filter(is_live=True).exists()
 

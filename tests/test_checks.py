@@ -231,7 +231,7 @@ def test_a_missing_middleware_is_a_warning(settings, middleware):
 )
 def test_middleware_in_the_wrong_order_is_an_error(settings, first, second):
     others = [name for name in settings.MIDDLEWARE if name not in {first, second}]
-    # The rest keeps its order: only these two are exchanged.
+    # Swap only these two, and keep the order of the others.
     before, after = (others, []) if second == OURS else ([], others)
     settings.MIDDLEWARE = [*before, second, first, *after]
 

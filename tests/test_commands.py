@@ -425,7 +425,7 @@ def test_the_demo_has_conversations(db):
 # Tried in tests/test_partitions.py where there are partitions.
 REFUSALS = {
     "sqlite3": "SQLite has no partitions",
-    # Its driver is there for its own tests only.
+    # The driver is only installed for tests on that database.
     **({"mysql": "cannot have foreign keys"} if connection.vendor == "mysql" else {}),
 }
 

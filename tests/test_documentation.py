@@ -393,7 +393,7 @@ def check_command(words):
         case ["export", *settings]:
             assert all("=" in each for each in settings)
         case [name, *_]:
-            # Files, and programs of PostgreSQL.
+            # Names of files, and the programs of PostgreSQL.
             assert name == "psql" or re.fullmatch(r"[\w-]+\.(jsonl|py|sql)", name), words
 
 

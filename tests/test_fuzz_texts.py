@@ -51,7 +51,7 @@ SITE = ("/", "/project/", "/bootstrap/")
 @pytest.fixture
 def house(db, settings):
     settings.PERSISTENT_MESSAGES = {"LETTERS": True, "PAGE_SIZE": 3, "SEND_RATE": None}
-    # Where it is tomorrow already: times are never those of UTC.
+    # A time zone where it may already be tomorrow, so that times are never those of UTC.
     settings.TIME_ZONE = "Pacific/Kiritimati"
     return House()
 
@@ -107,7 +107,7 @@ def test_each_letter_of_a_text_is_read_as_it_was_written(house, text, subject):
         send_message(house.owner, INFO, text, subject=subject)
         message = Message.objects.latest("pk")
         page = check(house.browser().get(reverse("message_detail", args=[message.pk])))
-    # What shows nothing is no title, and no link without a name.
+    # An invisible text is not used as a title, or as the name of a link.
     for written in filter(has_visible_text, (text, subject)):
         assert "".join(storable(written).split()) in "".join(page.text.split())
 
@@ -149,7 +149,7 @@ VALUES = {
     "url": WHOLE + OBJECTS,
     "level": OBJECTS,
     "close_timeout": OBJECTS,
-    # Where there is a number, but nobody of that number, the database says so.
+    # If the key is valid, but no user has it, the database raises the error.
     "user": tuple(value for value in OBJECTS if value != -1),
 }
 REFUSALS = (TypeError, ValueError, NotImplementedError, LetterRefused)
@@ -160,7 +160,7 @@ def add(browser, message, shows, levels, **arguments):
     request = browser.get(reverse("message_dismiss"), headers=HTMX).wsgi_request
     request._messages = PersistentMessageStorage(request)
     for level in levels:
-        # Of the site itself safe text stays HTML, and so it is not said here.
+        # Safe text from the site itself stays HTML, so it is not tested here.
         text = "" + str(message) if isinstance(str(message), SafeData) else message
         with suppress(*REFUSALS):
             request._messages.add(level, text, **arguments)

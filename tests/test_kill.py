@@ -133,7 +133,7 @@ class Typist(Thread):
         finally:
             connection.close()
         self.last_worker = int(answer.headers["X-Worker"])
-        # Each of them goes on to another page, or says that it made something.
+        # Each of them redirects, or confirms a write.
         if answer.status not in (201, 302):
             self.unexpected.append((write, answer.status))
         return True
@@ -249,7 +249,7 @@ def test_a_killed_server_loses_nothing_and_leaves_nothing_half_written(tmp_path)
 
         assert "Traceback" not in log.read()
         assert [typist.unexpected for typist in typists] == [[]] * TYPISTS
-        # The kills did meet writes.
+        # The kills did interrupt writes.
         assert sum(typist.unanswered for typist in typists) > KILLS / 10
         begun = [write for typist in typists for write in typist.begun]
         acknowledged = [write for typist in typists for write in typist.acknowledged]

@@ -161,7 +161,7 @@ def test_every_counting_string_can_be_said_of_any_count(code, count):
                 said = translation.npgettext(context, text, plural, count)
             names = [name for name, _conversion in placeholders(plural)]
             arguments = dict.fromkeys(names, count) if all(names) else (count,) * len(names)
-            # Raises where it takes more or less than it is given.
+            # Raises an error if it has more or fewer placeholders than values.
             assert (said % arguments).strip()
 
 

@@ -192,7 +192,7 @@ def test_an_answer_with_no_message_is_left_as_it_is(reader):
 
 
 def test_the_strip_of_an_answer_has_the_unread_notices_too(client, send):
-    # It takes the place of the notices that the page shows.
+    # It replaces the notices on the page.
     send("Waits since yesterday")
 
     response = client.get(f"/answer/html/?one-shot={TEXT}", headers=HTMX)

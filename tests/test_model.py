@@ -295,7 +295,7 @@ class Mailboxes(RuleBasedStateMachine):
             self.model[name].passing.clear()
             number = next(self.numbers)
             for letter in self.model[name].rows:
-                # The page of what lies in the trash shows nothing else of the conversation.
+                # The page of a trashed letter shows only trashed letters of the conversation.
                 seen = (letter.folder == Folder.TRASH) == (row.folder == Folder.TRASH)
                 if letter.thread is row.thread and seen and not letter.read:
                     letter.read, letter.read_by = True, number
@@ -304,7 +304,7 @@ class Mailboxes(RuleBasedStateMachine):
         mine = self.model[name].rows
         return mine[pick % len(mine)] if mine else None
 
-    # Acting on one
+    # Actions on one message
 
     @rule(name=names, pick=picks, verb=st.sampled_from(["read", "unread", "archive", "restore"]))
     def a_row_is_changed(self, name, pick, verb):
@@ -313,7 +313,7 @@ class Mailboxes(RuleBasedStateMachine):
             return
         address = {"read": "message_mark_read", "unread": "message_mark_unread"}
         url = reverse(address.get(verb, f"message_{verb}"), args=[row.pk])
-        # The list in which the row lies.
+        # The list that the row is in.
         shown = {**SHOWN, "pm-filter": f"?box={BOX_OF[row.folder]}"}
         answer = self.browsers[name].post(url, shown, headers=HTMX)
         self.model[name].passing.clear()
@@ -359,7 +359,7 @@ class Mailboxes(RuleBasedStateMachine):
         if done:
             self.changes.append(Change(name, number, folder, url[0]))
 
-    # Acting on many
+    # Bulk actions
 
     @precondition(lambda self: self.tabs)
     @rule(pick=picks, verb=st.sampled_from(["read", "delete"]))
@@ -390,7 +390,7 @@ class Mailboxes(RuleBasedStateMachine):
                 row.folder, row.moved_by = change.folder, None
         self.model[change.owner].settle()
 
-    # What always holds
+    # Invariants
 
     @invariant()
     def all_is_as_promised(self):
@@ -407,7 +407,7 @@ class Mailboxes(RuleBasedStateMachine):
                 assert [row.pk for row in heads] == [row.pk for row in mailbox.heads(folder)]
             trashed = Message.objects.owned_by(user).exclude(trashed_at=None)
             assert set(trashed) == set(Message.objects.owned_by(user).in_folder(Folder.TRASH))
-            # What is counted is what is listed, everywhere.
+            # Every count equals the length of its list.
             unread = [row.pk for row in mailbox.unread()]
             listed = Filter(box="unread").rows_of(user)
             assert [row.pk for row in listed] == unread

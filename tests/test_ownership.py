@@ -120,13 +120,13 @@ def test_nobody_but_the_owner_changes_or_reads_anything(site, name, who):
         for method, way in product(METHODS, WAYS):
             answer = site.ask(browser, method, name, way, message)
             what = f"{method} {way} {message.folder}: {answer.status_code}"
-            # The log-in leads back to where somebody was: the address, which they have.
+            # The log-in page has the requested URL, which the visitor already knows.
             assert SECRET not in told(answer), what
             if who == "anonymous" and name not in ANYBODYS:
                 assert answer.status_code in {200, 302, 405}, what
                 assert not getattr(answer, "text", ""), what
             if who != "anonymous" and ALL[name]:
-                # What our parts post is answered with a fragment, on a boosted page as well.
+                # Requests of our parts get a fragment, on a boosted page as well.
                 swapped = way == "htmx" or (way == "boosted" and method == "post")
                 assert answer.status_code in {302, 400, 404, 405} or swapped, what
 
@@ -155,9 +155,9 @@ def test_the_owner_changes_by_post_alone_and_nobody_elses(site, name, way):
 @pytest.mark.parametrize("name", [n for n, takes in ALL.items() if "message_id" in takes])
 def test_what_is_not_there_and_what_is_anothers_have_the_same_answer(site, name):
     """Otherwise, trying numbers would reveal which messages exist."""
-    # As many digits: the answer may repeat the number that was asked for.
+    # With the same number of digits, because the response may contain the requested number.
     browser, taken = site.browser("other"), {*Message.objects.values_list("pk", flat=True)}
-    # A number that is free, of as many digits.
+    # A free number with the same number of digits.
     highest = int("9" * len(str(site.letter.pk)))
     nobodys = Message(pk=next(pk for pk in range(highest, 0, -1) if pk not in taken))
 

@@ -68,11 +68,11 @@ def test_columns_keys_checks_and_indexes_are_those_of_the_migrations():
 
     convert()
 
-    # What gives the next number is a default now, where it was an identity.
+    # The sequence is now used by a default instead of an identity column.
     number, *others = columns
     assert table()[0][1:] == others
     assert table()[0][0]._replace(default=None) == number._replace(is_autofield=False)
-    # A key of partitions must hold what they go by.
+    # A key of a partitioned table must include the partition key.
     constraints[f"{TABLE}_pkey"]["columns"] = ["id", "user_id"]
     assert table()[1] == constraints
 
@@ -85,7 +85,7 @@ def test_the_next_message_has_the_next_number(user):
     send_message(user, INFO, "After")
 
     assert Message.objects.latest("pk").pk == last + 1
-    # By which Django finds the sequence, to reset it after `loaddata`, say.
+    # Django uses this to find the sequence, for example to reset it after `loaddata`.
     assert asked(f"SELECT pg_get_serial_sequence('{TABLE}', 'id')") == [(f"public.{TABLE}_id_seq",)]
 
 
@@ -140,7 +140,7 @@ def test_later_migrations_do_what_they_do_to_any_table(user):
             operation.database_forwards("persistent_messages", editor, state, after)
         state = after
 
-    # The partitions and the sequence went with it.
+    # The partitions and the sequence were dropped with it.
     assert asked("SELECT relname FROM pg_class WHERE relname LIKE %s", f"{TABLE}%") == []
 
 

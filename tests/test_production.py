@@ -172,7 +172,7 @@ def test_files_are_served_under_hashed_names_with_the_policy(ask):
 
 
 def test_what_goes_wrong_is_logged_to_stderr_and_not_shown(ask):
-    # Nobody has made the tables: the session cannot be read.
+    # There are no tables, so the session cannot be read.
     request = {
         "path": "/messages/",
         "secure": True,

@@ -197,7 +197,7 @@ def test_the_readme_can_be_rendered():
     assert '<img src="https://' in html
     addresses = re.findall(r'<(?:a|img)\b[^>]* (?:href|src)="([^#"][^"]*)"', html)
     assert addresses
-    # A relative address leads nowhere there.
+    # Relative links do not work there.
     assert [each for each in addresses if not each.startswith(("https://", "http://127"))] == []
 
 

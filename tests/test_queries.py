@@ -327,11 +327,11 @@ def big_table(user, settings):
     crowd = list(people.objects.filter(username__startswith="person-"))
     arrivals = [(person, folder, read) for folder, read in ARRIVALS for person in crowd]
     now = timezone.now()
-    # Hers lie among those of the others, as they would have come.
+    # Her rows are mixed with those of others, as they would have arrived.
     every = max(1, len(arrivals) // 2400)
 
     def row(number, owner, folder, read):
-        # What lies in the trash came there in the last thirty days, all but a little of it.
+        # Nearly all trashed rows were trashed in the last thirty days.
         then = now - timedelta(days=30.7 * (number % 50) / 50, microseconds=number)
         return Message(
             user=owner,
@@ -483,7 +483,7 @@ def test_an_index_serves_each_read_of_letters(user, long_letter):
     }
     for read, (ask, index) in reads.items():
         (plan,) = plans_of(ask)
-        # Nobody sends more than the rate allows: to sort them may be cheaper.
+        # Nobody sends more than the rate allows, so sorting the rows may be cheaper.
         sorts = [] if index == "pm_sender" else plan["sorts"]
         assert (plan["indexes"], plan["scans"], sorts) == ({index}, [], []), read
         assert len(plan["tables"]) == 1, read
@@ -587,7 +587,7 @@ def test_an_index_finds_what_is_written_at_once(user, big_table):
         with transaction.atomic():
             with CaptureQueriesContext(connection) as queries:
                 ask(user)
-            # By its key a row is found anyhow; what looks one up beforehand is the test itself.
+            # A row is found by its key in any case; the query before that is the test's own.
             statements = [sql for sql in ours(queries) if not re.search(r"IN \(\d|LIMIT 1$", sql)]
             assert statements, write
             for sql in statements:

@@ -154,7 +154,7 @@ def test_a_page_that_only_reads_asks_the_replica_alone(client, letter, asked, pl
 
     answer = client.get(place, headers=MODES[mode])
 
-    # By HTMX alone: a page of theirs there is not.
+    # Only with htmx, because these have no page of their own.
     moved = mode == "plain" and place.startswith("/messages/latest/")
     assert answer.status_code == (302 if moved else 200)
     assert aliases(asked) == {"replica"}

@@ -22,11 +22,11 @@ def compressed(data):
     [
         ("persistent_messages.css", 6 * KIB),
         ("persistent_messages.js", 5 * KIB),
-        # Only where a user is logged in.
+        # Loaded only for signed-in users.
         ("tabs.js", 3 * KIB),
-        # Only where there is a form to write.
+        # Loaded only on pages with a form.
         ("letters.js", 5 * KIB),
-        # Only where there is a list, a message or the bell.
+        # Loaded only on pages with a list, a message or the bell.
         ("list.js", 5 * KIB),
     ],
 )

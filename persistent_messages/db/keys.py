@@ -56,7 +56,7 @@ class SparseIndex(Index):
         self.unless_empty = unless_empty
 
     def deconstruct(self) -> tuple[str, Any, dict[str, Any]]:
-        """Return what a migration writes."""
+        """Return the arguments for a migration."""
         path, arguments, options = super().deconstruct()
         return path, arguments, {**options, "unless_empty": self.unless_empty}
 

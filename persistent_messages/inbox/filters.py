@@ -124,12 +124,12 @@ class Filter:
 
     @property
     def is_windowed(self) -> bool:
-        """Whether no index serves it, so that a page reads a window of a list with an index."""
+        """Whether the list has no index, so that a page reads a window of a list that has one."""
         return bool(self.words or self.level or (self.topic and self.box == "unread"))
 
     @property
     def _around(self) -> Filter:
-        """The list with an index of which a page reads a window."""
+        """The list with an index that the window is read from."""
         return Filter(self.box, topic="" if self.box == "unread" else self.topic)
 
     def _search(self, user: Any, size: int) -> Page:

@@ -266,7 +266,7 @@ def _uses_index(condition: Any) -> bool:
     return bool(has_index and (where is None or _uses_index(where)))
 
 
-# Names that stand for people
+# Names of users
 
 
 def has_private_usernames() -> bool:

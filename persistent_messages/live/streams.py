@@ -42,7 +42,7 @@ _turns = BoundedSemaphore(AT_ONCE)
 
 @contextmanager
 def briefly_connected() -> Iterator[None]:
-    """Wait for one of `AT_ONCE` turns to ask the database, and close its connections afterwards.
+    """Wait until fewer than `AT_ONCE` streams query, and close the connections afterwards.
 
     Under ASGI each request has a thread, and a connection, of its own.
     """

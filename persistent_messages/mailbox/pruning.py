@@ -25,7 +25,7 @@ BATCH_SIZE = 1000
 UNSEEN_DAYS = 90
 """Days after which a one-shot message is removed even if it was never shown."""
 RECEIPT_DAYS = 90
-"""Days after the end of a broadcast when its receipts are removed."""
+"""Days after the end of a broadcast until its receipts are removed."""
 MAILBOX_BATCH_SIZE = 500
 """Mailboxes that one query covers."""
 
@@ -164,7 +164,7 @@ def _prune_receipts(receipts: QuerySet[Receipt]) -> Iterator[int]:
     while batch := list(rest[:BATCH_SIZE]):
         removed = _prune_receipt_batch(batch[0][1], [pk for pk, *_ in batch])
         if not removed:
-            return  # it was edited meanwhile, and has not ended
+            return  # it was edited in the meantime, and has not ended
         yield removed
         rest = found.filter(user__gt=batch[-1][2])
 
@@ -174,7 +174,7 @@ def _prune_receipt_batch(broadcast: int, keys: list[int]) -> int:
     receipts = Receipt.objects.using(primary_database()).filter(broadcast=broadcast)
     with transaction.atomic(using=receipts.db):
         locks.take_sqlite_lock(Message.objects.on_primary())
-        # An edit locks the broadcast, too. One that waits here is refused afterwards.
+        # An edit also locks the broadcast. If it waits for this, it is refused afterwards.
         ended = _long_ended().filter(pk=broadcast).select_for_update().first()
         if ended is None:
             return 0

@@ -40,9 +40,9 @@ def find_by_username(people: QuerySet[Any], names: Iterable[str]) -> dict[str, A
 
 
 def user_named(name: str) -> Any:
-    """Return the user who would log in as `name`, active or not.
+    """Return the user with the username `name`, active or not, as log-in finds it.
 
-    The `type` of an argument of a command: raises `ArgumentTypeError` if there is no such user.
+    For arguments of commands: raises `ArgumentTypeError` if there is no such user.
     """
     user = find_by_username(get_user_model()._base_manager.all(), [name]).get(name)
     if user is None:

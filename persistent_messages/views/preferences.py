@@ -60,7 +60,7 @@ def _invalid_response(request: HttpRequest, form: PreferencesForm) -> HttpRespon
     response = htmx.page_or_fragment(request, page, FORM, {"form": form})
     if not htmx.wants_fragment(request):
         return response
-    # At once: htmx would not hear of what is chosen before it has settled.
+    # Without a settle delay, in which htmx would not notice a new choice.
     response["HX-Reswap"] = "outerHTML settle:0ms"
     return retarget(response, ".pm-choices")
 
@@ -79,7 +79,7 @@ def message_export(request: HttpRequest) -> StreamingHttpResponse:
 
 
 async def _in_thread(lines: Iterator[str]) -> AsyncIterator[str]:
-    """Yield `lines`, some at a time, in an event loop: Django would read all of them first."""
+    """Yield `lines` in batches in an event loop, where Django would first read all of them."""
     while part := await sync_to_async(_next_part)(lines):
         yield part
 

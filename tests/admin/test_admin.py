@@ -207,7 +207,7 @@ def test_a_notice_of_the_staff_tells_its_signal(staff, user, django_capture_on_c
     told = []
 
     def hear(messages, email, **kwargs):
-        # The admin tells the staff that it is done, by a message too.
+        # The admin confirms the action with a message, too.
         told.extend((message, email) for message in messages if message.user == user)
 
     persistent_messages.messages_delivered.connect(hear)

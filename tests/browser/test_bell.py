@@ -58,7 +58,7 @@ def test_in_a_stale_tab_it_shows_what_is(page, send):
     waiting = []
     page.route(LATEST, lambda route: waiting.append(route))
     bell(page).click()
-    # Nothing of before, not even until the answer comes.
+    # No old messages, not even until the response arrives.
     expect(page.get_by_role("dialog").get_by_text("Loading…")).to_be_visible()
     expect(row(page, "Was")).to_have_count(0)
     waiting[0].continue_()

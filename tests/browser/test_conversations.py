@@ -74,7 +74,7 @@ def test_a_reply_comes_by_itself(open_page, user, other, letter, mode):
     expect(page.get_by_text("1 new reply")).to_have_count(0)
     assert not Message.objects.owned_by(user).unread().exists()
 
-    # Whoever reads further up hears of it, and stays there.
+    # A user who reads further up gets a notification, and is not scrolled.
     posts(page).first.scroll_into_view_if_needed()
     write_back(other, "Later")
     page.clock.run_for(11_000)

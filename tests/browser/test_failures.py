@@ -135,7 +135,7 @@ def test_an_action_that_failed_is_named_and_done_by_a_second_try(
     button(page, "Close “News” and mark it as read").click()
     expect(alert(page)).to_contain_text("Close “News” and mark it as read:")
     expect(page.locator(".pm-notices .pm-notice")).to_have_count(1)
-    # Twice the same is said once.
+    # The same error twice is shown once.
     button(page, "Close “News” and mark it as read").click()
     page.wait_for_function("!document.querySelector('.htmx-request')")
     expect(alert(page)).to_have_count(1)

@@ -49,7 +49,7 @@ def test_the_keyboard_alone_marks_and_deletes_a_row(page, two_messages):
     page.goto("/messages/")
     mark = button(page, "Mark “Backup complete” as read")
     tab_to(mark)
-    # They hide from the pointer until it comes near; never from who is on them.
+    # They are hidden until the pointer is near, but never while they have the focus.
     actions = row(page, "Backup complete").locator(".pm-row-actions")
     expect(actions).to_have_css("opacity", "1")
     page.keyboard.press("Enter")

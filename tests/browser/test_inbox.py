@@ -443,7 +443,7 @@ def test_nothing_scrolls_sideways_on_the_narrowest_screen_and_in_large_text(page
     overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
     page.goto(path)
     assert page.evaluate(overflow) <= 0
-    # Through the object model, which the policy of the page does not forbid.
+    # With the DOM, which the policy of the page allows.
     page.set_viewport_size({"width": 640, "height": 700})
     page.evaluate("document.documentElement.style.fontSize = '200%'")
     assert page.evaluate(overflow) <= 0

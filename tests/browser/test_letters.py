@@ -22,7 +22,7 @@ def test_two_people_hold_a_conversation(page, other_page, mode):
     expect(page.get_by_text("Sent to harry.")).to_be_visible()
     expect(posts(page)).to_have_text(["Can you take Thursday?"])
 
-    # It arrives, and the counter says so; Harry answers.
+    # It arrives, and the counter shows it. Harry replies.
     other_page.goto("/messages/")
     expect_unread(other_page, 1)
     row(other_page, "Rota").get_by_role("link").click()
@@ -32,7 +32,7 @@ def test_two_people_hold_a_conversation(page, other_page, mode):
     expect(posts(other_page)).to_have_text(["Can you take Thursday?", "I can."])
     expect(other_page.get_by_label("Your reply")).to_have_value("")
 
-    # Sally answers back, to the one row of the conversation.
+    # Sally replies, in the single row of the conversation.
     page.goto("/messages/")
     expect_unread(page, 1)
     expect(page.locator(".pm-inbox .pm-item")).to_have_count(1)
@@ -51,7 +51,7 @@ def test_two_people_hold_a_conversation(page, other_page, mode):
     page.reload()
     expect(posts(page)).to_have_count(3)
 
-    # And blocks her, which she is not told.
+    # Harry blocks Sally, who is not told.
     other_page.goto("/messages/?box=trash")
     row(other_page, "Rota").locator(".pm-row-link").click()
     other_page.get_by_role("button", name="Move to inbox").click()

@@ -211,7 +211,7 @@ def test_a_message_shown_once_is_gone_on_the_next_page(page, mode):
     page.get_by_role("button", name="one-shot").click()
     expect(page.get_by_text("Your changes were saved.")).to_be_visible()
     assert is_same_page(page) == (mode != "without")
-    # The row goes when the answer has gone out: a page that is here may be a moment ahead of it.
+    # The row is removed after the response has been sent, so the page may be a moment ahead.
     wait_until(page, lambda: not Message.objects.exists())
     page.goto("/")
     expect(page.get_by_role("heading", name="Good to see you")).to_be_visible()
@@ -339,7 +339,7 @@ def test_a_stale_page_leads_to_the_log_in_page_and_back(page, send, live_server,
     page.get_by_label("Password").fill("secret")
     page.get_by_role("button", name="Log in").click()
     if mode == "without":
-        # The browser asks again for the address that it posted to.
+        # The browser requests the URL that it posted to.
         question = page.get_by_role("heading", name="Mark “Backup complete” as read?")
         expect(question).to_be_visible()
         page.get_by_role("button", name="Mark as read").click()

@@ -69,7 +69,7 @@ def test_our_own_base_page_is_accessible(page, paths, settings):
     """The bundled frame, as a site has it that overrides nothing."""
     [engine] = settings.TEMPLATES
     settings.TEMPLATES = [{**engine, "DIRS": []}]
-    # It leaves the icon to the site, and this site has none at the usual place.
+    # The app has no icon of its own, and this site has none at the default URL.
     page.route("**/favicon.ico", lambda route: route.fulfill(status=204))
     page.goto("/messages/")
     expect(page.get_by_role("heading", name="Inbox", level=1)).to_be_visible()
@@ -131,7 +131,7 @@ def test_a_page_that_breaks_the_policy_is_noticed(visitor_page, base_page, troub
     visitor_page.goto("/")
     troubles.expect("policy: style-src")
     troubles.expect("policy: script-src")
-    # The browser's own lines about the same.
+    # The browser logs the same errors.
     troubles.expect("inline style")
     troubles.expect("data:")
 

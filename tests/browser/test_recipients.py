@@ -35,7 +35,7 @@ def test_whoever_is_chosen_is_a_chip_under_the_name_people_see(page, harriet, mo
     expect(field).to_be_focused()
     assert Axe().run(page).violations_count == 0
 
-    # Who is chosen is not offered again, and a chip can be removed, by its button or by a key.
+    # A chosen user is not suggested again. A chip can be removed with its button or a key.
     field.press_sequentially("har")
     expect(page.get_by_role("option", name="No one found.")).to_be_visible()
     expect(page.locator(".pm-found")).to_have_text("No one found.")

@@ -136,7 +136,7 @@ def test_selecting_moves_nothing(list_page, mode, width):
     expect(list_page.get_by_role("group", name="Selected messages")).to_be_visible()
     expect(list_page.locator(".pm-picked")).to_have_attribute("data-pm-count", "1")
     expect_still(list_page, before)
-    # It is at hand wherever one is in the list.
+    # It is in view wherever the list is scrolled.
     list_page.evaluate("scrollTo(0, 400)")
     bar = list_page.get_by_role("group", name="Selected messages").bounding_box()
     assert 0 <= bar["y"] < 100

@@ -86,7 +86,7 @@ def test_no_error_and_nothing_unseen_is_pushed_out(page, send, mode):
         assert toasts(page).count() <= 3
     expect(page.get_by_role("alert")).to_have_text(re.compile("Broken."))
     expect(page.get_by_role("alert")).to_be_visible()
-    # What waited comes when there is room.
+    # A waiting toast appears when there is space.
     button(page, "Close “Broken.”").click()
     expect(page.get_by_text("Saved 3.")).to_be_visible()
     button(page, "Close “Saved 3.”").click()

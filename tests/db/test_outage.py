@@ -190,7 +190,7 @@ def test_a_page_with_counter_bell_and_strip_goes_on_without_them(
     assert response.status_code == 200
     assert "<h1>A page</h1>" in response.text
     assert "Number" not in response.text
-    # Nothing is said about how many are unread: not that there are none.
+    # The counter is empty, rather than 0.
     assert soup(response).select(".pm-unread") == []
     assert logged() == [f"The database does not answer at {response.wsgi_request.path}."]
 
@@ -412,7 +412,7 @@ def test_a_page_of_the_inbox_says_that_it_cannot_be_reached(client, name, mode, 
 
     assert response.status_code == 503
     assert [text_of(heading) for heading in soup(response).select("h1")] == [HEADING]
-    # No version of htmx puts it into a part of the page.
+    # No version of htmx swaps it into a part of the page.
     assert response["HX-Reswap"] == "none"
     assert "no-store" in response["Cache-Control"]
     assert logged() == [f"The database does not answer at {url}."]
@@ -480,7 +480,7 @@ def test_each_way_to_lose_the_database_is_an_outage_and_a_wrong_statement_is_non
     cases = {
         "sqlite": [(wrapped(words), result) for words, result in SQLITE.items()],
         "mysql": [(wrapped(code, "x"), result) for code, result in MYSQL.items()],
-        # It is asked whether it still answers, and it does.
+        # The connection is checked, and is still usable.
         "postgresql": [(wrapped("column does not exist"), "raised")],
     }[connection.vendor]
 

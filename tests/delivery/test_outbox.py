@@ -209,7 +209,7 @@ def test_letters_of_a_conversation_are_one_mail(sink, user, other):
     send_letter(user, None, "", "My answer", reply_to=received)
     send_letter(other, None, "", "Second", reply_to=first)
     send_letter(other, user, "Another", "Third")
-    # Only the first one is due: what belongs to it comes along.
+    # Only the first one is due; the others of the same mail are claimed with it.
     DueMail.objects.filter(message_id=received.pk).update(due=timezone.now())
 
     call_command("send_due_mail", verbosity=0)
@@ -551,7 +551,7 @@ def test_a_claim_of_the_dead_is_taken_over_with_the_same_identity(sink, user, ot
     let_time_pass()
     outbox.claim_some()  # and is killed
     DueMail.objects.update(due=timezone.now())
-    # What came since is another mail: the first may have gone out without it.
+    # Later messages are another mail, because the first one may have been sent without them.
     send_letter(other, None, "", "Second", reply_to=first)
     let_time_pass()
 

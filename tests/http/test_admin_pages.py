@@ -19,7 +19,7 @@ from persistent_messages.storage import PersistentMessageStorage
 
 # What the templates of these packages do with a message, literally.
 LOOPS = {
-    # `level_tag` is what its own tag says of the level; for None there is no icon: an error.
+    # Wagtail's tag returns `level_tag` of the level; for None there is no icon, which is an error.
     "wagtail": """{% for message in messages %}
         <li class="{{ message.own_tag }}">{{ message.message }}</li>{% endfor %}""",
     "jazzmin": """{% for message in messages %}{% if message.tags == "success" %}

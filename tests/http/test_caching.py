@@ -202,7 +202,7 @@ def test_what_is_added_to_an_answer_from_the_cache_goes_into_no_cache(cached_sit
     client.get("/add/")
 
     fragment = client.get("/shown/nothing/", headers=HTMX)
-    # Where the cache answers before our middleware is asked, the message waits.
+    # If the cache responds before the app's middleware runs, the message waits.
     waits = Message.objects.filter(message=TEXT).exists()
     assert (TEXT in fragment.text) != waits
     assert client.get("/shown/nothing/").text == PARTS["nothing"]
@@ -215,7 +215,7 @@ def test_no_validator_makes_an_answer_with_a_message_come_again(site, client, ou
     before = client.get("/shown/nothing/", headers=HTMX)
     client.get("/add/")
 
-    # What the browser has is still true: it takes that, and the message waits.
+    # The browser's copy is still valid, so it is used, and the message waits.
     asking = {**HTMX, "If-None-Match": before["ETag"]}
     unchanged = client.get("/shown/nothing/", headers=asking)
     fragment = unchanged if outside else client.get("/shown/nothing/", headers=HTMX)

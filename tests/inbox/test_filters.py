@@ -462,14 +462,14 @@ def test_the_window_is_a_range_of_keys_in_both_statements(user, settings):
     with CaptureQueriesContext(connection) as queries:
         Filter(q="needle", before=keys[15]).page_of(user)
     edge, search = [query["sql"] for query in queries]
-    # As many as are looked at, and whether more follow.
+    # The rows of the window, and one more.
     assert "LIMIT 6" in edge
     assert "LIKE" not in edge.upper()
     numbers = {
         int(word) for word in search.replace("(", " ").replace(")", " ").split() if word.isdigit()
     }
     assert {keys[15], 26} <= numbers
-    # Where it ends: at the last of five, or just beyond.
+    # The end of the window: at the last of five rows, or just after it.
     assert numbers & set(keys[9:12])
 
 
@@ -558,7 +558,7 @@ def test_a_topic_needs_no_window(user, settings, box):
 
     assert Filter(box=box, level="error").page_of(user).messages == []
     page = Filter(box=box, topic="billing", level="error").page_of(user)
-    # The index of topics knows nothing of what was read.
+    # The index of topics does not have `read_at`.
     found = [] if box == "unread" else [bill]
     assert [row.pk for row in page.messages] == found
     assert (page.further is None) is (box != "unread")

@@ -284,7 +284,7 @@ def analyze():
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("ANALYZE")
-            # A small table it reads whole; this has it plan as for a large one.
+            # Make the planner treat the small table like a large one.
             cursor.execute("SET LOCAL enable_seqscan = off")
 
 

@@ -115,7 +115,7 @@ def test_a_redis_that_was_killed_is_found_again(redis_server, listening):
     publisher.publish(["too"])  # it is not even asked again, for a moment
     redis_server.start()
 
-    # Whoever listens learns that something may have been missed.
+    # Listeners learn that events may have been missed.
     wait_until(lambda: process.links == 2)
     wait_until(lambda: publisher.publish(["after"]) or "after" in process.heard)
     assert process.heard[:4] == ["before", "while it is away", "too", "after"]

@@ -385,7 +385,7 @@ def test_what_was_put_away_stays_and_no_undo_brings_it_back(user, put_away):
     assert mailbox_module.undo(user, change) == 0
     ((folder, *_),) = mailbox_of(user)
     assert folder == change.target.name
-    # Whoever wants it back can have it: as a message like any other.
+    # Users can move it back; it is then a message like any other.
     mailbox_module.restore(user, change.target, Message.objects.all())
     assert mailbox_of(user) == [("INBOX", "Hello", 1)]
     tell(user, "New")

@@ -158,7 +158,7 @@ def test_a_range_is_two_statements(people, batches_of_ten):
     found = statements(lambda: send_message(User.objects.all(), INFO, "Hello"))
 
     lock = ["UPDATE"] if connection.vendor == "sqlite" else []
-    # MariaDB is given the keys that it has just read.
+    # On MariaDB, the keys are read first and then sent.
     copy = ["SELECT", "SET", "INSERT"] if MARIADB else ["INSERT"]
     assert found == [*lock, *["SELECT", *copy] * 3]
     assert owners() == keys_of(people)

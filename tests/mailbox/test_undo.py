@@ -146,7 +146,7 @@ def test_each_letter_of_a_token_counts(user):
     token = undo_tokens.make_token(user, CHANGES[0])
     for place, letter in enumerate(token):
         changed = token[:place] + ("A" if letter != "A" else "B") + token[place + 1 :]
-        # The last letter of a part holds bits that say nothing; it is still signed as text.
+        # The last character of a part has unused bits, but the signature covers it as text.
         assert undo_tokens.read_token(user, changed) is None, place
 
 
@@ -221,7 +221,7 @@ def test_it_is_one_statement_whatever_the_number(user, lying, action):
     change = write(user, folder, rows_of(*lying(folder, 50)))
     with CaptureQueriesContext(connection) as queries:
         assert taken_back(user, change) == 50
-    # It looks first whether there are letters, whose conversations it would settle.
+    # One query checks whether there are letters, whose thread heads would be updated.
     assert [query["sql"].split()[0] for query in queries] == ["SELECT", "UPDATE"]
 
 

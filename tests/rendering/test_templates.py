@@ -707,7 +707,7 @@ def test_pages_and_fragments_work_with_the_loaders_of_the_site(client, send, set
 
     assert soup(page).select(".pm-item")
     assert soup(fragment.content.decode()).select(".pm-item")
-    # The row, the notice, what was said, the counter, and the two numbers of the list.
+    # The row, the notice, the toast, the counter, and the two counts of the list.
     assert len(own(answer.text, "hx-swap-oob")) == 6
 
 
@@ -731,7 +731,7 @@ def test_an_unknown_partial_is_a_template_that_does_not_exist(name, partial):
 
 
 def test_no_template_prints_something_it_does_not_have(client, send, settings):
-    # A site may have its own word for what is missing: it shows each slip of a template.
+    # With `string_if_invalid`, every missing variable in a template becomes visible.
     (backend,) = settings.TEMPLATES
     options = {**backend["OPTIONS"], "string_if_invalid": "MISSING"}
     settings.TEMPLATES = [{**backend, "DIRS": [], "OPTIONS": options}]
@@ -795,7 +795,7 @@ def test_a_strict_content_security_policy_holds(file):
 )
 def test_names_that_leave_our_files_have_our_prefix(file):
     markup = code_of(file)
-    # The classes that a message brings are those of the site.
+    # The classes in a message's tags are the site's own.
     markup = markup.replace("{{ message.extra_tags }}", "")
     # The ids of our forms begin with it; what crispy-forms wraps a field in is named after those.
     markup = re.sub(r"(div_)?{{ (field.auto_id|widget.attrs.id) }}", "pm-x", markup)
@@ -844,7 +844,7 @@ def test_each_file_opens_with_what_it_needs(file):
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_a_template_includes_whole_files(file):
-    # "x.html#y" needs a loader on Django 5.2 that a site need not have.
+    # On Django 5.2, "x.html#y" needs a loader that a site may not have.
     assert not re.search(r"{% include [^%]*#", file.read_text())
 
 

@@ -352,7 +352,7 @@ def test_messages_queued_before_log_in_survive_a_page_that_failed(visitor, user)
 
 
 def test_messages_queued_before_log_in_survive_reading_the_getter(user, send):
-    # The getter is a QuerySet: it cannot hand out what lies in the cookie.
+    # The getter is a QuerySet, so it cannot return the messages in the cookie.
     send("Row", messages.INFO)
     request = RequestFactory().get("/")
     request.session, request.user = {}, AnonymousUser()

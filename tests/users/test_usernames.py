@@ -175,7 +175,7 @@ def test_one_typed_in_two_cases_gets_one_letter(user, other, request, is_folding
         request.getfixturevalue("folding")
     response = write(user, "harry, HARRY")
 
-    # Where the log-in tells them apart, the second one is the name that harry is known by.
+    # If log-in distinguishes the two, the second one is Harry's display name.
     assert response.status_code == 302
     assert Message.objects.filter(user=other).count() == 1
 

@@ -112,7 +112,7 @@ def test_the_status_line_says_what_happened(client, send):
 
 
 def test_what_closes_by_itself_says_nothing(client, send):
-    # Its timer posts without a button. Whoever is at another notice stays there.
+    # Its timer posts without a button. The focus stays on another notice.
     message = send("Lunch at noon")
 
     notice = {"pm-notice": message.pk}
@@ -195,7 +195,7 @@ WHERE = {
     "strip": ["outerHTML:.pm-notices"],
     "counter": ["outerHTML:.pm-unread"],
     "pane": ["outerHTML:.pm-pane"],
-    # How many are unread, where the list says it.
+    # The unread count in the list.
     "totals": ["outerHTML:.pm-all", "outerHTML:.pm-unread-num"],
 }
 
@@ -320,7 +320,7 @@ def test_the_focus_goes_to_the_successor_of_the_button(client, send):
     (bell,) = focused("message_mark_all_read", None, "counter", came_from="bell")
     assert "pm-latest" in bell.get("class", "").split()
     assert bell["tabindex"] == "-1"
-    # Where an element goes, the script hands the focus to the one after it.
+    # When an element is removed, the script moves the focus to the next one.
     assert focused("message_mark_read", message, "strip", came_from="strip") == []
     assert focused("message_delete", message, "list", came_from="row", row=True) == []
 

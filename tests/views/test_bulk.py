@@ -187,7 +187,7 @@ def test_what_there_is_not_to_do_is_refused_in_words(client, user, do, query):
 
     for headers in MODES.values():
         answer = tick(client, do, keys, headers, **{"pm-filter": query})
-        # htmx would not show the words of a 400.
+        # htmx would not show the text of a 400 response.
         assert answer.status_code == (200 if headers == HTMX else 400)
         assert "Unknown action." in answer.text
         assert is_page(answer) is (headers != HTMX)
@@ -566,7 +566,7 @@ def test_after_one_was_closed_the_page_still_bounds_all_as_it_did(client, user, 
 
     assert Message.objects.get(pk=keys[1]).read
     links = [e["href"] for e in [*soup(answer).select("a"), *soup(page).select("a")]]
-    # The one of the answer, if that renews it; else the one of the page stays.
+    # The one in the response if it is updated, or else the one on the page.
     first = next(link for link in links if link.startswith(DELETE_ALL))
     assert f"newest={keys[0]}&" in first
 

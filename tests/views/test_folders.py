@@ -408,7 +408,7 @@ def test_the_confirmation_of_the_trash_deletes_for_good(client, send, headers):
 
 
 def test_a_confirmation_that_was_meant_for_the_trash_is_none_elsewhere(client, send):
-    # Brought back in another tab meanwhile: it is deleted, but not for good.
+    # If another tab has restored it, it is only moved to the trash.
     message = send("Hello")
 
     ask(client, "post", "message_delete", message, data={"final": "1"})
@@ -666,7 +666,7 @@ def test_an_action_can_be_undone_for_a_day(client, send, monkeypatch, hours, sta
 
 
 def test_no_form_stands_inside_of_another(client, full):
-    # A browser would drop it.
+    # A browser would ignore it.
     def nested(element, inside=False):
         found = []
         for child in element.children:

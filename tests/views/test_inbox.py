@@ -72,7 +72,7 @@ def test_pages_stay_whole_when_messages_arrive_and_go_between_them(client, user,
         seen += page
         fill(user, 2)
         if number == 0:
-            # The row that the next page begins after is gone when it is asked for.
+            # The row that the next page starts after has been deleted.
             for key in (page[-1], page[0]):
                 act(client, "message_delete", Message.objects.get(pk=key))
 

@@ -507,7 +507,7 @@ def test_a_row_shows_the_owners_own_reply_and_counts_it(client, user, other, let
     assert text_of(snippet).split() == ["harry", "You:", "Yes,", "<b>I</b>", "can."]
     (count,) = soup(row).select(".pm-count")
     assert "2 messages" in text_of(count)
-    # What was sought is what is shown.
+    # The suggestions match the typed text.
     (row,) = soup(client.get("/messages/?q=thursday")).select(".pm-row")
     assert "You:" not in text_of(row)
 
@@ -668,7 +668,7 @@ def test_an_answer_brings_what_came_meanwhile(client, user, other, letter):
 
     assert texts(response, ".pm-body") == ["Or Friday?", "Yes."]
     assert not Message.objects.owned_by(user).unread().exists()
-    # The connection broke before the page got it.
+    # The response was lost.
     again = answer(client, letter, HTMX, after=Message.objects.owned_by(user).latest("pk").pk)
     assert texts(again, ".pm-body") == ["Yes."]
 

@@ -112,7 +112,7 @@ def test_the_message_of_another_user_is_not_found(stranger, user, send, mode):
     for name in ON_A_MESSAGE:
         for method in ("get", "head", "post"):
             response = ask(stranger, method, name, message, MODES[mode])
-            # A token says itself that it is another's, and does not tell what it stands for.
+            # A token reveals that it belongs to another user, but not its content.
             found = {405} if (method, name) == ("post", "message_detail") else {404}
             refused = {200 if mode == "htmx" else 400}
             assert response.status_code in (refused if name == "message_undo" else found), name
@@ -606,7 +606,7 @@ def test_what_leads_nowhere_opens_its_own_page(client, send, method):
 
 
 def test_an_address_that_no_browser_may_be_sent_to_is_not_gone_to(client, send):
-    # No function of ours stores it; a site's own import may have.
+    # The app does not store such a value, but a site's own import may.
     message = send("Your order")
     Message.objects.filter(pk=message.pk).update(url="javascript:alert(1)")
 
@@ -668,7 +668,7 @@ def test_the_bell_of_an_empty_inbox_says_so(client):
     fragment = ask(client, "get", "message_latest", headers=HTMX)
 
     assert "No messages" in fragment.text
-    # It says nothing, and so the style sheet hides it.
+    # It is empty, so the style sheet hides it.
     assert [text_of(button) for button in soup(fragment).select("button")] == [""]
 
 

@@ -106,7 +106,7 @@ def test_a_page_gets_the_parts_that_differ(client, user, three, send):
         "Info: First Look here.",
     ]
     assert all("hx-swap-oob" in part.attrs for part in outermost(told))
-    # The forms in it lead back to the page, not to what it asked.
+    # Its forms return to the page, not to the polled URL.
     assert set(values_of(told, "next")) == {"/project/"}
 
 
@@ -278,7 +278,7 @@ def test_asking_keeps_no_session_alive(user, three, settings, engine):
         assert django_settings.SESSION_COOKIE_NAME not in told.cookies
 
     assert list(Session.objects.values()) == before
-    # Other requests do as before.
+    # Other requests are not affected.
     assert django_settings.SESSION_COOKIE_NAME in browser.get("/").cookies
 
 

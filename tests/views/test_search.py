@@ -88,13 +88,13 @@ TEXT = 'Tom & "Jerry" <b>bold</b> it\'s 100% &amp; a_b'
     ],
 )
 def test_what_was_found_is_marked_and_nothing_else_is_markup(client, send, words, expected, safe):
-    # Read as text, the message is the same in both cases.
+    # The plain text of the message is the same in both cases.
     text = html.escape(TEXT) if safe else TEXT
     send(mark_safe(text) if safe else text, subject="Rest")
 
     page = search(client, words)
 
-    # What is stored is looked at: markup says some characters in other words.
+    # Compare the stored text, because markup escapes some characters.
     if not safe or rows(page):
         assert marked(page) == expected
     for snippet in soup(page).select(".pm-snippet"):
@@ -134,7 +134,7 @@ def test_words_to_look_for_are_never_markup(client, user, settings, words, hit):
         (field,) = soup(page).find_all(attrs={"type": "search"})
         assert set(field.attrs) == set(search_field(plain).attrs)
         assert field["value"].split() == words.split()
-        # Every address on it that says the words says exactly them.
+        # Every URL on the page with the words has exactly these words.
         for element in soup(page).find_all(True):
             for name in ("href", "hx-get", "value"):
                 query = parse_qs(urlsplit(element.get(name) or "").query)
@@ -222,7 +222,7 @@ def test_searching_while_one_types_leaves_the_focus_in_the_field(client, full):
     """The field searches after a pause, and must keep the focus of a user who continues to type."""
     for words in ("quota", "haystack", ""):
         page = search(client, words, HTMX)
-        # What the field swaps in; the heading above it is left out.
+        # The part that the field swaps in, without the heading.
         (pane,) = soup(page).select(".pm-pane")
         assert not soup(pane).select("[data-pm-focus]"), words
 

@@ -66,7 +66,7 @@
       return isLive() ? 60 : 30;
     }, 30);
 
-    // Live updates: an event tells the tab that polls that something changed, and never what.
+    // Live updates: an event makes the polling tab poll. It has no content.
     // Without a connection, it polls as often as on a site without live updates.
     const changed = () => { due ||= 1; document.dispatchEvent(new Event("pm:live")); go(); };
     let stream, heard = 0, failed = 0, later;
