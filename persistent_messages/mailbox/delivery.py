@@ -112,15 +112,15 @@ def deliver_to(
     is_wanted = signals.messages_delivered.is_wanted(Message, message=message, email=email)
     if is_wanted or has_choices(message, email=email):
         write = partial(_write_rows, message=message, email=email, min_interval=min_interval)
-        sizes = {"size": MAX_BATCH_SIZE}
+        batches = partial(recipient_batches, using=using, size=MAX_BATCH_SIZE)
     elif message.key is not None:
         write = partial(_copy_keyed, message=message, min_interval=min_interval)
-        sizes = {"size": BATCH_SIZE}
+        batches = partial(recipient_batches, using=using, size=BATCH_SIZE)
     else:
         write = partial(_copy, message=message)
-        sizes = {"size": BATCH_SIZE, "range_size": RANGE_SIZE}
+        batches = partial(recipient_batches, using=using, size=BATCH_SIZE, range_size=RANGE_SIZE)
     deliver_all = _deliver_all if atomic else _deliver_step_by_step
-    return deliver_all(users, write, partial(recipient_batches, using=using, **sizes), progress)
+    return deliver_all(users, write, batches, progress)
 
 
 @retry_on_deadlock
