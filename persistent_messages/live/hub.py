@@ -37,9 +37,11 @@ class Stream:
 
     def take_changes(self) -> bool:
         """Return whether anything has changed since the last call."""
-        had_changes = self.changed or self.changed_for_everybody
+        # Nothing is reset unless it was seen, because other threads set these flags meanwhile.
+        if not (self.changed or self.changed_for_everybody):
+            return False
         self.changed = self.changed_for_everybody = False
-        return had_changes
+        return True
 
     def notify(self) -> None:
         """Make `wait` return. Thread-safe."""

@@ -24,7 +24,7 @@ from .hub import Hub, Stream
 HEARTBEAT = 15
 """Seconds between events, so that browsers and proxies keep the connection open."""
 CHECK = 60
-"""Seconds after which the session is checked again, at the latest."""
+"""Seconds after which the session is checked again with the next event, at the latest."""
 AT_ONCE = 10
 """Streams of a process that may query at the same time, as all pages reconnect after a restart."""
 MAX_AGE = 3600
@@ -62,8 +62,8 @@ def _close_connections() -> None:
 def open_stream(request: HttpRequest, user: Any, hub: Hub, limit: int) -> AsyncIterator[bytes]:
     """Return the events for `user`: "change", "beat" and, when the session ends, "end".
 
-    Events have no content. At most two queries per minute, for the session and its user. The stream
-    ends after an hour, or at once if the user already has `limit` streams.
+    Events have no content. Two queries every 30 to 75 seconds, for the session and its user. The
+    stream ends after an hour, or at once if the user already has `limit` streams.
     """
     session: Any = getattr(request, "session", None)
     has_session = session is not None and auth.SESSION_KEY in session
@@ -85,7 +85,9 @@ async def _stream(
         yield f"retry: {random.randint(1000, 5000)}\n\n".encode()  # noqa: S311 (no secret)
         # Taken before looking for changes, so that an ID never covers a later change.
         event_id = hub.event_id()
-        ours.changed |= hub.has_missed(ours.user, request.headers.get("Last-Event-ID", ""))
+        # `|=` would reset a flag that another thread sets meanwhile; the same below.
+        if hub.has_missed(ours.user, request.headers.get("Last-Event-ID", "")):
+            ours.changed = True
         yield _event("change" if ours.take_changes() else "beat", event_id)
         async for event in _events(ours, hub, request, user, has_session=has_session):
             yield event
@@ -103,7 +105,8 @@ async def _events(
         await ours.wait(HEARTBEAT)
         if has_session and now >= next_check:
             next_check = now + _some_of(CHECK)
-            ours.ended |= not await sync_to_async(_is_signed_in)(request, user)
+            if not await sync_to_async(_is_signed_in)(request, user):
+                ours.ended = True
         if ours.ended:
             yield _event("end", hub.event_id())
             return

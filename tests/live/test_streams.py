@@ -5,12 +5,13 @@ from http import HTTPStatus
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.contrib.sessions.backends.db import SessionStore
 from django.db import connection, transaction
 from django.test import Client
 from django.urls import reverse
 
 from persistent_messages import INFO, Folder, mailbox, resolve, send_letter, send_message
-from persistent_messages.live import streams
+from persistent_messages.live import events, streams
 from persistent_messages.models import Message
 from tests.pages import browser_of
 
@@ -119,6 +120,28 @@ def test_a_session_that_is_no_more_ends_its_streams(ann, listen, monkeypatch, en
         ann.delete()
     else:
         get_user_model().objects.filter(pk=ann.pk).update(is_active=False)
+
+    assert listener.is_over()
+    assert listener.events[-1] == "end"
+
+
+def test_a_log_out_while_the_session_is_looked_up_ends_the_stream(ann, listen, monkeypatch):
+    monkeypatch.setattr(streams, "HEARTBEAT", 0.1)
+    monkeypatch.setattr(streams, "CHECK", 0)
+    browser = browser_of(ann)
+    key, load, logged_out = browser.session.session_key, SessionStore.load, []
+    listener = listen(ann, browser)
+    assert listener.is_there()
+
+    def load_and_log_out(store):
+        data = load(store)
+        if not logged_out:
+            logged_out.append(key)
+            events.publish_end(key)
+        return data
+
+    # Django sends the signal of a log-out before it deletes the session.
+    monkeypatch.setattr(SessionStore, "load", load_and_log_out)
 
     assert listener.is_over()
     assert listener.events[-1] == "end"
