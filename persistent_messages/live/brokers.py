@@ -13,6 +13,7 @@ from threading import Event, Lock
 from typing import Any
 
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.crypto import salted_hmac
 from django.utils.module_loading import import_string
 from typing_extensions import override
@@ -221,8 +222,7 @@ class PostgresBroker(ServerBroker):
 
     @override
     def _texts(self, linked: Callable[[], None]) -> Generator[str, None, None]:
-        # A separate connection, which a connection pool must not share.
-        connection = connections.create_connection(primary_database())
+        connection = _connection_without_pool()
         try:
             with connection.cursor() as cursor:
                 cursor.execute(f"LISTEN {connection.ops.quote_name(channel_name())}")
@@ -233,6 +233,13 @@ class PostgresBroker(ServerBroker):
                     cursor.execute("SELECT 1")
         finally:
             connection.close()
+
+
+def _connection_without_pool() -> BaseDatabaseWrapper:
+    # LISTEN would take a connection out of the pool for good, and put it back listening.
+    pooled = connections.create_connection(primary_database())
+    options = {**pooled.settings_dict["OPTIONS"], "pool": False}
+    return type(pooled)({**pooled.settings_dict, "OPTIONS": options}, pooled.alias)
 
 
 def _redis(address: str, timeout: float) -> Any:

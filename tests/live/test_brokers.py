@@ -6,6 +6,7 @@ import threading
 
 import pytest
 from django.conf import settings
+from django.db import connection
 
 from persistent_messages import INFO, send_message
 from persistent_messages.live import events
@@ -28,7 +29,8 @@ class Process:
 
     def __init__(self, broker):
         self.broker, self.heard, self.links = broker, [], 0
-        self.thread = threading.Thread(target=broker.listen, args=[self.heard.append, self.link])
+        arguments = [self.heard.append, self.link]
+        self.thread = threading.Thread(target=broker.listen, args=arguments, daemon=True)
         self.thread.start()
         wait_until(lambda: self.links)
 
@@ -100,6 +102,33 @@ def test_an_event_has_a_size_that_every_broker_takes():
     assert all(sum(name in text for text in texts) == 1 for name in names)
     assert encode("changed", map(str, range(100_000))) == [f'["changed", "{EVERYBODY}"]']
     assert encode("changed", []) == []
+
+
+@pytest.mark.skipif("postgresql" not in ADDRESSES, reason="only PostgreSQL listens")
+def test_a_listener_takes_no_connection_from_a_pool(listening, monkeypatch):
+    # Without the package of the pool, taking one would fail.
+    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "pool", {"max_size": 1})
+
+    process = listening(broker_for("postgresql"))
+
+    monkeypatch.undo()
+    broker_for("postgresql").publish(["one"])
+    wait_until(lambda: process.heard == ["one"])
+
+
+@pytest.mark.skipif("postgresql" not in ADDRESSES, reason="only PostgreSQL listens")
+def test_a_listener_whose_connection_ends_listens_again(listening):
+    process = listening(broker_for("postgresql"))
+
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND query LIKE 'LISTEN %%'"
+        )
+
+    wait_until(lambda: process.links == 2)
+    broker_for("postgresql").publish(["one"])
+    wait_until(lambda: process.heard == ["one"])
 
 
 @pytest.mark.skipif("redis" not in ADDRESSES, reason="no redis-server")
