@@ -4,11 +4,12 @@ import re
 
 import pytest
 from django.conf import settings as django_settings
+from django.contrib.sessions.models import Session
 from django.test import override_settings
 from django.urls import reverse
 from playwright.sync_api import expect
 
-from persistent_messages.live import events
+from persistent_messages.live import events, streams
 from persistent_messages.models import Message
 from tests.live.server import served
 
@@ -118,3 +119,39 @@ def test_whoever_logs_out_listens_no_more(page, user):
     page.get_by_role("button", name="Log out").click()
 
     wait_until(page, lambda: streams_of(user) == 0)
+
+
+def test_a_page_whose_session_got_another_key_connects_again(page, user):
+    """The stream of the old key ends, and the user is still logged in."""
+    page.context.clock.install()
+    answers = [{"content_type": "text/event-stream", "body": "event: end\ndata: .\n\n"}]
+    page.route(
+        re.compile("/messages/events/"),
+        lambda route: route.fulfill(**answers.pop()) if answers else route.continue_(),
+    )
+    with page.expect_response(re.compile("/messages/news/")):
+        page.goto("/")
+
+    page.context.clock.run_for(91_000)
+
+    wait_until(page, lambda: streams_of(user) == 1)
+
+
+def test_a_page_that_finds_itself_logged_out_listens_no_more(page, user):
+    page.context.clock.install()
+    connect(page, user, "/")
+    Session.objects.all().delete()
+
+    page.context.clock.run_for(61_000)
+
+    wait_until(page, lambda: streams_of(user) == 0)
+
+
+def test_a_connection_that_became_silent_is_opened_again(page, user, monkeypatch):
+    page.context.clock.install()
+    monkeypatch.setattr(streams, "HEARTBEAT", 1000)
+    connect(page, user, "/")
+    page.wait_for_load_state("networkidle")
+
+    with page.expect_request(re.compile("/messages/events/")):
+        page.context.clock.run_for(41_000)

@@ -58,7 +58,7 @@
       if (before !== changes) return 1; // the response is older than an action in this tab
       if (due !== 1 && (!state || (known && known !== state))) tell("+");
       [due, known] = [0, state];
-      if (!state) return 0; // logged out
+      if (!state) return hush(), 0; // logged out
       swap(html);
       // In an empty list, nothing can move under the pointer.
       if (!one(".pm-pane .pm-item")) one(".pm-news a")?.click();
@@ -72,18 +72,22 @@
     let stream, heard = 0, failed = 0, later;
     const isLive = () => stream && Date.now() - heard < 40000;
     const hush = () => { clearTimeout(later); stream &&= stream.close(); };
+    const rest = () => { hush(); later = setTimeout(follow, 2 ** Math.min(failed++, 5) * (30 + 60 * Math.random()) * 1000); };
     const follow = () => {
       if (!tabs.pmEvents || stream || !leads || document.hidden) return;
       stream = new EventSource(tabs.pmEvents);
-      const hear = () => { heard = Date.now(); failed = 0; };
+      // A connection may break without the browser noticing.
+      const hear = () => {
+        [heard, failed] = [Date.now(), 0];
+        clearTimeout(later);
+        later = setTimeout(() => { hush(); follow(); go(); }, 40000);
+      };
       on("beat", hear, stream);
       on("change", () => { hear(); tell("+"); changed(); }, stream);
-      on("end", () => { hush(); go(true); }, stream);
+      on("end", () => { rest(); go(true); }, stream); // perhaps only the session has another key
       on("error", () => {
         heard = 0;
-        if (stream?.readyState !== EventSource.CLOSED) return; // the browser reconnects
-        hush();
-        later = setTimeout(follow, 2 ** Math.min(failed++, 5) * (30 + 60 * Math.random()) * 1000);
+        if (stream?.readyState === EventSource.CLOSED) rest(); // else the browser reconnects
       }, stream);
     };
     on("visibilitychange", () => (document.hidden ? hush() : follow()));
