@@ -125,7 +125,7 @@ class Batch:
         journal = self._journal(mails)
         site = Site()
         for number, mail in enumerate(mails):
-            if server.keeps_hanging:
+            if server.keeps_losing_connections:
                 self.server_is_away = True
                 self._untried = [row for each in mails[number:] for row in each.rows]
                 break
@@ -223,7 +223,7 @@ class Batch:
 
     def _retry(self) -> None:
         if keys := self._close(self._untried):
-            # It may be the mails before that hang: these have to come first some time.
+            # The mails before these may be the cause, so these must be tried first at some point.
             self._rows(keys).update(due=after(timezone.now(), FIRST_RETRY))
             self.counts["retried"] += len(keys)
         again: dict[int, list[DueMail]] = defaultdict(list)

@@ -66,18 +66,18 @@ class MailServer:
         try:
             self._connection.send_messages([copy])
         except Exception as error:
-            if self._was_hung_up():
+            if self._is_disconnected():
                 self._close()
             self._lost = self._lost + 1 if isinstance(error, CONNECTION_LOST) else 0
             raise
         self._lost = 0
 
     @property
-    def keeps_hanging(self) -> bool:
-        """Whether the last mails were all lost: to try others might only add timeouts."""
+    def keeps_losing_connections(self) -> bool:
+        """Whether the latest mails all lost the connection; more mails might only add timeouts."""
         return self._lost >= MAX_LOST
 
-    def _was_hung_up(self) -> bool:
+    def _is_disconnected(self) -> bool:
         # smtplib closes the socket when the connection breaks, but not when a mail is refused.
         server = getattr(self._connection, "connection", None)
         return server is not None and getattr(server, "sock", server) is None

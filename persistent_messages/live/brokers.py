@@ -236,7 +236,7 @@ class PostgresBroker(ServerBroker):
 
 
 def _connection_without_pool() -> BaseDatabaseWrapper:
-    # LISTEN would take a connection out of the pool for good, and put it back listening.
+    # LISTEN would occupy a pooled connection permanently, and return it still listening.
     pooled = connections.create_connection(primary_database())
     options = {**pooled.settings_dict["OPTIONS"], "pool": False}
     return type(pooled)({**pooled.settings_dict, "OPTIONS": options}, pooled.alias)

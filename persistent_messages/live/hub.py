@@ -37,7 +37,7 @@ class Stream:
 
     def take_changes(self) -> bool:
         """Return whether anything has changed since the last call."""
-        # Nothing is reset unless it was seen, because other threads set these flags meanwhile.
+        # Other threads may set these flags at any time, so reset them only if one was set.
         if not (self.changed or self.changed_for_everybody):
             return False
         self.changed = self.changed_for_everybody = False

@@ -24,9 +24,9 @@ from .hub import Hub, Stream
 HEARTBEAT = 15
 """Seconds between events, so that browsers and proxies keep the connection open."""
 CHECK = 60
-"""Seconds after which the session is checked again with the next event, at the latest."""
+"""The maximum number of seconds before the session is checked again, with the next event."""
 AT_ONCE = 10
-"""Streams of a process that may query at the same time, as all pages reconnect after a restart."""
+"""The number of a process's streams that may query at once; all reconnect after a restart."""
 MAX_AGE = 3600
 """Seconds after which a stream ends; the browser then opens a new one."""
 MAX_AGE_WITHOUT_SESSION = 300
@@ -55,7 +55,7 @@ def briefly_connected() -> Iterator[None]:
 
 def _close_connections() -> None:
     for connection in connections.all(initialized_only=True):
-        if not connection.in_atomic_block:  # with ATOMIC_REQUESTS, the view is one
+        if not connection.in_atomic_block:  # as the view is with ATOMIC_REQUESTS
             connection.close()
 
 
@@ -73,7 +73,7 @@ def open_stream(request: HttpRequest, user: Any, hub: Hub, limit: int) -> AsyncI
 async def _stream(
     request: HttpRequest, user: Any, hub: Hub, limit: int, *, has_session: bool
 ) -> AsyncIterator[bytes]:
-    # With ATOMIC_REQUESTS the view could not do so.
+    # The view cannot close them: with ATOMIC_REQUESTS, it runs in a transaction.
     await sync_to_async(_close_connections)()
     session = getattr(request, "session", None)
     ours = Stream(user_name(user.pk), session_name(getattr(session, "session_key", None)))
@@ -85,7 +85,7 @@ async def _stream(
         yield f"retry: {random.randint(1000, 5000)}\n\n".encode()  # noqa: S311 (no secret)
         # Taken before looking for changes, so that an ID never covers a later change.
         event_id = hub.event_id()
-        # `|=` would reset a flag that another thread sets meanwhile; the same below.
+        # `|=` could reset a flag that another thread sets at the same time; the same applies below.
         if hub.has_missed(ours.user, request.headers.get("Last-Event-ID", "")):
             ours.changed = True
         yield _event("change" if ours.take_changes() else "beat", event_id)
@@ -126,7 +126,7 @@ def _event(kind: str, event_id: str) -> bytes:
 
 
 def _some_of(seconds: float) -> float:
-    # Pages that connected at the same time are not looked up at the same time.
+    # Spread the checks of pages that connected at the same time.
     return random.uniform(seconds / 2, seconds)  # noqa: S311 (no secret)
 
 
@@ -138,5 +138,5 @@ def _is_signed_in(request: HttpRequest, user: Any) -> bool:
         return bool(getattr(accounts.signed_in_user(later), "pk", None) == user.pk)
 
     with briefly_connected():
-        # While the database is away, nobody is logged out.
+        # An outage of the database logs nobody out.
         return outage.response_or(request, ask, lambda: True)

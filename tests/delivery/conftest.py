@@ -72,7 +72,7 @@ class Sink:
 
 @pytest.fixture
 def use_backend(settings):
-    """Have the site send mail by a backend, with options that Django 6.1 has in one place."""
+    """Make the site use a mail backend; Django 6.1 has its options in a setting of their own."""
 
     def use_backend(path, **options):
         if django.VERSION >= (6, 1):

@@ -217,7 +217,7 @@ def test_a_backend_of_the_site_may_send_by_smtputf8(
 
 
 def test_a_server_that_hangs_is_waited_for_once_a_mail(server, people, mail_to, caplog):
-    sink = server(timeout=3)  # the others are to be answered in time
+    sink = server(timeout=3)  # long enough for the other mails
     sink.hung.add(ADDRESSES[1])
 
     mail_to(people)

@@ -106,7 +106,7 @@ def test_an_event_has_a_size_that_every_broker_takes():
 
 @pytest.mark.skipif("postgresql" not in ADDRESSES, reason="only PostgreSQL listens")
 def test_a_listener_takes_no_connection_from_a_pool(listening, monkeypatch):
-    # Without the package of the pool, taking one would fail.
+    # The package for pools is not installed, so opening one would fail.
     monkeypatch.setitem(connection.settings_dict["OPTIONS"], "pool", {"max_size": 1})
 
     process = listening(broker_for("postgresql"))

@@ -140,7 +140,7 @@ def test_a_log_out_while_the_session_is_looked_up_ends_the_stream(ann, listen, m
             events.publish_end(key)
         return data
 
-    # Django sends the signal of a log-out before it deletes the session.
+    # Django sends `user_logged_out` before it deletes the session.
     monkeypatch.setattr(SessionStore, "load", load_and_log_out)
 
     assert listener.is_over()

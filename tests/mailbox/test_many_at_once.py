@@ -72,7 +72,7 @@ def test_each_of_many_sends_reaches_all(people, atomic):
 
 @pytest.mark.parametrize("key", [None, "quota"])
 def test_lists_in_any_order_do_not_deadlock(people, key):
-    """In a transaction of the site, where a deadlock could not be retried."""
+    """This matters in a transaction of the site, where a deadlock cannot be retried."""
 
     def send_to(users):
         def send():

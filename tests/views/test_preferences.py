@@ -272,7 +272,7 @@ def test_a_user_downloads_all_that_is_kept(client, other, send):
 
 
 def test_the_event_loop_streams_it_too(client, user, monkeypatch):
-    """Else Django would read all of it before it sends any."""
+    """Otherwise, Django would read all lines before it sends the first one."""
     monkeypatch.setattr(views, "LINES", 3)
     fill(user, 7)
 

@@ -58,7 +58,7 @@
       if (before !== changes) return 1; // the response is older than an action in this tab
       if (due !== 1 && (!state || (known && known !== state))) tell("+");
       [due, known] = [0, state];
-      if (!state) return hush(), 0; // logged out
+      if (!state) return disconnect(), 0; // logged out
       swap(html);
       // In an empty list, nothing can move under the pointer.
       if (!one(".pm-pane .pm-item")) one(".pm-news a")?.click();
@@ -71,8 +71,8 @@
     const changed = () => { due ||= 1; document.dispatchEvent(new Event("pm:live")); go(); };
     let stream, heard = 0, failed = 0, later;
     const isLive = () => stream && Date.now() - heard < 40000;
-    const hush = () => { clearTimeout(later); stream &&= stream.close(); };
-    const rest = () => { hush(); later = setTimeout(follow, 2 ** Math.min(failed++, 5) * (30 + 60 * Math.random()) * 1000); };
+    const disconnect = () => { clearTimeout(later); stream &&= stream.close(); };
+    const reconnectLater = () => { disconnect(); later = setTimeout(follow, 2 ** Math.min(failed++, 5) * (30 + 60 * Math.random()) * 1000); };
     const follow = () => {
       if (!tabs.pmEvents || stream || !leads || document.hidden) return;
       stream = new EventSource(tabs.pmEvents);
@@ -80,19 +80,19 @@
       const hear = () => {
         [heard, failed] = [Date.now(), 0];
         clearTimeout(later);
-        later = setTimeout(() => { hush(); follow(); go(); }, 40000);
+        later = setTimeout(() => { disconnect(); follow(); go(); }, 40000);
       };
       on("beat", hear, stream);
       on("change", () => { hear(); tell("+"); changed(); }, stream);
-      on("end", () => { rest(); go(true); }, stream); // perhaps only the session has another key
+      on("end", () => { reconnectLater(); go(true); }, stream); // the user may still be logged in, with a new session key
       on("error", () => {
         heard = 0;
-        if (stream?.readyState === EventSource.CLOSED) rest(); // else the browser reconnects
+        if (stream?.readyState === EventSource.CLOSED) reconnectLater(); // else the browser reconnects
       }, stream);
     };
-    on("visibilitychange", () => (document.hidden ? hush() : follow()));
+    on("visibilitychange", () => (document.hidden ? disconnect() : follow()));
     on("pageshow", (e) => e.persisted && follow(), window);
-    on("pagehide", hush, window);
+    on("pagehide", disconnect, window);
 
     // The tab that holds the lock polls. Hidden tabs release it.
     const lead = () => {
@@ -100,7 +100,7 @@
       if (leads || queued) return;
       queued = navigator.locks.request(name, () => document.hidden || new Promise((end) => {
         leads = true;
-        free = () => { leads = false; hush(); end(); };
+        free = () => { leads = false; disconnect(); end(); };
         follow();
       })).catch(() => { leads = true; follow(); }).finally(() => { queued = 0; lead(); });
     };
