@@ -28,8 +28,9 @@ class Channel:
     def accepts(self, message: Message) -> bool:
         """Return whether to call `deliver` for `message`; True by default.
 
-        For a message to many users, this is called once, and `message` has neither a primary key
-        nor a user. If no channel accepts it, the database copies it without reading rows.
+        For a message to many users, this is first called once, and `message` has neither a primary
+        key nor a user. If no channel accepts it, the database copies it without reading rows. If
+        one does, this is called again for the message of each user.
         """
         return True
 
@@ -37,8 +38,8 @@ class Channel:
         """Deliver `messages`, which were stored for `user`.
 
         Called after the transaction has committed, in the same process, once for each batch and
-        user; one query reads the users of a batch. Errors are logged, and stop neither other users
-        nor other channels.
+        user; one query reads the users of a batch. Errors here and in `accepts` are logged, and
+        stop neither other users nor other channels.
         """
         raise NotImplementedError
 
@@ -67,7 +68,7 @@ def receive(messages: list[Message], **_kwargs: Any) -> None:
     for channel in registered():
         by_user: dict[Any, list[Message]] = defaultdict(list)
         for message in messages:
-            if channel.accepts(message):
+            if _accepts(channel, message):
                 by_user[message.user_id].append(message)
         if by_user and users is None:
             users = _users(message.user_id for message in messages)
@@ -78,10 +79,18 @@ def receive(messages: list[Message], **_kwargs: Any) -> None:
 
 def wants(message: Message, **_named: Any) -> bool:
     """Return whether any channel accepts `message`."""
-    return any(channel.accepts(message) for channel in registered())
+    return any(_accepts(channel, message) for channel in registered())
 
 
 receive.wants = wants  # type: ignore[attr-defined]
+
+
+def _accepts(channel: Channel, message: Message) -> bool:
+    try:
+        return channel.accepts(message)
+    except Exception:
+        logger.exception("%s could not accept a message.", type(channel).__qualname__)
+        return False
 
 
 def _deliver(channel: Channel, user: Any, messages: list[Message]) -> None:

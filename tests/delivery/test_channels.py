@@ -47,6 +47,13 @@ class Broken(Channel):
         raise ConnectionError("The chat does not answer.")
 
 
+class Careless(Channel):
+    """Asks for the user, whom a message to many does not have."""
+
+    def accepts(self, message):
+        return message.user.is_staff
+
+
 HERE = "tests.delivery.test_channels."
 
 
@@ -225,3 +232,14 @@ def test_the_example_of_the_documentation_posts_to_a_chat(settings, people, monk
         thread.join()
 
     assert server.posts == [{"text": "person-0: “Archive”"}]
+
+
+def test_a_channel_that_cannot_accept_stops_nobody(use, people, committed, caplog):
+    use(HERE + "Careless", HERE + "Recorder")
+    everybody = get_user_model().objects.all()
+
+    with committed():
+        assert send_message(everybody, INFO, "Hello") == len(people)
+
+    assert [user for user, _ in Recorder.delivered] == [*everybody.order_by("pk")]
+    assert "Careless could not accept a message" in caplog.text
