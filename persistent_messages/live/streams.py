@@ -30,7 +30,7 @@ AT_ONCE = 10
 MAX_AGE = 3600
 """Seconds after which a stream ends; the browser then opens a new one."""
 MAX_AGE_WITHOUT_SESSION = 300
-"""The same for a user who is not signed in with a session."""
+"""The same for a user who is not the one of the session."""
 SPREAD = 1.5
 """Seconds over which events for everybody are spread."""
 PAUSE = 0.2
@@ -65,9 +65,13 @@ def open_stream(request: HttpRequest, user: Any, hub: Hub, limit: int) -> AsyncI
     Events have no content. Two queries every 30 to 75 seconds, for the session and its user. The
     stream ends after an hour, or at once if the user already has `limit` streams.
     """
-    session: Any = getattr(request, "session", None)
-    has_session = session is not None and auth.SESSION_KEY in session
-    return _stream(request, user, hub, limit, has_session=has_session)
+    return _stream(request, user, hub, limit, has_session=_is_of_session(request, user))
+
+
+def _is_of_session(request: HttpRequest, user: Any) -> bool:
+    # A site's own middleware may show the pages of another user than that of the session.
+    key = getattr(request, "session", {}).get(auth.SESSION_KEY)
+    return bool(auth.get_user_model()._meta.pk.to_python(key) == user.pk)
 
 
 async def _stream(

@@ -249,6 +249,27 @@ def test_no_middleware_compresses_the_stream(ann, live, settings):
         listener.close()
 
 
+def impersonate_ben(get_response):
+    def middleware(request):
+        request.user = get_user_model().objects.get(username="ben")
+        return get_response(request)
+
+    return middleware
+
+
+def test_a_user_who_is_not_the_one_of_the_session_hears_on(ann, ben, live, settings, monkeypatch):
+    monkeypatch.setattr(streams, "HEARTBEAT", 0.1)
+    monkeypatch.setattr(streams, "CHECK", 0)
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, f"{__name__}.impersonate_ben"]
+    with served() as port:
+        listener = Listener(port, browser_of(ann))
+        assert listener.has("beat", times=3)
+        send_message(ben, INFO, "Hello")
+        assert listener.has("change")
+        assert "end" not in listener.events
+        listener.close()
+
+
 def test_a_visitor_is_sent_away_for_good(port, listen):
     assert listen(None, browser=Client()).answer.status == HTTPStatus.NO_CONTENT
 
