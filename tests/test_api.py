@@ -112,14 +112,12 @@ def plain(signature):
 
 
 def test_add_message_has_its_signature():
-    """Promise: exact order of the arguments of `add_message`."""
     signature = inspect.signature(persistent_messages.add_message)
     assert plain(signature) == f"(request, level, {TAIL})"
 
 
 @pytest.mark.parametrize("name", SHORTCUTS)
 def test_each_shortcut_has_the_same_arguments_without_the_level(name):
-    """Promise: shortcuts with the same tail of arguments."""
     shortcut = getattr(persistent_messages, name)
     assert plain(inspect.signature(shortcut)) == f"(request, {TAIL})"
     assert shortcut.__name__ == name
@@ -148,7 +146,6 @@ def test_send_message_has_its_signature():
 
 
 def test_everything_public_is_there():
-    """Promise: the module has contrib's names, `PERSISTENT_MESSAGE_LEVELS`, `DEFAULT_TAGS`."""
     assert len(set(persistent_messages.__all__)) == len(persistent_messages.__all__)
     for name in persistent_messages.__all__:
         assert hasattr(persistent_messages, name)
@@ -165,7 +162,6 @@ def test_a_star_import_gives_the_public_names():
 
 @pytest.mark.parametrize("name", messages.api.__all__)
 def test_every_function_of_contrib_has_its_counterpart(name):
-    """Promise: same names as contrib, different meaning."""
     assert name in persistent_messages.__all__
 
 
@@ -205,7 +201,6 @@ assert Message(level=140).level_tag == "danger"
 
 
 def test_a_persistent_message_is_returned(request_, user):
-    """Promise: returns the saved message."""
     row = persistent_messages.add_message(request_, persistent_messages.INFO, "Hello")
     assert isinstance(row, Message)
     assert row.pk is not None
@@ -214,14 +209,12 @@ def test_a_persistent_message_is_returned(request_, user):
 
 
 def test_a_one_shot_message_is_queued_and_nothing_returned(request_):
-    """Promise: `persistent_messages.add_message(request, messages.INFO, ...)` is equivalent."""
     assert persistent_messages.add_message(request_, messages.INFO, "Hello") is None
     assert not Message.objects.exists()
     assert [(m.level, m.message) for m in request_._messages] == [(20, "Hello")]
 
 
 def test_an_ignored_message_returns_nothing(request_):
-    """Promise: empty message ignored; level below `MESSAGE_LEVEL` ignored."""
     assert persistent_messages.info(request_, "") is None
     assert persistent_messages.info(request_, None) is None
     assert persistent_messages.debug(request_, "Below the default level") is None
@@ -230,7 +223,6 @@ def test_an_ignored_message_returns_nothing(request_):
 
 @pytest.mark.parametrize("name", SHORTCUTS)
 def test_each_shortcut_adds_its_level(request_, settings, name):
-    """Promise: `DEBUG` is a persistent level like the others."""
     settings.MESSAGE_LEVEL = messages.DEBUG
     row = getattr(persistent_messages, name)(request_, "Hello", "x", subject="Subject")
     assert row.level == getattr(persistent_messages, name.upper())
@@ -255,7 +247,7 @@ def test_the_arguments_may_be_given_by_place(request_, other):
 
 
 def test_a_sender_is_kept_with_the_name(request_, user, other):
-    """Promise: `from_user=` sender; the name stays readable after an account goes."""
+    """The name stays readable after the account has been deleted."""
     row = persistent_messages.info(request_, "Hello", from_user=user, user=other)
     assert (row.from_user, row.from_name) == (user, "Sally Ride")
     user.delete()
@@ -295,7 +287,7 @@ def test_another_storage_is_told(db, rf):
 
 
 def test_a_test_that_builds_its_request_with_contribs_storage_is_told_how_to(user, rf):
-    """As sites do for the views of `django.contrib.messages`, with a storage of their choice."""
+    """Sites do this in tests of views that use `django.contrib.messages`."""
     request = rf.get("/")
     request.session, request.user = {}, user
     request._messages = FallbackStorage(request)
@@ -491,7 +483,6 @@ def test_the_refusal_of_a_visitor_comes_before_any_write(request_of, db):
 def test_mail_goes_to_the_recipient_after_commit(
     request_, other, mailoutbox, django_capture_on_commit_callbacks
 ):
-    """Promise: `email=True` stores and mails the address of the recipient."""
     with django_capture_on_commit_callbacks(execute=True):
         persistent_messages.info(request_, "The text", subject="Subject", user=other, email=True)
         assert mailoutbox == []
@@ -504,7 +495,6 @@ def test_mail_goes_to_the_recipient_after_commit(
 def test_mail_goes_to_the_current_user_where_none_is_named(
     request_, level, mailoutbox, django_capture_on_commit_callbacks
 ):
-    """Promise: the recipient is the current user when `user` is None."""
     with django_capture_on_commit_callbacks(execute=True):
         row = persistent_messages.add_message(request_, level, "The text", email=True)
     assert [mail.to for mail in mailoutbox] == [["sally@example.com"]]
@@ -542,7 +532,7 @@ def test_no_mail_goes_when_the_transaction_is_rolled_back(
 def test_a_line_break_in_a_subject_sends_one_header(
     request_, mailoutbox, django_capture_on_commit_callbacks
 ):
-    """Trap: newline in an email subject crashes the send."""
+    """A newline in the subject of a mail would raise an error."""
     with django_capture_on_commit_callbacks(execute=True):
         persistent_messages.info(
             request_, "Text", subject="Hello\r\nBcc: eve@example.com", email=True
@@ -563,7 +553,7 @@ def test_mail_of_safe_text_is_plain(request_, mailoutbox, django_capture_on_comm
 def test_mail_comes_from_the_site(
     request_, user, other, mailoutbox, settings, django_capture_on_commit_callbacks
 ):
-    """Trap: the sender's own address as From fails DMARC."""
+    """The sender's own address in From would fail DMARC."""
     settings.DEFAULT_FROM_EMAIL = "site@example.org"
     with django_capture_on_commit_callbacks(execute=True):
         persistent_messages.info(request_, "Text", user=other, from_user=user, email=True)
@@ -591,7 +581,7 @@ def use_mail_backend(settings, name):
 def test_a_broken_mail_server_is_logged_and_fails_nothing(
     request_, settings, caplog, django_capture_on_commit_callbacks
 ):
-    """Trap: mail errors swallowed: log them, and never fail the save."""
+    """Errors are logged, and the message is stored."""
     use_mail_backend(settings, "BrokenBackend")
     with django_capture_on_commit_callbacks(execute=True):
         row = persistent_messages.info(request_, "Hello", email=True)
@@ -615,7 +605,7 @@ def test_one_mail_that_fails_stops_no_other(
 
 
 def test_mails_cost_two_queries_a_batch(many, django_capture_on_commit_callbacks):
-    """One for the addresses, and one to settle what was sent."""
+    """One for the addresses, and one to record what was sent."""
     with django_capture_on_commit_callbacks() as callbacks:
         persistent_messages.send_message(many, 120, "Hello", email=True)
     with CaptureQueriesContext(connection) as queries:
@@ -700,7 +690,7 @@ def test_the_user_of_a_request_may_be_given_as_it_is(user, other):
 
 
 def test_a_user_whom_a_join_repeats_gets_one_message(user, other):
-    """Trap: two groups, and one message twice."""
+    """A member of two groups must not get a message twice."""
     for name in ("One", "Two"):
         user.groups.add(Group.objects.create(name=name))
     users = get_user_model().objects.filter(groups__name__in=["One", "Two"])
@@ -798,7 +788,6 @@ COPY = ["SELECT", "SET", "INSERT"] if connection.vendor == "mysql" else ["INSERT
 def test_a_queryset_is_read_once_and_written_in_batches(
     many, batches_of_ten, delivered, django_capture_on_commit_callbacks
 ):
-    """Trap: fan-out by a loop of saves."""
     with (
         django_capture_on_commit_callbacks(execute=True),
         CaptureQueriesContext(connection) as queries,
@@ -852,7 +841,7 @@ def test_the_signal_has_stored_rows(user, other, django_capture_on_commit_callba
 
 
 def test_what_a_user_sends_is_never_safe(user, other):
-    """Trap: keep `SafeString` only when the caller marked it, never for user-to-user text."""
+    """`SafeString` is only kept in notices, never in letters."""
     persistent_messages.send_message(user, 120, mark_safe("<b>Hi</b>"), from_user=other)
     row = Message.objects.get()
     assert row.is_safe is False

@@ -58,7 +58,6 @@ def left():
 
 
 def test_what_is_expired_or_long_in_the_trash_goes_and_the_rest_stays(fill):
-    """Promise: a gap to close: a view or command that clears expired messages."""
     fill("kept")
     fill("kept: will expire", expired=-1)
     fill("kept: not long in the trash", trashed=29)
@@ -180,7 +179,7 @@ def test_mail_that_nobody_sends_goes_in_the_end(wait, user, other, settings):
 
 @pytest.mark.parametrize("claim", [None, uuid4()])
 def test_what_a_clock_noted_that_ran_ahead_is_due_again(wait, other, claim):
-    """No mail is stuck that a killed process has claimed with a wrong clock."""
+    """Mail that a killed process with a wrong clock has claimed is sent in the end."""
     wait(-3650, claim=claim)
     wait(-7)
     wait(-100, other)

@@ -134,7 +134,7 @@ def test_the_setting_must_be_a_dict(settings, value):
 
 @pytest.mark.parametrize("error", [OperationalError, InterfaceError, SynchronousOnlyOperation])
 def test_a_database_that_does_not_answer_is_no_fault_of_a_function(settings, error):
-    """Whoever calls it has an answer to that."""
+    """The callers handle these errors."""
 
     def fails(request):
         raise error("no")

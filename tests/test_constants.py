@@ -9,18 +9,16 @@ from persistent_messages.constants import Folder, base_level, is_persistent
 
 
 def test_the_levels_have_their_values():
-    """Promise: values 120, 125, 130, 140 and `DEBUG` 110."""
     names = ["DEBUG", "INFO", "SUCCESS", "WARNING", "ERROR"]
     assert [getattr(persistent_messages, name) for name in names] == [110, 120, 125, 130, 140]
 
 
 def test_the_persistent_levels_are_listed():
-    """Promise: `PERSISTENT_MESSAGE_LEVELS`. Trap: `DEBUG` 110 is missing from it."""
+    """In the package of 2011, `DEBUG` was missing from them."""
     assert tuple(persistent_messages.PERSISTENT_MESSAGE_LEVELS) == (110, 120, 125, 130, 140)
 
 
 def test_the_default_tags_are_those_of_contrib():
-    """Promise: `DEFAULT_TAGS`; same names as contrib, different meaning."""
     assert persistent_messages.DEFAULT_TAGS == {
         110: "debug",
         120: "info",
@@ -41,7 +39,7 @@ def test_the_default_levels_are_those_of_contrib():
 
 
 def test_contribs_own_constants_are_not_touched():
-    """Trap: contrib's `DEFAULT_TAGS` is mutated at import."""
+    """The package of 2011 changed contrib's `DEFAULT_TAGS` at import."""
     assert contrib.DEFAULT_TAGS == {
         10: "debug",
         20: "info",

@@ -76,7 +76,7 @@ def after_looking_for_letters(act):
 
 @pytest.mark.parametrize("letters_before", [0, 1])
 def test_a_conversation_that_comes_meanwhile_keeps_one_head(user, other, letters_before):
-    """Part of it lies in the trash, the rest comes to the inbox while that is deleted."""
+    """Part of it is in the trash, and the rest returns to the inbox during the deletion."""
     first = send_letter(other, user, "Rota", "Number 1")
     rows = Message.objects.owned_by(user).filter(thread=first.thread)
     mailbox.delete(user, Folder.INBOX, rows)

@@ -109,7 +109,6 @@ def test_there_is_one_last_migration():
 
 @pytest.mark.django_db(transaction=True)
 def test_the_tables_come_and_go_with_the_migrations():
-    """Promise: tables by migrations (was `syncdb`)."""
     assert TABLE in tables()
     try:
         call_command("migrate", "persistent_messages", "zero", verbosity=0)

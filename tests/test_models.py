@@ -32,7 +32,6 @@ def test_the_text_of_a_message_is_its_message():
 
 
 def test_the_text_says_the_subject():
-    """Promise: `str()` = `subject: message`."""
     assert str(Message(level=120, subject="Note", message="Hello")) == "Note: Hello"
 
 
@@ -151,7 +150,7 @@ def test_the_snippet_of_an_empty_text_is_empty():
 
 
 def test_a_message_is_read_once_it_has_a_time_of_reading():
-    """Promise: `read` stays readable on the instance."""
+    """The package of 2011 had a field `read`."""
     assert Message(level=120).read is False
     assert Message(level=120, read_at=timezone.now()).read is True
 
@@ -167,7 +166,6 @@ def test_a_message_expires_at_its_time_wherever_the_server_stands(settings, zone
 
 @pytest.mark.parametrize(("level", "base"), [(20, 20), (120, 20), (129, 29), (100, 100)])
 def test_a_message_knows_its_base_level(level, base):
-    """Promise: `message.is_persistent`."""
     message = Message(level=level)
     assert message.base_level == base
     assert message.is_persistent is (level != base)
@@ -189,7 +187,6 @@ def test_a_new_row_has_its_defaults(user):
 
 
 def test_tags_are_extra_tags_level_tag_and_state():
-    """Promise: `tags` = extra tags + level tag + `read` or `unread`."""
     message = Message(level=130, extra_tags="a b")
     assert message.tags == "a b warning unread"
     message.read_at = timezone.now()
@@ -203,7 +200,7 @@ def test_one_shot_messages_are_neither_read_nor_unread():
 
 
 def test_tags_follow_the_setting(settings):
-    """Trap: tags are frozen at import."""
+    """In the package of 2011, the tags were fixed at import."""
     message = Message(level=persistent_messages.ERROR)
     assert message.level_tag == "error"
     settings.MESSAGE_TAGS = {messages.ERROR: "danger"}
@@ -247,7 +244,7 @@ def test_extra_tags_do_not_count_in_a_comparison():
 
 
 def test_rows_are_equal_by_their_key(send):
-    """Trap: `__eq__` by text without `__hash__`: two different rows equal."""
+    """In contrib, messages are equal if their texts are."""
     first, second = send("Same"), send("Same")
     assert first != second
     assert first == Message.objects.get(pk=first.pk)
@@ -276,7 +273,7 @@ def test_a_users_messages_go_with_the_user(user, other, send):
 
 
 def test_what_somebody_sent_stays_with_the_name(user, other, send):
-    """Trap: CASCADE deletes the recipient's copy; PROTECT blocks account removal."""
+    """`CASCADE` would delete the recipient's copy; `PROTECT` would prevent the deletion."""
     send("From Harry", from_user=other)
     other.delete()
     row = Message.objects.get()
@@ -289,7 +286,7 @@ def test_every_row_has_an_owner(db):
 
 
 def test_the_model_has_no_prepare_of_its_own():
-    """Trap: the framework calls `message._prepare()`, and `ModelBase` has one."""
+    """The framework calls `message._prepare()`, and `ModelBase` has a method with this name."""
     assert "_prepare" not in vars(Message)
 
 
@@ -325,7 +322,6 @@ def page_of(user, cursor=None):
 
 
 def test_a_page_is_one_query_and_knows_whether_there_are_older(user, send):
-    """Trap: unpaginated folders."""
     sent = [send(f"Number {number}") for number in range(5)]
     pages, cursor = [], None
     for _ in range(3):

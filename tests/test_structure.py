@@ -290,7 +290,7 @@ def test_the_data_knows_no_request(path):
 
 @pytest.mark.parametrize("path", sorted(TESTS.rglob("*.py")), ids=lambda path: path.name)
 def test_no_test_module_is_imported(path):
-    """What several test modules use is in a helper beside them."""
+    """Code that several test modules use belongs in a helper module."""
     nodes = [node for node in ast.walk(parse(path)) if isinstance(node, ast.ImportFrom)]
     modules = [(node.module or "").rpartition(".")[2] for node in nodes]
     assert [name for name in modules if name.startswith("test_") or name == "conftest"] == []

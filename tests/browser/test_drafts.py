@@ -137,7 +137,7 @@ def test_a_browser_that_keeps_nothing_sends_all_the_same(page, letter, fault):
 
 @with_htmx
 def test_a_letter_arrives_through_the_log_in_of_another_tab(page, letter, mode, troubles):
-    """The token of the page has changed by then."""
+    """The token of the page has changed in the meantime."""
     page.goto(f"/messages/detail/{letter.pk}/")
     reply_of(page).fill("I can.")
     other_tab = page.context.new_page()

@@ -43,7 +43,6 @@ def test_people_log_in_and_see_how_many_messages_wait(visitor_page, send):
 
 @main_modes
 def test_closing_a_notice_changes_counter_strip_and_row_together(page, more_pages, send, mode):
-    """Promise: HTMX close and delete buttons that update row, list state and counter together."""
     send("The disk is full.", subject="Export failed")
     send("All went well.", subject="Backup complete")
     arrive(page, "/both/")
@@ -243,7 +242,7 @@ def test_visitors_are_told_too(visitor_page):
 
 @with_htmx
 def test_a_notice_closes_by_itself_and_is_read(page, more_pages, send):
-    """Promise: `close_timeout=` auto-close; integer, milliseconds, also marks read."""
+    """The timeout is in milliseconds."""
     send("It stays.", subject="Export failed")
     send("It goes.", subject="Contacts imported", close_timeout=400)
     arrive(page, "/both/")
@@ -265,7 +264,6 @@ def test_a_message_shown_once_closes_by_itself(page, user, send):
 
 @main_modes
 def test_the_inbox_works_inside_a_page_of_the_site(page, send, mode):
-    """Promise: inbox **partial to include** in any page."""
     send("The disk is full.", subject="Export failed")
     send("All went well.", subject="Backup complete")
     send("Look here.", subject="News")

@@ -66,7 +66,7 @@ def test_the_log_in_page_is_accessible(visitor_page):
 
 
 def test_our_own_base_page_is_accessible(page, paths, settings):
-    """The bundled frame, as a site has it that overrides nothing."""
+    """The bundled frame of a site that overrides nothing."""
     [engine] = settings.TEMPLATES
     settings.TEMPLATES = [{**engine, "DIRS": []}]
     # The app has no icon of its own, and this site has none at the default URL.
@@ -95,7 +95,7 @@ def test_our_own_base_page_works_by_htmx_and_our_script(page, send, settings):
 
 
 def test_a_changed_page_is_still_accessible(page, mailbox):
-    """The parts that actions bring are as good as those of the first page."""
+    """The fragments that actions return are as accessible as the first page."""
     page.goto("/messages/")
     page.get_by_role("button", name="Mark “Your card expires” as read").click()
     expect(page.get_by_role("button", name="Mark “Your card expires” as unread")).to_be_focused()

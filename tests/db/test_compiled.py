@@ -66,7 +66,7 @@ def test_it_is_compiled_once(user, statement):
 
 
 def test_it_is_what_the_querysets_ask(user, send):
-    """The statement of the counter has the rows of the states it is named after."""
+    """The counter's query returns the same rows as the states in its name."""
     send("Hello")
     Message.objects.update(read_at=timezone.now())
     send("Again")

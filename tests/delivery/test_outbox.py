@@ -120,7 +120,7 @@ def test_what_skips_the_inbox_is_mailed(sink, user):
 
 
 def test_what_is_read_meanwhile_is_mailed_where_it_was_to_be_at_once(sink, user):
-    """A task may be slower than its reader."""
+    """The user may read the message before the task runs."""
     send_message(user, 120, "Hello", email=True)
     mailbox.mark_read(user, Folder.INBOX, Message.objects.all())
     DueMail.objects.update(due=timezone.now())

@@ -129,7 +129,7 @@ def test_a_visitor_is_shown_a_message_once_and_nobody_else_is(cached_site, visit
 @pytest.mark.parametrize("view", ["shown", "kept", "kept-later"])
 @pytest.mark.parametrize("part", TELLING)
 def test_what_one_user_is_told_nobody_else_is(cached_site, client, other, user, view, part):
-    """Promise: every answer that handed out strip or counter is private."""
+    """Every response with the strip or the unread count is private."""
     send_message(user, 120, "Secret", subject="Only Sally's")
     harry = Client()
     harry.force_login(other)

@@ -415,7 +415,7 @@ def test_a_search_stays_in_its_box_and_level(user, full, box):
 
 
 def test_a_search_never_finds_what_is_anothers(user, other, send, settings):
-    """Nor does what others have count among what was looked at."""
+    """Other users' messages do not count towards the window, either."""
     settings.PERSISTENT_MESSAGES = {"SEARCH_WINDOW": 3}
     hers = send("secret of Sally")
     rows_for(other, ["secret of Harry"] * 10)
@@ -456,7 +456,7 @@ def test_the_last_of_the_window_is_found_and_the_next_is_not(user, settings):
 
 
 def test_the_window_is_a_range_of_keys_in_both_statements(user, settings):
-    """However many rows match, the database reads no more than the window of them."""
+    """However many rows match, the database reads no more than the search window."""
     settings.PERSISTENT_MESSAGES = {"SEARCH_WINDOW": 5}
     keys = rows_for(user, ["hay"] * 20)
     with CaptureQueriesContext(connection) as queries:

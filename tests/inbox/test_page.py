@@ -91,7 +91,7 @@ def test_the_newest_is_read_once_and_only_beyond_the_first_page(user, see):
 
 
 def test_a_further_page_keeps_the_newest_of_the_first_one(user, see, settings):
-    """What came in between was on neither: no action on all of what was drawn touches it."""
+    """Messages that arrived in between were on neither page, so no action on all changes them."""
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 2}
     rows = fill(user, 5)
     place = Filter.from_query(QueryDict(see().older_query[1:]))
@@ -104,7 +104,7 @@ def test_a_further_page_keeps_the_newest_of_the_first_one(user, see, settings):
 
 
 def test_a_search_has_no_newest_of_its_own_to_read(user, see):
-    """It offers nothing to do with all of it."""
+    """It has no actions on all messages."""
     rows = fill(user, 3)
     inbox = see(q="hello", before=rows[2].pk)
     assert cost(lambda: inbox.page) == 2
@@ -205,7 +205,7 @@ def test_a_page_of_any_filter_with_strip_and_counter_is_four_queries_at_most(
 
 
 def test_the_newest_is_that_of_the_list_whatever_page_it_is(user, see):
-    """What is done to all goes up to what was there when this page was drawn, no further."""
+    """Actions on all messages only change those that existed when the page was rendered."""
     rows = fill(user, 5)
     error = fill(user, level=140)[0]
     bill = fill(user, topic="billing", read_at=timezone.now())[0]

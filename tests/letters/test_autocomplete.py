@@ -600,7 +600,7 @@ def test_each_name_of_a_check_counts_and_above_the_rate_all_are_alike(client, ot
 
 
 def test_a_form_that_fails_counts(client, other, settings):
-    """Any error in the form reveals whether the recipients exist."""
+    """Any error in the form reveals whether the recipients exist, so it counts as a lookup."""
     with_settings(settings, LOOKUP_RATE="2/d")
 
     client.post(WRITE, form_of(client, to="nobody"))

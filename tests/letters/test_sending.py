@@ -132,7 +132,7 @@ def test_a_letter_is_told_once_it_is_stored(user, other, django_capture_on_commi
 
 
 def test_what_users_write_is_never_safe(user, other):
-    """Trap: user text rendered as HTML."""
+    """Otherwise, users could insert HTML into other users' pages."""
     sent = send_letter(other, user, mark_safe("<b>S</b>"), mark_safe("<script>"))
 
     assert not copy_of(sent, user).is_safe
@@ -201,7 +201,7 @@ def test_one_who_cannot_be_reached_stops_the_letter_to_all(user, other, third):
 
 
 def test_the_words_do_not_tell_why_somebody_cannot_be_reached(user, other, third, settings):
-    """Trap: error text lets anybody test who exists."""
+    """Otherwise, the error would reveal whether a user exists."""
     words = set()
     Block.objects.create(user=user, blocked=other)
     words.add(str(refused(other, user, "Rota", "Hello").reason))
@@ -354,7 +354,6 @@ def test_of_several_the_one_who_answered_last_is_answered(user, other, third):
 
 
 def test_what_a_site_sent_in_the_name_of_a_user_can_be_answered(user, other, send):
-    """Promise: mark them as read, remove them or even reply them."""
     notice = send("Your order is on its way.", from_user=other)
 
     answer = send_letter(user, None, "", "Thank you!", notice)
@@ -480,7 +479,6 @@ def test_pruning_hands_over_too(user, other):
 
 
 def test_deleting_on_one_side_leaves_the_other(user, other):
-    """Trap: delete for one side must not remove the other side's copy."""
     thread = converse(other, user, 4).thread
     for folder in (Folder.INBOX, Folder.SENT):
         mailbox.delete(user, folder, Message.objects.filter(thread=thread))
@@ -600,7 +598,7 @@ def test_settling_again_writes_nothing(user, other):
 
 @pytest.mark.parametrize("gone", ["sender", "recipient", "both"])
 def test_a_letter_of_an_account_that_went_meanwhile_is_refused(user, other, third, gone):
-    """The sender has these rows from before; nothing of the letter is written."""
+    """Only the sender's earlier rows exist; the letter has written nothing."""
     going = {"sender": [other], "recipient": [user], "both": [other, user]}[gone]
     get_user_model().objects.filter(pk__in=[person.pk for person in going]).delete()
 

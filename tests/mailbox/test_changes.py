@@ -200,7 +200,6 @@ def test_a_write_changes_the_rows_named_and_no_others(user, ready, action):
 def test_a_write_changes_only_the_owners_rows(
     user, other, ready, action, told, django_capture_on_commit_callbacks
 ):
-    """Trap: any id changes anybody's row."""
     keys = ready(action, to=other)
     before = state()
     with django_capture_on_commit_callbacks(execute=True):
@@ -222,7 +221,7 @@ def test_a_write_for_nobody_changes_nothing(ready, action, who, django_assert_nu
 
 @pytest.mark.parametrize("action", WRITES)
 def test_an_empty_selection_is_nothing(user, ready, action, django_assert_num_queries):
-    """Trap: an empty selection means everything."""
+    """An empty selection must not mean all messages."""
     ready(action)
     before = state()
     with django_assert_num_queries(0):
@@ -233,7 +232,7 @@ def test_an_empty_selection_is_nothing(user, ready, action, django_assert_num_qu
 
 @pytest.mark.parametrize("action", WRITES)
 def test_what_is_meant_must_be_said(user, ready, action):
-    """Trap: an empty selection means everything."""
+    """An empty selection must not mean all messages."""
     ready(action)
     before = state()
     write, folder, _ = WRITES[action]
@@ -422,7 +421,7 @@ def test_what_is_deleted_goes_to_the_trash_first_and_from_there_for_good(
 
 
 def test_what_waits_to_be_shown_once_goes_for_good(user, send):
-    """Restoring it from the trash would put it in the inbox, where nobody could close it."""
+    """Restored from the trash, it would be in the inbox, where nobody could close it."""
     gone, kept = send("Gone", 20), send("Kept", 20)
     change = mailbox.delete(user, Folder.ONE_SHOT, rows_of(gone))
     assert (change.action, change.count, change.target) == ("delete", 1, None)
@@ -436,7 +435,7 @@ def test_what_waits_to_be_shown_once_goes_for_good(user, send):
 
 
 def test_the_first_time_of_reading_stays(user, send):
-    """Trap: check-then-save overwrites `read_at` under concurrency."""
+    """A check followed by `save()` would overwrite `read_at` in a race."""
     row = send()
     act("read", user, [row.pk])
     first = Message.objects.get().read_at
@@ -446,7 +445,7 @@ def test_the_first_time_of_reading_stays(user, send):
 
 
 def test_the_time_of_reading_is_now(user, send):
-    """Trap: `read_at` is the start of the process."""
+    """The default of `read_at` must not be evaluated at import."""
     row = send()
     before = timezone.now()
     change = act("read", user, [row.pk])
@@ -500,7 +499,7 @@ def test_what_goes_from_the_archive_to_the_trash_lies_there_from_then_on(user, s
 
 @pytest.mark.parametrize("action", OF_ALL)
 def test_all_means_what_was_there_up_to_the_newest(user, other, send, action):
-    """Trap: rows that arrived meanwhile are lost."""
+    """Messages that arrive in the meantime stay as they are."""
     seen = [send("One"), send("Two")]
     later = send("Meanwhile")
     send("Harry's", to=other)
@@ -526,7 +525,6 @@ def test_all_is_told_once(user, send, action, told, django_capture_on_commit_cal
 
 @pytest.mark.parametrize("action", OF_ALL)
 def test_all_leaves_what_has_expired(user, send, action):
-    """Trap: expired rows still updated by "mark all"."""
     row = send("Late", expires=timezone.now() - timedelta(seconds=1))
     before = state()
     assert act_on(action, user, all_of(user, row)).count == 0
@@ -564,7 +562,7 @@ def test_all_of_one_level_is_no_other(user, send, action):
 
 
 def test_shown_rows_are_removed_by_key(user, other, send):
-    """Trap: emptying removes rows that arrived meanwhile."""
+    """Rows that arrive in the meantime are not removed."""
     shown, later = send("Shown", 20), send("Later", 20)
     kept, foreign = send("Kept"), send("His", 20, to=other)
     with CaptureQueriesContext(connection) as queries:

@@ -121,7 +121,7 @@ def traces(words):
 
 
 def test_a_deleted_account_leaves_only_what_it_wrote_to_others(other):
-    """Promise of the docs: what is in other mailboxes and in reports, under the name it had."""
+    """See the documentation: letters in other mailboxes and in reports, with the name."""
     user = get_user_model().objects.create(
         pk=870_001,  # a number that is nowhere else
         username="sally",

@@ -251,7 +251,7 @@ def test_undoing_the_first_time_does_not_undo_the_second(user, lying, action):
 
 @pytest.mark.parametrize("action", ACTIONS)
 def test_it_touches_what_the_action_touched_and_no_more(user, other, lying, action):
-    """Whatever arrived, or was changed in the same way, before and after."""
+    """Messages that arrived or were changed in the same way before and after are left alone."""
     write, folder, _ = ACTIONS[action]
     earlier, touched, later = lying(folder), lying(folder), lying(folder)
     his = lying(folder, to=other)
@@ -410,7 +410,7 @@ def test_what_cannot_be_taken_back_is_left(user, lying, action, django_assert_nu
 
 
 def test_what_was_not_moved_is_not_moved_back(user, lying):
-    """A move without a target, or at a time at which nothing moved."""
+    """A move without a target, or at a time when nothing was moved."""
     lying()
     before = state()
     assert mailbox.undo(user, Change("move", Folder.INBOX, timezone.now(), 3)) == 0

@@ -85,7 +85,7 @@ def test_unknown_topics_and_channels_are_named(user):
 
 
 def test_what_was_chosen_for_a_topic_that_is_gone_does_no_harm(user, other):
-    """The site has removed it, and may register it again: the row stays, and is exported."""
+    """The site may register the topic again, so the row is kept and exported."""
     choose(user, "gone", in_inbox=False, mail="never")
 
     assert export_preferences(user)["topics"] == [

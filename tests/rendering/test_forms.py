@@ -13,7 +13,7 @@ from persistent_messages.rendering.forms import site_template_pack
 
 
 def test_crispy_forms_is_loaded_when_a_form_is_drawn():
-    """A site that draws none does not pay for it."""
+    """Sites that render no forms do not import it."""
     code = """
 import sys
 import django

@@ -110,7 +110,6 @@ def no_addresses(settings):
 
 
 def test_the_strip_shows_what_is_unread_and_what_is_shown_once(strip, send, ask):
-    """Promise: iterating `messages` gives one-shot + **unread** persistent messages."""
     read = send("Read before")
     request = ask()
     read.user.persistent_messages.update(read_at=read.created)
@@ -188,7 +187,7 @@ def test_closing_a_passing_message_posts_nothing(strip, send):
 @pytest.mark.parametrize("timeout", [0, 5000, 12_345_678])
 @pytest.mark.parametrize("level", [contrib_messages.INFO, persistent_messages.INFO])
 def test_a_message_with_a_timeout_closes_by_itself(strip, send, level, timeout, settings):
-    """Promise: `close_timeout=` auto-close; `[code]` integer, milliseconds, also marks read."""
+    """The timeout is in milliseconds."""
     settings.USE_THOUSAND_SEPARATOR = True
     send("Hello", level, close_timeout=timeout)
 
@@ -214,7 +213,7 @@ def test_a_message_without_a_timeout_stays_until_it_is_closed(strip, send, level
 
 @pytest.mark.parametrize("count", [3, 4, 9])
 def test_three_notices_are_shown_and_the_rest_on_demand(strip, send, count):
-    """By the style sheet, so that the next one moves up when one goes."""
+    """The style sheet does this, so that the next one moves up when one is removed."""
     for number in range(count):
         send(f"Number {number}")
 
@@ -258,7 +257,6 @@ def test_of_what_is_shown_once_the_strip_shows_fifty_and_says_that_more_wait(
 
 
 def test_the_flag_hide_persistent_leaves_the_notices_out(strip, send):
-    """Promise: context flags `hide_persistent`, `close_all`."""
     send("Stays")
     send("Passes", contrib_messages.INFO)
 
@@ -312,8 +310,6 @@ def test_an_inbox_included_twice_has_no_name_twice(show, send):
 
 
 def test_a_visitor_sees_the_messages_of_the_cookie(visitor):
-    """Promise: anonymous users: contrib levels go to cookie/session, same calling and display
-    code, no persistence."""
     page = visitor.post("/add/", {"kind": "one-shot"}, follow=True).content.decode()
 
     (notice,) = soup(page).select(".pm-notice")
@@ -324,7 +320,7 @@ def test_a_visitor_sees_the_messages_of_the_cookie(visitor):
 
 @pytest.mark.parametrize("who", ["visitor", "client"])
 def test_a_message_of_a_cookie_passes_whatever_its_level(who, request):
-    """One of another storage, say, that the site had before: there is no row to mark read."""
+    """It may be from a storage that the site used before, so there is no row to mark as read."""
     browser = request.getfixturevalue(who)
     storage = CookieStorage(RequestFactory().get("/"))
     browser.cookies["messages"] = storage._encode([ContribMessage(persistent_messages.INFO, "Old")])
@@ -340,7 +336,7 @@ def test_a_message_of_a_cookie_passes_whatever_its_level(who, request):
 
 
 def test_the_strip_works_without_our_addresses(strip, send, no_addresses):
-    """Promise: everything but the views works without it."""
+    """Without the URLs, everything but the views works."""
     send("Stays", subject="Subject", close_timeout=5000)
     send("Passes", contrib_messages.INFO)
 
@@ -373,8 +369,6 @@ def test_a_level_is_said_in_a_word_and_not_by_colour_alone(strip, send, level, w
 
 
 def test_the_old_path_of_the_strip_is_an_alias(show, send):
-    """Promise: `persistent_messages/message/includes/messages.jquery.html` (the old README's
-    include): keep the path as an alias, no jQuery."""
     send("Stays")
 
     old, new = show(f'{{% include "{OLD_STRIP}" %}}'), show(f'{{% include "{STRIP}" %}}')
@@ -391,7 +385,6 @@ def test_the_flags_reach_the_strip_by_its_old_path(show, send):
 
 
 def test_the_nav_example_of_2011_works(show, send, ask):
-    """Promise: nav example works: `{% if messages.count_persistent_unread > 0 %}`."""
     nav = (
         "{% if messages.count_persistent_unread > 0 %}"
         "({{ messages.count_persistent_unread }}){% endif %}"
@@ -405,7 +398,6 @@ def test_the_nav_example_of_2011_works(show, send, ask):
 
 
 def test_the_loop_of_the_django_manual_works(show, send):
-    """Promise: `{% if messages %}`, `{% for message in messages %}` as in the Django manual."""
     loop = (
         "{% if messages %}<ul>{% for message in messages %}"
         "<li{% if message.tags %} class='{{ message.tags }}'{% endif %}>{{ message }}</li>"
@@ -518,7 +510,6 @@ def spoken(html):
     ],
 )
 def test_the_counter_shows_and_says_how_many_are_unread(show, unread, count, badge, words):
-    """Promise: **nav unread counter tag**."""
     unread(count)
 
     html = show(COUNTER)
@@ -636,7 +627,6 @@ def test_a_site_changes_the_frame_of_all_pages_by_one_template(client, send, tem
 
 
 def test_the_frame_of_the_package_needs_none_of_the_site(client, send, templates):
-    """Promise: bundled templates found without a TEMPLATE_DIRS entry."""
     templates()
     send("Hello")
 

@@ -164,7 +164,6 @@ def test_what_was_added_waits_for_the_next_page(anyone):
 
 
 def test_an_empty_message_is_ignored(anyone):
-    """Promise: empty message ignored."""
     request = anyone.request()
     assert messages.info(request, "") is None
     assert not request._messages.added_new
@@ -186,7 +185,6 @@ def test_a_message_may_be_any_object_with_a_text(anyone):
 
 
 def test_what_was_shown_is_gone_on_the_next_page(anyone):
-    """Promise: contrib levels are removed right after being accessed."""
     anyone.add(constants.INFO, "One")
     assert texts(anyone.page()) == ["One"]
     assert anyone.page() == []
@@ -273,7 +271,6 @@ def test_an_empty_storage_is_false(anyone):
 
 
 def test_get_messages_returns_the_storage(anyone):
-    """Promise: `request._messages` is the storage."""
     request = anyone.request()
     assert get_messages(request) is request._messages
 
@@ -285,7 +282,7 @@ def test_adding_keeps_what_already_waits_in_order(anyone):
 
 
 def test_nothing_is_left_over_that_would_fail_under_debug(anyone):
-    """Trap: update() returning leftovers raises ValueError under DEBUG."""
+    """The middleware raises `ValueError` in DEBUG if `update()` returns unstored messages."""
     request = anyone.request()
     for number in range(30):
         request._messages.add(constants.INFO, f"{number} " + "long " * 100)
@@ -446,7 +443,6 @@ def test_any_character_survives(anyone, text):
 
 
 def test_each_shortcut_of_contrib_adds_its_level(anyone, settings):
-    """Promise: `django.contrib.messages.add_message` works unchanged."""
     settings.MESSAGE_LEVEL = constants.DEBUG
     request = anyone.request()
     for name in LEVELS:
@@ -472,7 +468,6 @@ def test_without_the_middleware_adding_fails(add):
 
 @pytest.mark.parametrize("add", [messages.add_message, persistent_messages.add_message])
 def test_without_the_middleware_adding_fails_silently_if_asked(add):
-    """Promise: `fail_silently` honoured: `MessageFailure` without the middleware unless True."""
     assert add(RequestFactory().get("/"), constants.INFO, "Hello", fail_silently=True) is None
 
 
@@ -763,7 +758,6 @@ BIG = int((CookieStorage.max_cookie_size - 54) / 4.5 - 37)
 
 
 def test_a_visitors_messages_lie_in_the_cookie():
-    """Promise: anonymous users: contrib levels go to cookie/session, no persistence."""
     pair = Pair()
     cookie, session = pair.do(
         lambda storage: [storage.add(constants.INFO, str(number) * 100) for number in range(5)]

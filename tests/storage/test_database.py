@@ -235,7 +235,6 @@ def writes(queries):
 
 
 def test_one_shot_messages_wait_in_the_table_until_shown(client, user):
-    """Promise: stored in the database to ensure reception, removed right after being accessed."""
     client.get("/add/", {"text": "Once"})
     [row] = Message.objects.all()
     assert (row.user, row.folder, row.level, row.read) == (user, Folder.ONE_SHOT, 20, False)
@@ -245,7 +244,6 @@ def test_one_shot_messages_wait_in_the_table_until_shown(client, user):
 
 
 def test_persistent_messages_are_kept(client, send):
-    """Promise: persistent levels are kept until somebody explicitly deletes them."""
     send("Kept")
     assert shown_to(client) == ["Kept"]
     assert shown_to(client) == ["Kept"]
@@ -264,7 +262,6 @@ def test_a_persistent_message_is_written_at_once(storage, user, django_assert_nu
 
 
 def test_contribs_function_adds_persistent_messages_too(storage):
-    """Promise: `messages.add_message(request, persistent_messages.WARNING, ...)` equals ours."""
     messages.add_message(storage.request, persistent_messages.WARNING, "Kept")
     persistent_messages.add_message(storage.request, persistent_messages.WARNING, "Kept")
     first, second = Message.objects.order_by("pk")
@@ -284,7 +281,6 @@ def test_any_level_from_101_to_199_is_persistent(storage):
 
 
 def test_iterating_gives_one_shot_and_unread_persistent_messages(user, send):
-    """Promise: iterating gives one-shot + unread persistent."""
     send("Older")
     read = send("Read")
     mailbox.mark_read(user, Folder.INBOX, rows_of(read))
@@ -440,7 +436,6 @@ def test_a_switch_of_the_user_reads_the_other_mailbox(user, other, send):
 
 
 def test_a_message_to_another_user_reaches_only_that_user(storage, user, other):
-    """Promise: `user=` delivers to another user, who sees it at next login."""
     once = storage.add(messages.INFO, "Once", user=other)
     kept = storage.add(persistent_messages.INFO, "Kept", user=other)
     assert (once.user_id, kept.user_id) == (other.pk, other.pk)
@@ -476,7 +471,7 @@ def test_shown_rows_go_in_one_statement(user, other, send):
 
 
 def test_what_arrives_while_the_page_is_made_stays(user, send):
-    """Trap: emptying the whole inbox once iterated removes rows that arrived meanwhile."""
+    """Only the messages that were iterated over are removed."""
     send("Shown", messages.INFO)
     storage = storage_of(user)
     list(storage)
@@ -691,7 +686,7 @@ def test_a_visitor_sees_all_that_the_session_holds(visitors_storage):
 
 
 def test_however_many_were_handed_out_are_removed(user):
-    """More than SQLite takes parameters, which a site may read at once if it likes."""
+    """More keys than SQLite accepts as parameters."""
     fill(user, 40_000, messages.INFO)
     storage = storage_of(user)
     assert len(storage.get_nonpersistent()[:40_000]) == 40_000
@@ -740,26 +735,23 @@ def mixed(user, other, send):
 
 
 def test_get_persistent_has_read_and_unread_messages(mixed):
-    """Promise: `get_persistent` read and unread persistent, newest first."""
+    """Newest first."""
     assert isinstance(mixed.get_persistent(), QuerySet)
     assert texts(mixed.get_persistent()) == ["Newest", "Read", "Unread"]
     assert texts(mixed.get_persistent().filter(level=140)) == ["Newest"]
 
 
 def test_get_persistent_unread_has_unread_messages(mixed):
-    """Promise: `get_persistent_unread` unread persistent."""
     assert isinstance(mixed.get_persistent_unread(), QuerySet)
     assert texts(mixed.get_persistent_unread()) == ["Newest", "Unread"]
 
 
 def test_get_nonpersistent_has_one_shot_messages(mixed):
-    """Promise: `get_nonpersistent` one-shot."""
     assert isinstance(mixed.get_nonpersistent(), QuerySet)
     assert texts(mixed.get_nonpersistent()) == ["Once", "Twice"]
 
 
 def test_the_counts_count_what_the_getters_give(mixed):
-    """Promise: `count_unread` persistent and one-shot unread; the two others."""
     assert mixed.count_persistent_unread() == 2
     assert mixed.count_nonpersistent() == 2
     assert mixed.count_unread() == 4
@@ -776,7 +768,6 @@ def test_getters_of_persistent_messages_and_counts_consume_nothing(mixed, user):
 
 
 def test_reading_get_nonpersistent_consumes(mixed, user):
-    """Promise: reading them consumes them."""
     list(mixed.get_nonpersistent())
     assert mixed.count_nonpersistent() == 0
     with CaptureQueriesContext(connection) as queries:
@@ -824,7 +815,6 @@ def test_get_nonpersistent_is_one_query(mixed, django_assert_num_queries):
 
 
 def test_what_expires_between_two_looks_is_not_included(user, send):
-    """Promise: once past, not included in the returned QuerySet."""
     send("Kept", expires=timezone.now() + timedelta(hours=1))
     send("Once", messages.INFO, expires=timezone.now() + timedelta(hours=1))
     storage = storage_of(user)
@@ -845,7 +835,6 @@ def test_expired_messages_do_not_take_the_place_of_others_in_the_strip(user, sen
 
 
 def test_getters_of_a_visitor_have_no_persistent_message_and_counts_answer(visitors_storage, mixed):
-    """Trap: every count and getter must answer for anonymous."""
     visitors_storage.add(messages.INFO, "Once")
     for name in ("get_persistent", "get_persistent_unread"):
         result = getattr(visitors_storage, name)()
@@ -859,7 +848,6 @@ def test_getters_of_a_visitor_have_no_persistent_message_and_counts_answer(visit
 
 
 def test_the_loop_of_2011_shows_a_visitors_messages_once(visitor):
-    """Promise: `get_nonpersistent`; reading them consumes them; for visitors too."""
     visitor.get("/add/", {"text": "One"})
     visitor.get("/add/", {"text": "Two"})
     assert visitor.get("/page_of_2011/").text == "One, Two, "
@@ -941,7 +929,6 @@ def test_counts_of_a_visitor_consume_nothing(visitor):
 
 
 def test_the_nav_example_of_the_manual_works(client, visitor, user, send):
-    """Promise: nav example works."""
     assert client.get("/nav/").content == b""
     send("One")
     send("Two")
@@ -952,7 +939,6 @@ def test_the_nav_example_of_the_manual_works(client, visitor, user, send):
 
 
 def test_the_example_of_djangos_manual_works(client, send):
-    """Promise: `{% if messages %}`, `{% for message in messages %}` as in the Django manual."""
     assert client.get("/page/").content == b""
     send("Kept", subject="Note")
     client.get("/add/", {"text": "Once"})
@@ -995,7 +981,7 @@ def in_the_loop(user, monkeypatch):
 
 
 def test_a_persistent_message_added_in_an_async_view_is_kept(in_the_loop, user):
-    """Trap: it must not make a blocking query in the event loop, nor be lost."""
+    """It must neither make a blocking query in the event loop nor be lost."""
     response = async_to_sync(in_the_loop.get)("/add_async/")
     assert response.content == b"[None, None]"  # nothing is stored yet
     assert {(row.message, row.folder) for row in Message.objects.filter(user=user)} == {
@@ -1050,7 +1036,6 @@ def test_a_visitors_persistent_message_in_an_async_view_is_refused(db, monkeypat
 
 @pytest.mark.parametrize("level", [*persistent_messages.PERSISTENT_MESSAGE_LEVELS, 129])
 def test_a_persistent_message_for_a_visitor_is_refused(visitors_storage, settings, level):
-    """Promise: persistent level for an anonymous user raises NotImplementedError."""
     settings.MESSAGE_LEVEL = messages.DEBUG
     for add_message in (messages.add_message, persistent_messages.add_message):
         with pytest.raises(NotImplementedError) as refused:
@@ -1097,7 +1082,7 @@ def test_a_subject_does_not_make_a_visitors_text_unsafe_or_itself_safe(visitors_
 
 @pytest.mark.parametrize("whose", ["storage", "visitors_storage"])
 def test_what_no_page_can_hold_is_dropped_for_the_page_that_adds_it(whose, request):
-    """Half a surrogate pair, which the page of the next request would not show either."""
+    """Half of a surrogate pair, which the next page could not show either."""
     storage = request.getfixturevalue(whose)
     storage.add(messages.INFO, "a\x00\ud800b", subject="\udfffc", extra_tags="d\x00")
     [message] = storage
@@ -1130,7 +1115,6 @@ def test_a_visitors_subject_survives_until_the_next_page(db):
 
 
 def test_levels_are_compared_by_base_level(storage, settings):
-    """Promise: level below `MESSAGE_LEVEL` ignored."""
     settings.MESSAGE_LEVEL = messages.WARNING
     assert storage.add(persistent_messages.SUCCESS, "Low") is None
     assert storage.add(persistent_messages.WARNING, "High").level == 130
@@ -1148,7 +1132,7 @@ def test_persistent_debug_is_below_the_default_level(storage):
 
 
 def test_base_level_tells_an_error_from_an_info(storage):
-    """Trap: `level >= messages.ERROR` is true for a persistent INFO."""
+    """`level >= messages.ERROR` would be true for a persistent INFO."""
     levels = [*persistent_messages.PERSISTENT_MESSAGE_LEVELS, 129]
     storage.level = messages.DEBUG
     rows = [storage.add(level, "Text") for level in levels]
@@ -1156,7 +1140,7 @@ def test_base_level_tells_an_error_from_an_info(storage):
 
 
 def test_tags_of_a_base_level_reach_persistent_messages(storage, settings):
-    """Trap: `MESSAGE_TAGS = {messages.ERROR: 'danger'}` does not reach 140."""
+    """`MESSAGE_TAGS = {messages.ERROR: "danger"}` applies to level 140, too."""
     row = storage.add(persistent_messages.ERROR, "Wrong", extra_tags="x")
     assert row.tags == "x error unread"
     settings.MESSAGE_TAGS = {messages.ERROR: "danger"}
@@ -1172,7 +1156,6 @@ def test_a_custom_level_has_the_tag_of_its_base_level(storage, settings):
 
 
 def test_only_persistent_messages_are_read_or_unread(user, send):
-    """Promise: `tags` = extra tags + level tag + `read` or `unread`."""
     send("Once", messages.INFO, extra_tags="x")
     kept = send("Kept", extra_tags="y")
     assert [message.tags for message in storage_of(user)] == ["x info", "y info unread"]
@@ -1215,7 +1198,6 @@ def test_rows_of_the_same_text_are_two_in_a_set(user, send):
 
 
 def test_contribs_names_are_not_changed():
-    """Promise: neither contrib's constants nor its functions are changed."""
     assert messages.add_message.__module__ == "django.contrib.messages.api"
     assert messages.constants.DEFAULT_TAGS == {
         10: "debug",

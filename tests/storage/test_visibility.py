@@ -228,7 +228,7 @@ def test_a_message_can_be_asserted_after_a_response_that_nobody_saw(web):
 
 @pytest.mark.parametrize("header", ["HX-Redirect", "HX-Refresh", "HX-Location"])
 def test_an_answer_that_sends_htmx_elsewhere_takes_no_message(web, header):
-    """Its body is thrown away; the page that htmx goes to shows them."""
+    """htmx discards the body; the page that it loads next shows the messages."""
     web.get("/add/")
     answer = web.get("/swapped/", {"header": header}, headers={"HX-Request": "true"})
     assert answer.json() == {"shown": ["Once"]}
@@ -481,7 +481,7 @@ class Fails(Replaces):
     "twin", [copy.copy, copy.deepcopy, lambda r: pickle.loads(pickle.dumps(r))]
 )
 def test_a_copy_of_a_response_removes_nothing(client, user, send, twin):
-    """As caches make them, which pickle a response with all that it has."""
+    """Caches pickle responses with all their attributes."""
     send("Once", messages.INFO)
     request = RequestFactory().get("/")
     request.session, request.user = {}, user

@@ -204,7 +204,7 @@ def test_a_key_that_is_given_again_is_that_of_somebody_else(client, user):
 
 @pytest.mark.parametrize("way", HIDDEN_WAYS)
 def test_who_was_deactivated_by_another_object_is_told_in_the_same_browser(client, send, way):
-    """As in the admin, whose form has its own instance of the user."""
+    """The form of the admin has its own instance of the user."""
     send("Once", messages.INFO)  # by code without a request: for the account alone
     client.get(f"/close/{way}/")
     assert Client().get("/show/").json() == {"shown": []}
@@ -220,7 +220,7 @@ def test_the_getter_gives_what_was_left_behind(client, way):
 
 
 def test_what_was_left_behind_is_for_nobody_else(client, user, other):
-    """Neither for the next user of the browser, nor without its cookie."""
+    """Neither for the next user of the browser, nor without the browser's cookie."""
     client.get("/close/a queryset/")
     stranger = Client()
     stranger.cookies["sessionid"] = client.cookies["sessionid"].value

@@ -339,7 +339,7 @@ def test_the_page_names_the_parts_it_has(client, send):
 
 
 def test_a_page_does_not_send_what_it_has_with_the_forms_of_others(client, send):
-    """Browsers do not submit an `<output>`; only `hx-include` adds it."""
+    """Browsers do not submit an `<output>`, so `hx-include` adds it."""
     send("Hello")
 
     page = client.get(INBOX)

@@ -135,7 +135,7 @@ def test_the_messages_of_others_are_left_alone(client, user, other, do, headers)
 
 
 def test_only_what_lies_in_the_folder_of_the_page_is_changed(client, user):
-    """A message that was moved in another tab after it was selected is left alone."""
+    """A message that another tab has moved since it was selected is left alone."""
     kept = fill(user, 1), fill(user, 1, folder=Folder.TRASH), fill(user, 1, folder=Folder.ARCHIVE)
     keys = [key for keys in kept for key in keys]
     passing = fill(user, 1, folder=Folder.ONE_SHOT, level=20)
@@ -219,7 +219,7 @@ def test_ten_thousand_keys_are_too_many_for_a_site_with_djangos_own_limit_too(cl
 
 
 def test_as_many_as_may_be_ticked_can_be_sent_within_djangos_own_limit(user):
-    """DATA_UPLOAD_MAX_NUMBER_FIELDS is 1000, which includes the token and the other fields."""
+    """DATA_UPLOAD_MAX_NUMBER_FIELDS is 1000, including the token and the other fields."""
     keys = fill(user, bulk.MAX_IDS)
     browser = browser_of(user, enforce_csrf_checks=True)
     page = browser.get(INBOX)

@@ -181,7 +181,7 @@ def test_a_swap_sends_and_leads_to_the_letter(client, user, other):
 
 
 def test_who_sends_is_who_is_signed_in(client, user, other, third):
-    """Promise: from_user set from the request and never from the form."""
+    """The form cannot set another sender."""
     write(client, from_user=third.pk, user=third.pk, thread="0" * 32, folder=Folder.TRASH)
 
     assert {row.from_user for row in all_letters()} == {user}
@@ -416,7 +416,7 @@ def test_a_field_of_an_answer_is_checked_by_itself(client, user, letter):
 
 @pytest.mark.parametrize("headers", [HTMX, WHOLE], ids=["htmx 2", "htmx 4"])
 def test_a_field_that_is_checked_takes_no_message_with_it(client, other, headers):
-    """The toast is shown on the next page, not on the one that is left."""
+    """The toast is shown on the next page, not on the one that the user leaves."""
     data = form_of(client, WRITE, to="harry", message="Hello")
     client.post(WRITE, data, headers=HTMX)
 
@@ -632,7 +632,6 @@ def test_a_search_finds_a_conversation_by_any_of_its_letters(client, user, other
 
 
 def test_a_plain_answer_is_sent_and_leads_back(client, user, other, letter):
-    """Promise: compose and reply form between users."""
     response = answer(client, letter)
 
     assert response["Location"] == reverse("message_detail", args=[letter.pk])
@@ -968,7 +967,6 @@ def test_what_one_sent_is_not_reported(user, other, letter):
     ],
 )
 def test_forms_follow_the_pack_of_the_site(client, other, settings, pack, marks):
-    """Promise: packages: Django, django-htmx, django-template-partials, django-crispy-forms."""
     if pack:
         app = {"bootstrap5": "crispy_bootstrap5", "tailwind": "crispy_tailwind"}[pack]
         settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "crispy_forms", app]

@@ -60,7 +60,7 @@ def stranger(other):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_every_address_asks_a_visitor_to_sign_in(visitor, user, send, mode):
-    """Promise: signed out: the log-in page (`HX-Redirect` for HTMX)."""
+    """With `HX-Redirect` for HTMX."""
     message = send("Secret")
     before = mailbox(user)
     here = {**MODES[mode], "HX-Current-URL": "http://testserver/project/?tab=2"}
@@ -105,7 +105,6 @@ def test_every_address_answers_its_owner_with_a_page_or_a_fragment(client, user,
 
 @pytest.mark.parametrize("mode", MODES)
 def test_the_message_of_another_user_is_not_found(stranger, user, send, mode):
-    """Promise: another user's message: 404."""
     message = send("Very secret text", subject="Very secret subject", url="/secret/")
     before = mailbox(user)
 
@@ -418,7 +417,6 @@ def test_what_is_done_to_all_is_done_to_ones_own(stranger, user, other, send):
 
 @pytest.mark.parametrize("name", CHANGING)
 def test_a_get_to_a_changing_address_asks_and_changes_nothing(client, user, send, name):
-    """Promise: a GET to such a URL shows a confirm page and changes nothing."""
     message = send("Hello")
     prepare(name, message)
     before = mailbox(user)
@@ -769,7 +767,7 @@ def test_an_encrypted_site_does_not_lead_to_its_unencrypted_self(client, send):
 
 
 def test_the_names_of_the_addresses_are_those_of_2011():
-    """Promise: URL names are kept as they are, not namespaced."""
+    """They have no namespace."""
     assert reverse("message_detail", args=[7]).endswith("/detail/7/")
     assert reverse("message_mark_read", kwargs={"message_id": 7}).endswith("/mark_read/7/")
     assert reverse("message_mark_all_read").endswith("/mark_read/all/")

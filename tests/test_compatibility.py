@@ -1,4 +1,4 @@
-"""Promises of the packages of 2011 that no other test covers."""
+"""Compatibility with the packages of 2011, where no other test covers it."""
 
 import re
 from pathlib import Path
@@ -19,7 +19,6 @@ ROOT = Path(__file__).parent.parent
 
 
 def test_the_app_works_with_the_middleware_of_contrib(client, user):
-    """Promise: app `persistent_messages`; works with `…messages.middleware.MessageMiddleware`."""
     assert "persistent_messages" in site.INSTALLED_APPS
     assert "django.contrib.messages.middleware.MessageMiddleware" in site.MIDDLEWARE
     client.post(reverse("add"), {"kind": "notice"})
@@ -27,7 +26,6 @@ def test_the_app_works_with_the_middleware_of_contrib(client, user):
 
 
 def test_the_storage_has_its_name_of_2011(settings):
-    """Promise: `MESSAGE_STORAGE = 'persistent_messages.storage.PersistentMessageStorage'`."""
     settings.MESSAGE_STORAGE = "persistent_messages.storage.PersistentMessageStorage"
     request = RequestFactory().get("/")
     request.session = {}
@@ -35,7 +33,6 @@ def test_the_storage_has_its_name_of_2011(settings):
 
 
 def test_a_subject_is_stored_and_shown(client, send):
-    """Promise: `subject=` stored and shown."""
     message = send("The text", subject="The subject")
     assert Message.objects.get().subject == "The subject"
     for url in (reverse("home"), reverse("message_list"), message_url(message)):
@@ -47,8 +44,6 @@ def message_url(message):
 
 
 def test_a_message_has_its_attributes_in_templates(send, other):
-    """Promise: `tags subject message is_persistent pk created read level extra_tags from_user
-    expires close_timeout`, and `str(message)`."""
     message = send("Text", subject="Subject", extra_tags="x", from_user=other, close_timeout=9)
     names = "tags subject message is_persistent pk read level extra_tags from_user expires"
     source = "|".join(f"{{{{ message.{name} }}}}" for name in [*names.split(), "close_timeout"])
@@ -60,8 +55,6 @@ def test_a_message_has_its_attributes_in_templates(send, other):
 
 
 def test_the_detail_page_has_its_template_and_marks_read(client, send):
-    """Promise: `message_detail` renders `persistent_messages/message/detail.html` with `message`;
-    `[code]` marks read."""
     message = send("Hello")
     response = client.get(message_url(message))
     assert "persistent_messages/message/detail.html" in [t.name for t in response.templates]
@@ -71,7 +64,6 @@ def test_the_detail_page_has_its_template_and_marks_read(client, send):
 
 @pytest.mark.parametrize("name", ["message_mark_all_read", "message_delete_all"])
 def test_all_means_all_of_the_user_who_is_logged_in(client, send, other, name):
-    """Promise: `message_mark_all_read`, `message_delete_all`: the logged-in user's."""
     send("Mine")
     send("His", to=other)
     client.post(reverse(name))
@@ -93,12 +85,10 @@ def test_all_means_all_of_the_user_who_is_logged_in(client, send, other, name):
     ],
 )
 def test_the_templates_keep_their_paths(name):
-    """Promise: `persistent_messages/message/…`, `[code]` `…/includes/message_li.html`."""
     assert get_template(f"persistent_messages/message/{name}")
 
 
 def test_the_inbox_needs_no_jquery(client, send):
-    """Promise: server-rendered inbox: list, detail, close = mark read, delete; no jQuery."""
     message = send("Hello")
     for url in (reverse("message_list"), message_url(message)):
         assert "jquery" not in client.get(url).content.decode().lower()
@@ -109,7 +99,6 @@ def test_the_inbox_needs_no_jquery(client, send):
 
 
 def test_it_stands_on_the_packages_that_were_named():
-    """Promise: packages: Django, django-htmx, django-template-partials, pytest-django."""
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     (needed,) = re.findall(r"^dependencies = \[(.*?)\]", project, re.DOTALL | re.MULTILINE)
     assert all(name in needed for name in ("django>=", "django-htmx", "django-template-partials"))
@@ -118,7 +107,6 @@ def test_it_stands_on_the_packages_that_were_named():
 
 
 def test_contrib_levels_go_through_both_functions(client, user):
-    """Promise: `messages.add_message(request, messages.INFO, 'Hello world.')` works unchanged."""
     request = RequestFactory().get("/")
     request.session, request.user = client.session, user
     request._messages = default_storage(request)
