@@ -208,7 +208,7 @@ class RedisBroker(ServerBroker):
                     linked()
                     self._is_back()
                 elif message["type"] == "message":
-                    yield message["data"].decode()
+                    yield message["data"].decode(errors="replace")
 
 
 class PostgresBroker(ServerBroker):

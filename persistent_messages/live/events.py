@@ -96,13 +96,12 @@ def hear(hub: Hub, text: str) -> None:
     """Pass an event from the broker on to the streams of `hub`."""
     try:
         kind, *names = loads(text)
-    except ValueError:
+        if kind == CHANGED:
+            hub.changed(names)
+        elif kind == ENDED:
+            hub.ended(names)
+    except (TypeError, ValueError):
         logger.warning("Live events: invalid event %.100r", text)
-        return
-    if kind == CHANGED:
-        hub.changed(names)
-    elif kind == ENDED:
-        hub.ended(names)
 
 
 def _publish(kind: str, names: Iterable[str]) -> None:

@@ -11,6 +11,7 @@ from django.db import connection
 from persistent_messages import INFO, send_message
 from persistent_messages.live import events
 from persistent_messages.live.brokers import EVERYBODY, broker_for, encode
+from persistent_messages.live.hub import Hub
 from persistent_messages.models import Message
 
 from .server import wait_until
@@ -102,6 +103,16 @@ def test_an_event_has_a_size_that_every_broker_takes():
     assert all(sum(name in text for text in texts) == 1 for name in names)
     assert encode("changed", map(str, range(100_000))) == [f'["changed", "{EVERYBODY}"]']
     assert encode("changed", []) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x", "5", "null", "[]", '["changed", {}]', '["ended", []]', "\ufffd"],
+)
+def test_a_text_that_is_no_event_is_passed_over(text, caplog):
+    events.hear(Hub(), text)
+
+    assert "invalid event" in caplog.text
 
 
 @pytest.mark.skipif("postgresql" not in ADDRESSES, reason="only PostgreSQL listens")
