@@ -29,10 +29,12 @@ class Stream:
 
     async def wait(self, seconds: float) -> None:
         """Return after an event, or after `seconds`."""
+        # Before Python 3.12, `asyncio.wait_for` may swallow that the client has gone.
+        timer = self._loop.call_later(seconds, self._wake.set)
         try:
-            await asyncio.wait_for(self._wake.wait(), seconds)
-        except asyncio.TimeoutError:
-            return
+            await self._wake.wait()
+        finally:
+            timer.cancel()
         self._wake.clear()
 
     def take_changes(self) -> bool:
