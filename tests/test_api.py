@@ -323,9 +323,9 @@ def test_an_aware_expires_is_kept(request_):
     assert Message.objects.get().expires == expires
 
 
-# What is refused, before anything is written
+# Invalid input, refused before anything is written
 
-# Dates in UTC, and none further east or west.
+# Valid in UTC, but out of range in time zones further east or west.
 LAST_DAY = datetime(9999, 12, 31, 12, tzinfo=timezone.utc)
 FIRST_DAY = datetime(1, 1, 1, 12, tzinfo=timezone.utc)
 
@@ -779,9 +779,9 @@ def test_what_only_looks_like_a_key_is_refused(user, wrong):
         persistent_messages.send_message([wrong], 120, "Hello")
 
 
-# SQLite takes its lock before it reads.
+# On SQLite, the lock is taken before anything is read.
 BEGIN = ["SAVEPOINT", "UPDATE"] if connection.vendor == "sqlite" else ["SAVEPOINT"]
-# MariaDB is given the keys that it has just read.
+# On MariaDB, the statement has the keys that were just read.
 COPY = ["SELECT", "SET", "INSERT"] if connection.vendor == "mysql" else ["INSERT"]
 
 

@@ -109,7 +109,7 @@ def one_shot(user):
     return Message.objects.owned_by(user).in_folder(Folder.ONE_SHOT)
 
 
-# What is shown once
+# One-shot messages
 
 
 def test_two_tabs_show_each_message_that_waits_at_least_once(user, tabs):
@@ -167,7 +167,7 @@ def test_logging_in_in_many_tabs_at_once_keeps_what_was_queued_before(visitor, u
     assert [numbers_on(tab.get("/")) for tab in tabs] == [[]] * TABS
 
 
-# Everything up to a bound
+# Actions on everything up to a bound
 
 
 def bulk_form(tab, name):
@@ -282,7 +282,7 @@ def test_a_report_sent_many_times_at_once_is_one_report(letter, tabs):
     assert Report.objects.count() == 1
 
 
-# One does this, another that
+# Different actions at the same time
 
 
 def each_row(tabs, keys, *tasks):

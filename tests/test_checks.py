@@ -406,7 +406,7 @@ def test_to_check_the_callables_asks_no_database(settings, user, django_assert_n
         assert check_site() == []
 
 
-# Settings that are none
+# Invalid settings
 
 
 @pytest.mark.parametrize(

@@ -421,7 +421,7 @@ def test_the_demo_has_conversations(db):
     assert letters.exclude(superseded_by=None).exists()
 
 
-# Tried in tests/test_partitions.py where there are partitions.
+# tests/test_partitions.py tests it, on databases with partitions.
 REFUSALS = {
     "sqlite3": "SQLite has no partitions",
     # The driver is only installed for tests on that database.
@@ -438,7 +438,7 @@ def test_partitions_are_refused_where_there_are_none(monkeypatch, engine):
         run("partition_messages", database=engine)
 
 
-# What nobody came for
+# Unseen one-shot messages
 
 
 @pytest.mark.parametrize("at_a_time", [1, 2, 500])

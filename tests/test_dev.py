@@ -115,7 +115,7 @@ def test_an_unknown_host_is_told_in_one_line(checkout):
     assert "no.such.host.invalid" in lines[0]
 
 
-# A `.venv` that is not whole
+# An incomplete `.venv`
 
 
 def without_pip(folder):
@@ -160,7 +160,7 @@ def quick_pip(folder):
     (packages / "pip" / "__main__.py").write_text("exit('ERROR: … (from versions: none)')\n")
 
 
-# In place of the half a minute that pip takes to be unpacked.
+# Replaces unpacking pip, which takes half a minute.
 QUICKLY = f"""
 import venv, sys
 from pathlib import Path
@@ -250,7 +250,7 @@ def test_a_folder_that_is_read_only_is_told_in_one_line(checkout, command):
     assert not (checkout / ".venv").exists()
 
 
-# A whole one, in which pytest is a script
+# A complete one, in which pytest is a script
 
 
 @pytest.fixture

@@ -50,18 +50,18 @@ from .documentation import BLOCKS, PAGES, ROOT, blocks_in, name_of, read
 PACKAGE = ROOT / "persistent_messages"
 LANGUAGES = {"python", "django", "html", "css", "js", "sh", "sql", "text"}
 
-# Run where they can do what they say.
+# Tests run these elsewhere, where they can work.
 RUN_ELSEWHERE = {
     "docs/quickstart.md": "test_the_quickstart_leads_from_an_empty_project_to_an_inbox",
     "docs/growing.md": "tests/test_growing.py, tests/test_replicas.py",
 }
-# What a site has connected before its first request.
+# The receivers that a site connects before its first request.
 OF_CONNECTIONS = {"DATABASES", "DATABASE_ROUTERS", "CACHES", "SESSION_ENGINE"}
-# What a page of templates may count on.
+# The context of the templates on a page.
 LOADED = "{% load django_htmx i18n persistent_messages static %}"
 
 
-# In place of a broker and workers.
+# Replaces a broker and workers.
 celery.current_app.conf.task_always_eager = True
 
 

@@ -27,7 +27,7 @@ from .strangers import (
     things_in,
 )
 
-# Where somebody writes to others.
+# The views that write to other users.
 WRITING = {"message_compose", "message_reply"}
 
 

@@ -56,7 +56,7 @@ def house(db, settings):
     return House()
 
 
-# What somebody writes
+# Texts of users
 
 
 def look_everywhere(house, words):
@@ -130,7 +130,7 @@ def test_the_staff_reads_text_as_text(house, admin_client, text, name):
                 check(admin_client.get(url), ours=False)
 
 
-# What a site says
+# Texts of a site
 
 SAFE = tuple(map(mark_safe, PAYLOADS[:2]))
 TEXTS = (*PAYLOADS[:3], *SAFE, *ODD, *map(lazystr, (*SAFE, *ODD[:2])), "x" * 256)
@@ -220,7 +220,7 @@ def test_a_stored_address_is_one_that_a_browser_may_go_to(house, url):
             assert leads_to(way)[0] in {"http", "https"}
 
 
-# What leaves by mail
+# Mails
 
 
 @fuzz(40)

@@ -45,16 +45,16 @@ QUOTES = {
     "pt-br": "“”",
     "zh-hans": "“”",
 }
-# Each plural form of any of the languages is that of one of these.
+# Together, these numbers use every plural form of every language.
 COUNTS = (0, 1, 2, 3, 11, 100, 1_000_000)
-# Arabic says none, one and two without a number.
+# Arabic expresses zero, one and two without a number.
 NUMBERLESS = {"ar": (0, 1, 2)}
 
 each_language = pytest.mark.parametrize("code", LANGUAGES)
 each_catalogue = pytest.mark.parametrize("locale", [LOCALE, DEMO / "locale"], ids=["app", "demo"])
 
 
-# The catalogues as files
+# The files of the catalogs
 
 
 @each_catalogue
@@ -115,7 +115,7 @@ def test_the_compiled_catalogue_is_that_of_the_text(code, locale):
         assert gettext.GNUTranslations(file)._catalog == expected
 
 
-# What stands in for something else
+# Placeholders
 
 PLACEHOLDER = re.compile(r"%(?:\((\w+)\))?[-#0 +]*\d*(?:\.\d+)?([a-zA-Z%])")
 
@@ -322,7 +322,7 @@ def test_the_demo_speaks_the_language_of_its_reader(client, code):
             assert translation.gettext(words) in said
 
 
-# The readers above find what they look for.
+# The parsers above find what they should.
 
 
 def test_every_kind_of_lookup_in_python_is_found():

@@ -45,7 +45,7 @@ async def trickle():
     yield b"<p>Answer</p>"
 
 
-# Each answer that the page would not swap in, and why.
+# The responses that the page would not swap in, and why.
 EXCLUDED = {
     "redirect": lambda: HttpResponseRedirect("/quiet/"),
     "not found": answer_with(status=404),
@@ -146,7 +146,7 @@ def count_on(reader, text=TEXT, address="/"):
     return reader.get(address).content.decode().count(text)
 
 
-# What it does
+# Effects
 
 
 @pytest.mark.parametrize("name", ["html", "created", "empty"])
@@ -246,7 +246,7 @@ def test_text_is_escaped(reader):
     assert b"&lt;script&gt;" in response.content
 
 
-# What it leaves alone
+# Unchanged responses
 
 
 @pytest.mark.parametrize("name", EXCLUDED)

@@ -52,7 +52,7 @@ BOXES = {
 names = st.sampled_from(NAMES)
 picks = st.integers(0, 30)
 keys = st.sampled_from(["quota", "invited"])
-# A page with a strip: what an action did, and its undo, are said there.
+# A page with a strip, which shows the result of an action and its undo.
 SHOWN = {"pm-part": ["strip"], "pm-from": "row"}
 BOX_OF = {folder: box for box, folder in BOXES.items() if box != "unread"}
 

@@ -28,7 +28,7 @@ METHODS = ("get", "head", "options", "put", "patch", "delete", "post")
 WAYS = {"plain": {}, "htmx": HTMX, "boosted": BOOSTED}
 SECRET = "xyzzy-"  # begins every word that is the owner's alone
 OPENING = "message_detail"
-# What the owner may do to the mailboxes of others: answer.
+# The only thing an owner may do to other mailboxes: reply.
 WRITING = {"message_reply"}
 
 

@@ -45,7 +45,7 @@ ROWS = [
     for line in PAGE.read_text(encoding="utf-8").splitlines()
     if line.startswith("| `")
 ]
-# Names that much else has, too: their rows say of what, and nobody looks for them.
+# Names that are too common to search for; their rows say what they belong to.
 COMMON = {"order_by", "_get", "where", "tags", "engine", "features", "_messages", "origin"}
 
 

@@ -32,7 +32,7 @@ SECRETS = {
     "ALLOWED_HOSTS": "northbank.example",
 }
 CHECK = ("-m", "django", "check", "--deploy", "--fail-level", "WARNING")
-# Prints the answers to a few requests: status, headers and body of each.
+# Prints the status, headers and body of the responses to a few requests.
 ASK = """
 import json, sys
 import django

@@ -98,7 +98,7 @@ def cost(client, address, method="get", **kwargs):
     return len(statements)
 
 
-# What each page asks of our table, and how much less once nothing waits to be removed.
+# The queries of each page, and how many fewer once there is nothing left to remove.
 PAGES = {
     "/nothing/": (0, 0),
     "/any/": (1, 1),
@@ -250,7 +250,7 @@ def test_every_statement_of_a_page_has_a_limit(client, user, settings, box, leve
 # The statistics that let PostgreSQL see how much is there. SQLite needs none, and with MariaDB the
 # statement would end the transaction of the test.
 ANALYZE = {"sqlite": [], "postgresql": [f"ANALYZE {TABLE}"], "mysql": []}
-# How many others there are: SQLite plans without looking, the others read a small table whole.
+# The number of other users: the plans of SQLite ignore it; other databases scan small tables.
 CROWD = {"sqlite": 20, "postgresql": 600, "mysql": 300}
 
 READS = {
@@ -302,17 +302,17 @@ for box, kind, later in product(BOXES, KINDS, (False, True)):
         READS[f"the unread {what}"] = lambda user, middle, look=look: look(user, middle).unread
 
 INDEXES = {"pm_folder", "pm_thread_head", "pm_topic", "pm_unread", "pm_notice"}
-# Few by nature, or within a range of keys: a database may find it cheaper to sort them.
+# Always few rows, or a range of keys: for a database, sorting them may be cheaper.
 BOUNDED = {"what passes", "the strip"} | {
     read for read in READS if re.search("search|news|what there is|error|unread billing", read)
 }
-# What is there: of the inbox most, and the folders mixed as they would have come.
+# The rows: most of them in the inbox, and the folders mixed as in practice.
 ARRIVALS = 5 * [
     *[(Folder.INBOX, True)] * 7,
     *[(folder, True) for folder in (Folder.ARCHIVE, Folder.SENT, Folder.TRASH)] * 2,
     *[(Folder.INBOX, False)] * 3,
 ]
-# Much smaller than what Sally has of each kind, as on a large site.
+# Far fewer than Sally's messages of each kind, as on a large site.
 LIMITS = {"PAGE_SIZE": 5, "STRIP_LIMIT": 5, "COUNTER_LIMIT": 20, "SEARCH_WINDOW": 30}
 
 
@@ -523,7 +523,7 @@ def test_a_step_reads_the_letters_of_its_conversations_and_no_others(user, other
     assert plan["scans"] == []
 
 
-# What each write of a whole list, of an undo, or of pruning looks for, and the index that finds it.
+# The rows that each write of a whole list, an undo or pruning needs, and the index for them.
 def undo_of_reading(user):
     row = Message.objects.owned_by(user).in_folder(Folder.INBOX).exclude(read_at=None)[0]
     mailbox_module.undo(user, Change("read", Folder.INBOX, row.read_at))
@@ -603,7 +603,7 @@ def test_an_index_finds_what_is_written_at_once(user, big_table):
     assert wrong == {}
 
 
-# What makes most of the inbox ready to be pruned, for each reason.
+# The changes that make most of the inbox prunable, one for each reason.
 LONG_AGO = timezone.now() - timedelta(days=90)
 READY = {
     "expired": ({"expires": LONG_AGO}, "pm_expires"),

@@ -9,7 +9,7 @@ from django.urls import reverse
 from .pages import HTMX
 
 KIB = 1024
-# A page of the inbox, with everything on it that an answer may renew.
+# A page of the inbox, with everything that a response may update.
 SHOWN = {"pm-part": ["list", "strip", "counter"], "pm-filter": "?", "pm-page": "1"}
 
 

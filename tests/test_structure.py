@@ -296,7 +296,7 @@ def test_no_test_module_is_imported(path):
     assert [name for name in modules if name.startswith("test_") or name == "conftest"] == []
 
 
-# The reader of the source finds what it looks for.
+# The parser of the source finds what it should.
 
 CHANGES = PACKAGE / "mailbox" / "changes.py"
 

@@ -13,7 +13,7 @@ from persistent_messages.rendering.toasts import bulk_result_text
 from .catalogues import strings_of_the_sources
 from .pages import fill, texts
 
-# Words of the code, or of an earlier interface: nobody looks for them in a mailbox.
+# Words of the code or of an earlier interface, which no user searches for.
 UNUSUAL = r"letters?|answer(s|ed)?|for good|staff|tick(s|ed)?|settled?|user names?|whoever"
 
 

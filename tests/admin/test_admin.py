@@ -171,7 +171,7 @@ def test_showing_all_is_no_way_around(staff, user):
     assert len(listed(staff, all="")) == 50
 
 
-# Writing one
+# Writing a message
 
 
 def form(owner, **fields):
@@ -368,7 +368,7 @@ def test_deleting_tells_the_signal_of_each_mailbox(
     assert sorted(told) == sorted([(user.pk, "move", 2), (other.pk, "move", 1)])
 
 
-# Who
+# Permissions
 
 
 def test_nobody_but_staff_gets_in(visitor, client, send):
@@ -496,7 +496,7 @@ def test_nobody_adds_or_changes_blocks_and_reports_in_the_admin(staff, report, u
     assert block.blocked == other
 
 
-# What private rows say where somebody reads it who may not read them
+# Private rows on pages of staff who may not read them
 
 
 SECRET = "Meet me at the old pier"
@@ -671,7 +671,7 @@ def test_who_may_delete_and_not_view_does_not_read_it_when_asked(helper, user, o
     assert not models.Report.objects.exists()
 
 
-# The actions, each by its permission
+# The permissions of the actions
 
 
 @pytest.mark.parametrize("action", ["resolve", "deactivate", "delete_selected"])

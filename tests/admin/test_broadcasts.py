@@ -256,7 +256,7 @@ def test_a_site_that_has_chosen_no_languages_has_one_text(staff, settings):
     assert page.text.count('<div class="pm"') == 1
 
 
-# Whom it reaches
+# Recipients
 
 
 def test_the_number_of_users_is_that_of_the_audience(staff, user, other):
@@ -379,7 +379,7 @@ def test_the_form_shows_a_broadcast_as_it_is(staff):
     assert (data["audience"], data["url"]) == ("group:team", "/a/")
 
 
-# Who got it
+# Receipts
 
 
 def test_the_page_says_how_many_got_read_and_deleted_it(staff, user, other):

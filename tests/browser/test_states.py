@@ -139,7 +139,7 @@ def test_a_page_from_right_to_left_is_accessible_and_mirrored(page, filled, arab
     assert avatar["x"] > time["x"]
 
 
-# In reach
+# Reachable controls
 
 
 TARGETS = """() => [...document.querySelectorAll(
@@ -262,7 +262,7 @@ def test_each_button_of_a_row_names_its_message(page, filled):
             assert subject in button.get_attribute("aria-label")
 
 
-# Signs of life
+# Loading indicators
 
 
 def test_a_debug_message_is_shown_as_such(page, send):

@@ -12,7 +12,7 @@ from .actions import row, with_htmx
 pytestmark = pytest.mark.django_db(transaction=True)
 
 WIDTHS = pytest.mark.parametrize("width", [360, 768, 1280])
-# All that the browser reports as moved by itself, also just after an input.
+# All layout shifts that the browser reports, including those just after an input.
 WATCH = """() => {
   window.shifts = [];
   new PerformanceObserver((list) => list.getEntries().forEach((entry) => window.shifts.push(

@@ -16,7 +16,7 @@ PARTS = {
     "strip": "{% include 'persistent_messages/message/includes/messages.html' %}",
     "bell": "{% include 'persistent_messages/message/includes/bell.html' %}",
 }
-# How often a text stands in a region that speaks.
+# How often a text is in a live region.
 SPOKEN = """words => [...document.querySelectorAll(
   "[aria-live=polite], [role=status], [role=alert]")].filter(
   region => region.textContent.includes(words)).length"""

@@ -172,7 +172,7 @@ def said_on(response):
 WHEN = pytest.mark.parametrize("when", ["all along", "before"])
 
 
-# A page goes on
+# Pages that still work
 
 
 @WHEN
@@ -315,7 +315,7 @@ def test_a_persistent_message_that_cannot_be_stored_is_an_error_where_it_is_adde
     assert response.text == "not kept"
 
 
-# Nothing is shown to somebody else
+# Nothing is shown to other users
 
 
 @WHEN
@@ -351,7 +351,7 @@ def test_the_tags_of_what_was_carried_are_those_it_had(client):
     assert message == ["Saved", "big success"]
 
 
-# What is not passed over
+# Errors that are not ignored
 
 
 @pytest.mark.parametrize("url", ["count/", "listing/", "listing_once/"])
@@ -447,7 +447,7 @@ def test_an_action_that_met_an_outage_changed_nothing(client, user):
     assert Message.objects.get(pk=key).folder == Message._meta.get_field("folder").default
 
 
-# What is an outage, in the words of each driver
+# The errors that each driver raises in an outage
 
 
 def lost(error, answers=(OperationalError, InterfaceError), around=nullcontext):

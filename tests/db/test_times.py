@@ -157,7 +157,7 @@ def test_a_rate_holds_for_its_period(zones, user, other):
     assert abs(refused.value.retry_at - timezone.now() - HOUR) < MINUTE
 
 
-# Over a change of the clocks
+# Changes of the clocks
 
 CHANGES = [
     pytest.param(change + minutes * MINUTE, id=f"{name} {minutes:+}")

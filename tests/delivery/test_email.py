@@ -112,7 +112,7 @@ def test_no_server_is_logged_once_and_fails_nothing(no_server, people, mail_to, 
     assert "could not be mailed" in record.getMessage()
 
 
-# Whose address it shows
+# Addresses
 
 
 def test_no_mail_shows_the_address_of_its_sender(sink, people, other, mail_to):
@@ -142,7 +142,7 @@ def test_a_bad_address_of_the_sender_loses_no_mail(sink, people, other, mail_to,
     assert {mail["Reply-To"] for mail in sink.mails} == {None}
 
 
-# What kind of server it is
+# Kinds of mail servers
 
 
 def set_address(person, address):

@@ -247,7 +247,7 @@ def test_mails_of_a_conversation_refer_to_it(sink, user, other):
     assert len({mail["Message-ID"] for mail in sink.mails}) == 3
 
 
-# What it says
+# Content
 
 
 def test_a_mail_has_text_and_html_and_leads_to_the_site(sink, user):
@@ -655,7 +655,7 @@ def test_without_a_folder_for_files_each_mail_is_settled_by_itself(sink, setting
     assert work_off() == "30 sent"
 
 
-# What it costs
+# Costs
 
 
 def test_a_thousand_mails_take_few_statements_and_one_connection(sink, monkeypatch):

@@ -17,7 +17,7 @@ import persistent_messages
 from persistent_messages import send_message
 from persistent_messages.storage import PersistentMessageStorage
 
-# What the templates of these packages do with a message, literally.
+# Copied from the templates of these packages.
 LOOPS = {
     # Wagtail's tag returns `level_tag` of the level; for None there is no icon, which is an error.
     "wagtail": """{% for message in messages %}
@@ -189,7 +189,7 @@ def test_an_error_in_the_callable_names_the_setting(client, site):
         client.get("/shop/grappelli/")
 
 
-# What any loop gets
+# What every loop gets
 
 
 @pytest.mark.parametrize("level", LEVELS)

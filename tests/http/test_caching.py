@@ -31,7 +31,7 @@ TELLING = {
 }
 PARTS = {**SHOWING, **TELLING, "nothing": "<p>The same for all.</p>"}
 TEXT = "Order 17 paid."
-# What a site says of pages that it takes for the same for everybody.
+# The headers of pages that a site considers the same for all users.
 PUBLIC = {
     "Cache-Control": "public, max-age=3600, s-maxage=3600",
     "CDN-Cache-Control": "max-age=3600",

@@ -97,7 +97,7 @@ def folders(keys):
     return [found[key].folder if key in found else None for key in keys]
 
 
-# As far as it goes
+# Steps
 
 
 @pytest.mark.parametrize("url", [READ_ALL, DELETE_ALL])
@@ -252,7 +252,7 @@ def test_steps_stay_within_their_list(client, user, level):
     assert set(Message.objects.in_folder(Folder.TRASH)) == expected
 
 
-# What was said meanwhile
+# Messages queued in the meantime
 
 
 def test_the_bar_shows_how_far_it_is(client, user):

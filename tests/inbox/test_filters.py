@@ -17,7 +17,7 @@ from persistent_messages.models import Message
 
 pytestmark = pytest.mark.django_db
 
-# Far more pages than any walk of these tests has.
+# Far more pages than any test goes through.
 ENDLESS = 100
 
 
@@ -63,7 +63,7 @@ def rows_for(user, contents, **fields):
     return sorted(keys[: len(contents)])
 
 
-# The address
+# The URL
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_each_box_shows_one_folder_and_no_box_what_is_shown_once():
     assert {LEVELS[name]: name for name in LEVELS} == DEFAULT_TAGS
 
 
-# What it shows
+# The selected messages
 
 
 @pytest.fixture

@@ -201,7 +201,7 @@ def test_a_page_of_any_filter_with_strip_and_counter_is_four_queries_at_most(
     assert max(found.values()) <= 4, found
 
 
-# The bound of what is done to all
+# The bound of actions on all messages
 
 
 def test_the_newest_is_that_of_the_list_whatever_page_it_is(user, see):
@@ -255,7 +255,7 @@ def test_an_empty_list_has_no_newest_and_nothing_is_done_to_all_of_it(user, see,
     assert not inbox.filter.messages_of(user).up_to(inbox.newest).exists()
 
 
-# The unread
+# Unread messages
 
 
 @pytest.mark.parametrize(
@@ -353,7 +353,7 @@ def test_what_others_have_unread_does_not_count(user, other, see):
     assert (see().unread, see(level="info").unread, see(of=other).unread) == (0, 0, 5)
 
 
-# News
+# New messages
 
 
 def test_news_are_what_came_after_a_message(user, other, see):
@@ -388,7 +388,7 @@ def test_news_are_counted_with_a_bound(user, see, settings, place):
     assert "LIMIT 6" in queries[0]["sql"]
 
 
-# What is shown
+# The list
 
 
 def test_an_inbox_shows_what_belongs_to_its_folder(user, see):
@@ -426,7 +426,7 @@ def test_whether_it_stays_is_asked_of_the_message_alone(user, see, django_assert
         see(box="unread", level="info").keeps(row)
 
 
-# Where it leads
+# Links
 
 
 def test_each_page_leads_to_the_next(user, see, settings):

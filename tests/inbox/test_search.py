@@ -35,7 +35,7 @@ def found(user, q, box="inbox"):
     return Filter(box=box, q=q).page_of(user).messages
 
 
-# What is looked for
+# Search terms
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_folding_again_changes_nothing(text):
     assert fold(fold(text)) == fold(text)
 
 
-# What is found
+# Matches
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_a_phrase_is_of_one_line_of_the_row(user, send, subject):
     assert found(user, f'{subject} "monkeys CAME"') == [message]
 
 
-# What is written
+# The stored text
 
 
 def kept(**fields):
@@ -350,7 +350,7 @@ def test_a_page_says_that_it_looked_no_further(client, user, settings):
     assert "Search older messages" in client.get("/messages/", {"q": "needle"}).text
 
 
-# What is marked
+# Highlighting
 
 
 @pytest.mark.parametrize(
@@ -400,7 +400,7 @@ def test_an_excerpt_has_what_was_found_in_it(before):
     assert "ÜBER" in excerpt(message, ["uber"])
 
 
-# What is seen
+# Visible text
 
 
 @pytest.mark.parametrize(

@@ -233,7 +233,7 @@ def test_a_page_costs_no_query_for_its_topics(client, told, address, monkeypatch
     assert len(queries) == len(without)
 
 
-# Actions keep it
+# Actions keep the filter
 
 
 @pytest.mark.parametrize("name", ["message_mark_all_read", "message_delete_all"])

@@ -143,7 +143,7 @@ def test_blocking_at_once_is_one_block(user, other):
     assert Block.objects.count() == 1
 
 
-# Accounts that go meanwhile
+# Accounts that are deleted in the meantime
 
 
 @pytest.mark.parametrize("goes", ["sender", "recipient"])

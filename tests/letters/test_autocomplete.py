@@ -64,7 +64,7 @@ def check(browser, names, **given):
     return texts(response, ".errorlist")
 
 
-# Whom it finds
+# Matches
 
 
 def test_a_stranger_is_found_by_the_beginning_of_the_username(user, other, third):
@@ -173,7 +173,7 @@ def test_who_is_inactive_is_not_found(user, other, third):
     assert found(user, "har") == found(user, "ida") == []
 
 
-# A callable of the site
+# A function of the site
 
 
 def by_last_name(user, text):
@@ -252,7 +252,7 @@ def test_recipients_may_be_a_manager(user, other, settings):
     assert send_letter(user, other, "", "Hello")
 
 
-# What it costs
+# Costs
 
 
 CROWD = 3000
@@ -311,7 +311,7 @@ def scans_of_users(statements):
     return scans
 
 
-# SQLite counts the steps of its machine: a dozen or two for a row.
+# SQLite counts the steps of its virtual machine: one or two dozen per row.
 MOST = {"sqlite": 12_000, "postgresql": 500, "mysql": 500}
 
 
@@ -416,7 +416,7 @@ def test_an_index_finds_the_usernames(crowd):
     assert "filesort" not in plan
 
 
-# Whose address it tells
+# Addresses that it reveals
 
 
 @pytest.fixture
@@ -513,7 +513,7 @@ def test_a_full_name_of_two_is_not_taken(client, user):
     assert check(client, "Harriet Quimby") != []
 
 
-# What it tells of who is there
+# What it reveals about users
 
 
 REASONS = {
@@ -570,7 +570,7 @@ def test_completion_tells_nobody_why(user, other, settings, reason):
     assert asked(lambda: autocomplete.suggestions(user, "har")) == never == ([], never[1])
 
 
-# How often
+# Rates
 
 
 def test_completions_have_a_rate(client, other, settings):

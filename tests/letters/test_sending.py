@@ -51,7 +51,7 @@ def converse(one, other, count):
     return last
 
 
-# What is stored
+# Stored rows
 
 
 def test_a_letter_is_one_row_for_its_recipient_and_one_for_its_sender(user, other):
@@ -157,7 +157,7 @@ def test_text_is_stored_without_what_misleads_or_no_database_takes(user, other, 
     assert "\x00" not in sent.subject
 
 
-# What is refused
+# Refused letters
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\n\t\r\n", "\x00", "\u202e"])
@@ -239,7 +239,7 @@ def test_a_sender_that_is_no_saved_user_is_the_callers_error(user):
         send_letter(get_user_model()(username="new"), user, "Rota", "Hello")
 
 
-# How often
+# Rates
 
 
 def test_the_rate_is_kept_and_says_when_it_is_possible_again(user, other, settings):
@@ -313,7 +313,7 @@ def test_the_same_letter_again_sends_nothing(user, other):
     assert Message.objects.count() == 2
 
 
-# Answers
+# Replies
 
 
 def test_an_answer_goes_to_the_other_end(user, other):
@@ -502,7 +502,7 @@ def test_many_conversations_are_settled_at_once(user, other, settings, monkeypat
     assert standing_in(user, Folder.TRASH) == ["Number 3"] * 6
 
 
-# What a row tells of its conversation
+# What a row shows about its conversation
 
 
 def told(owner):
@@ -593,7 +593,7 @@ def test_settling_again_writes_nothing(user, other):
     assert [query["sql"].split()[0] for query in queries] == ["SELECT", "SELECT"]
 
 
-# Accounts that go meanwhile
+# Accounts that are deleted in the meantime
 
 
 @pytest.mark.parametrize("gone", ["sender", "recipient", "both"])

@@ -19,7 +19,7 @@ from persistent_messages.models import Message
 
 pytestmark = pytest.mark.django_db
 
-# Each write, where its rows lie, and what the signal calls it.
+# Each write, the folder of its rows, and its name in the signal.
 WRITES = {
     "read": (mailbox.mark_read, Folder.INBOX, "read"),
     "unread": (mailbox.mark_unread, Folder.INBOX, "unread"),
@@ -29,9 +29,9 @@ WRITES = {
     "delete": (mailbox.delete, Folder.TRASH, "delete"),
 }
 UPDATES = [action for action in WRITES if action != "delete"]
-# These look first whether letters are among the rows.
+# These first check whether there are letters among the rows.
 MOVES = {mailbox.archive, mailbox.delete, mailbox.restore}
-# What a page does with all of its list.
+# The actions of a page on its whole list.
 OF_ALL = ["read", "trash"]
 
 
@@ -183,7 +183,7 @@ def test_a_receiver_that_raises_stops_no_other(
     assert "receiver is down" in caplog.text
 
 
-# Read, unread, archive, trash, restore, delete: what holds of each
+# Rules for all actions: read, unread, archive, trash, restore, delete
 
 
 @pytest.mark.parametrize("action", WRITES)
@@ -346,7 +346,7 @@ def test_a_write_says_what_it_did(user, ready, action):
         change.count = 4
 
 
-# Where each does something
+# Folders in which each action has an effect
 
 
 @pytest.mark.parametrize("folder", [Folder.INBOX, Folder.SENT, Folder.ARCHIVE, Folder.TRASH])
@@ -431,7 +431,7 @@ def test_what_waits_to_be_shown_once_goes_for_good(user, send):
     assert not Message.objects.inbox_of(user).exists()
 
 
-# Each by itself
+# Each action
 
 
 def test_the_first_time_of_reading_stays(user, send):
@@ -558,7 +558,7 @@ def test_all_of_one_level_is_no_other(user, send, action):
     assert before[0]["pk"] == row.pk
 
 
-# What was shown once
+# One-shot messages
 
 
 def test_shown_rows_are_removed_by_key(user, other, send):

@@ -436,7 +436,7 @@ def test_there_is_nothing_to_resolve_without_a_key(user):
         resolve(user, "")
 
 
-# What its owner does with it
+# Actions of the owner
 
 
 @pytest.mark.parametrize("put_away", [mailbox_module.archive, mailbox_module.delete])

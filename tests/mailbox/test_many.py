@@ -92,7 +92,7 @@ def statements(send):
     return [verb for verb in verbs if verb not in bounds]
 
 
-# What is stored
+# Stored rows
 
 
 @pytest.mark.parametrize("key", [None, "quota"])
@@ -349,7 +349,7 @@ def test_a_queryset_that_the_database_refuses_leaves_nothing(people, batches_of_
     assert owners() == []
 
 
-# Users who are named
+# Lists of users
 
 
 @pytest.mark.parametrize("named", [list, iter, lambda users: [user.pk for user in users]])
@@ -439,7 +439,7 @@ def test_a_key_takes_few_statements_however_many_users(people):
     assert found.count("INSERT") == found.count("DELETE") == 1
 
 
-# Progress, and batches of their own
+# Progress, and batches with their own transactions
 
 
 @pytest.mark.parametrize("atomic", [True, False])

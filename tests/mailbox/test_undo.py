@@ -20,7 +20,7 @@ from persistent_messages.models import Message
 
 pytestmark = pytest.mark.django_db
 
-# What can be taken back: the write, where its rows lie, where they lie afterwards.
+# What can be undone: the write, the folder of its rows, and their folder afterwards.
 ACTIONS = {
     "read": (mailbox.mark_read, Folder.INBOX, Folder.INBOX),
     "read in the archive": (mailbox.mark_read, Folder.ARCHIVE, Folder.ARCHIVE),
@@ -199,7 +199,7 @@ def test_only_what_changed_something_and_left_its_time_can_be_undone(user, lying
     assert not Message.objects.exists()
 
 
-# What it takes back
+# What it undoes
 
 
 @pytest.mark.parametrize("action", ACTIONS)
@@ -419,7 +419,7 @@ def test_what_was_not_moved_is_not_moved_back(user, lying):
     assert state() == before
 
 
-# What it tells
+# Signals
 
 
 @pytest.mark.parametrize("action", ACTIONS)

@@ -337,7 +337,7 @@ def test_naive_times_are_those_of_the_site(user, settings, use_tz):
     assert texts_of(user) == ["Sunday"]
 
 
-# What it costs
+# Costs
 
 
 @pytest.mark.parametrize("address", ["/counter/", "/strip/", "/messages/"])
@@ -693,7 +693,7 @@ def test_withdrawing_one_leaves_a_later_notice_of_its_key(user):
     assert mailbox_of(user) == [("INBOX", "Later")]
 
 
-# Withdrawn
+# Withdrawing
 
 
 def test_withdraw_removes_it_from_inboxes_and_archives(user, other):
@@ -770,7 +770,7 @@ def test_many_copies_are_changed_a_batch_at_a_time(what, monkeypatch):
     assert left == (set() if what == "withdraw" else {"Monday"})
 
 
-# Edited
+# Editing
 
 
 def test_edit_reaches_all_copies_that_are_not_trashed(user, other):
@@ -910,7 +910,7 @@ def test_others_know_of_it_once_it_is_committed(monkeypatch):
     assert running._Process.listed is not None
 
 
-# At the same moment, as far as one connection can tell; tests/test_at_once.py has more.
+# Concurrency with a single connection; tests/test_at_once.py has more
 
 
 @pytest.fixture

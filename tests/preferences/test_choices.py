@@ -239,7 +239,7 @@ def test_add_message_follows_the_choices(rf, user):
     assert row.folder == Folder.ARCHIVE
 
 
-# What is due
+# Due mail
 
 
 def due():

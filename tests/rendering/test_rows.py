@@ -34,7 +34,7 @@ LONG_AGO = timezone.now() - timedelta(days=800)
 LATER = timezone.now() + timedelta(days=800, hours=12)
 LEVELS = [*persistent_messages.PERSISTENT_MESSAGE_LEVELS, contrib_messages.INFO, 33, 150]
 
-# What a database might give, and more: texts that look like the gaps of a pattern.
+# Values that a database might return, and texts that look like placeholders of a pattern.
 tricky = odd_texts | st.sampled_from(
     [
         "%",

@@ -103,7 +103,7 @@ def test_the_strip_says_whom_a_notice_is_from(client, other, send):
     assert "From" not in found[0]
 
 
-# How much of a notice
+# The length of a notice
 
 
 def notice(client):

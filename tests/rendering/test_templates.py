@@ -413,7 +413,7 @@ def test_the_loop_of_the_django_manual_works(show, send):
     )
 
 
-# The inbox inside of another page
+# The inbox inside another page
 
 
 def test_an_inbox_inside_of_a_page_needs_no_more_than_request_and_messages(
@@ -745,7 +745,7 @@ def test_no_template_prints_something_it_does_not_have(client, send, settings):
     assert not [answer for answer in answers if b"MISSING" in answer.content]
 
 
-# What every file keeps to
+# Rules for all files
 
 
 def code_of(file):
@@ -758,7 +758,7 @@ def test_the_files_are_found():
     assert len(FILES) >= 11
 
 
-# Mails have their styles in them.
+# Mails have inline styles.
 SHOWN = [file for file in FILES if "email" not in file.parts]
 
 

@@ -16,7 +16,7 @@ from django.urls import path
 from persistent_messages.models import Message
 from tests.storage.browsers import Browser, texts
 
-# What one step of a request does with its storage, and what it answers.
+# What a step of a request does with its storage, and returns.
 STEPS = {
     "add": lambda storage, text: storage.add(constants.INFO, text, "tag"),
     "empty": lambda storage, text: storage.add(constants.INFO, ""),
@@ -37,7 +37,7 @@ STEPS = {
 }
 LOOK = ["list", "len", "in", "used", "added_new", "list"]
 
-# Requests, one after the other; those of the issue first.
+# Sequences of requests; those of the issue first.
 SEQUENCES = [
     [["add", "add"], ["list", "unused", "add"], ["list"], ["list"]],
     [["add"], ["list", "unused"], ["list"], ["list"]],
@@ -97,7 +97,7 @@ def test_each_step_answers_as_djangos_storage(user, whose, requests, update_twic
     ]
 
 
-# As a site tests itself
+# The tests of a site
 
 
 def add(request):

@@ -712,7 +712,7 @@ def test_assert_messages_takes_persistent_levels(client, send):
     )
 
 
-# Visitors have exactly FallbackStorage
+# Visitors get exactly `FallbackStorage`
 
 
 class Pair:

@@ -231,7 +231,7 @@ def writes(queries):
     return [row["sql"].split()[0] for row in queries if not row["sql"].startswith("SELECT")]
 
 
-# Where messages wait
+# Where messages are stored
 
 
 def test_one_shot_messages_wait_in_the_table_until_shown(client, user):
@@ -1111,7 +1111,7 @@ def test_a_visitors_subject_survives_until_the_next_page(db):
     assert texts(PersistentMessageStorage(request)) == ["Subject: Text"]
 
 
-# One message as the storage gives it
+# A message from the storage
 
 
 def test_levels_are_compared_by_base_level(storage, settings):

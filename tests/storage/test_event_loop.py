@@ -238,7 +238,7 @@ def test_a_part_that_a_thread_renders_has_all(ask, send):
     assert ask("/in_a_thread/").text == "<b>Kept</b>"
 
 
-# What a view loads
+# Loading in a view
 
 
 def test_a_page_that_loads_has_counter_bell_and_strip(ask, send):

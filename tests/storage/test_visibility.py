@@ -95,7 +95,7 @@ urlpatterns = [
 ]
 pytestmark = [pytest.mark.urls(__name__), pytest.mark.django_db]
 
-# What a browser, or htmx, says of a request whose answer nobody sees.
+# The headers with which browsers and htmx mark requests whose response nobody sees.
 UNSEEN = {
     "prefetch": {"Sec-Purpose": "prefetch"},
     "prerender": {"Sec-Purpose": "prefetch;prerender"},
@@ -163,7 +163,7 @@ def later(minutes):
     Message.objects.update(created=timezone.now() - timedelta(minutes=minutes))
 
 
-# Who sees a response
+# Responses that a person sees
 
 
 @pytest.mark.parametrize("headers", SEEN.values(), ids=SEEN)

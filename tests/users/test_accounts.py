@@ -33,7 +33,7 @@ def delete_many(request):
     get_user_model().objects.all().delete()
 
 
-# How an account goes in the middle of a request.
+# Ways in which an account is deleted or deactivated during a request.
 WAYS = {
     "itself": lambda request: request.user.delete(),
     "another object": delete_another_object,
@@ -54,7 +54,7 @@ def deactivate_row(request):
     row_of(request).update(is_active=False)
 
 
-# Ways that no object of the request shows: the next request does.
+# Ways that only the next request notices, because no object of this request changes.
 HIDDEN_WAYS = {"another object": deactivate_another_object, "a queryset": deactivate_row}
 
 

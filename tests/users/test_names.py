@@ -36,7 +36,7 @@ def named_by(settings, function):
     settings.PERSISTENT_MESSAGES = {"LETTERS": True, "MAILBOX_NAME": function}
 
 
-# What a name is
+# Names
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_a_message_in_the_name_of_a_user_has_the_name_of_then(user, other, send,
     assert row.from_name == "Dr. Harry"
 
 
-# What kind a row is hangs on no name
+# The kind of a row does not depend on names
 
 
 @pytest.fixture
@@ -257,7 +257,7 @@ def test_where_the_last_to_answer_is_gone_it_is_said(user, other):
         replies.reply_recipient(other, sent)
 
 
-# Who is who
+# Similar names
 
 
 @pytest.fixture

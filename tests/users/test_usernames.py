@@ -12,7 +12,7 @@ from persistent_messages.letters import policy
 from persistent_messages.models import Message
 from persistent_messages.users.usernames import BATCH_SIZE, find_by_username
 
-# What a visitor of each database may type for "harry" and "zoé".
+# The spellings of "harry" and "zoé" that each database accepts.
 FOLDS_CASE = connection.vendor == "mysql"
 
 
@@ -110,7 +110,7 @@ def test_an_absurd_name_is_nobodys(user, name):
     assert found(name) == {}
 
 
-# A manager that compares in its own way
+# A manager with its own comparison
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def test_several_accounts_of_one_natural_key_are_nobody(db, folding):
     assert found("hARRY") == {}
 
 
-# In the form
+# The form
 
 
 def write(sender, to):

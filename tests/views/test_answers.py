@@ -28,7 +28,7 @@ from tests.pages import (
 )
 
 INBOX = "/messages/"
-# Opening leads away: it answers nothing.
+# Opening a message leaves the page, so it has no such response.
 ACTIONS = [name for name in CHANGING if name != "message_open"]
 SAID = {
     "message_mark_read": "“Lunch at noon” marked as read.",
@@ -161,7 +161,7 @@ def test_marking_what_lies_in_the_trash_is_no_error_and_brings_it_not_back(clien
     assert message.folder == Folder.TRASH
 
 
-# Which parts an answer carries
+# The parts of a response
 
 
 @pytest.mark.parametrize("name", ["message_mark_read", "message_mark_unread"])

@@ -44,7 +44,7 @@ BULK = address("message_bulk")
 READ_ALL = address("message_mark_all_read")
 DELETE_ALL = address("message_delete_all")
 NOW = timezone.now()
-# What each action begins with, and what it makes of it: folder, read, moved.
+# The state before and after each action: folder, read, moved.
 DO = {
     "read": ("?", {}, (Folder.INBOX, True, False)),
     "unread": ("?", {"read_at": NOW}, (Folder.INBOX, False, False)),
@@ -84,7 +84,7 @@ def confirmed(browser, page):
     return browser.post(form["action"], fields_of(form))
 
 
-# The ticked
+# Selected messages
 
 
 @pytest.mark.parametrize("do", DO)
@@ -249,7 +249,7 @@ def test_the_address_of_the_ticked_leads_who_asks_for_it_to_the_inbox(client, us
     assert mailbox(user) == before
 
 
-# The ticked in the trash
+# Selected messages in the trash
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -320,7 +320,7 @@ def test_confirming_deletes_no_message_of_others(client, user, other):
     assert mailbox(other) == before
 
 
-# All, up to the newest that was shown
+# All, up to the newest one shown
 
 
 @pytest.mark.parametrize("headers", [{}, HTMX])
@@ -628,7 +628,7 @@ def test_an_action_costs_the_same_whatever_the_mailbox_holds(client, user, what)
     assert large <= 10
 
 
-# All that there are
+# All messages
 
 
 def every(browser, do, newest, query="?", **data):

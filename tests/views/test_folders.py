@@ -78,7 +78,7 @@ def undo_address(page):
     return found[0] if found else None
 
 
-# Each an address
+# A URL for each folder
 
 
 @pytest.mark.parametrize("headers", [{}, HTMX])
@@ -193,7 +193,7 @@ def test_the_trash_says_how_long_it_is_kept(client, settings):
     assert "for 7 days" in empty
 
 
-# Kept by what is done there
+# Actions keep the folder
 
 
 @pytest.mark.parametrize("url", ADDRESSES)
@@ -256,7 +256,7 @@ def test_an_absurd_filter_of_the_acting_page_is_the_inbox(client, full, absurd):
     assert message.folder == Folder.TRASH
 
 
-# Put away and brought back
+# Archiving and restoring
 
 
 def folder_of(message):
@@ -453,7 +453,7 @@ def test_emptying_the_trash_asks_says_how_many_and_leaves_the_rest(client, user,
     assert list(kept.order_by("pk").values()) == before
 
 
-# Taken back
+# Undo
 
 
 UNDOABLE = {
@@ -662,7 +662,7 @@ def test_an_action_can_be_undone_for_a_day(client, send, monkeypatch, hours, sta
     assert folder_of(message) == folder
 
 
-# What all of them are
+# All folders
 
 
 def test_no_form_stands_inside_of_another(client, full):

@@ -35,7 +35,7 @@ from tests.pages import (
 
 WRITE = "/messages/write/"
 READING = ("message_people", "message_blocked")
-# Of an answer to a swap, what says that something was refused.
+# The parts of a response to htmx that report an error.
 ISSUES = "errorlist"
 
 
@@ -628,7 +628,7 @@ def test_a_search_finds_a_conversation_by_any_of_its_letters(client, user, other
     assert rows(client.get("/messages/", {"q": "saturday"})) == []
 
 
-# Answering
+# Replying
 
 
 def test_a_plain_answer_is_sent_and_leads_back(client, user, other, letter):
@@ -702,7 +702,7 @@ def test_the_inbox_leads_to_the_blocked_users(client, settings):
     assert "/messages/blocked/" not in client.get("/messages/").text
 
 
-# Where it opens, and what comes while it is open
+# Where it opens, and replies that arrive while it is open
 
 
 def marked(page):
@@ -838,7 +838,7 @@ def test_an_account_that_is_gone_shows_its_name_everywhere(client, user, other, 
     assert soup(page).select(".pm-letter") == []
 
 
-# What users write
+# Texts of users
 
 
 PAYLOAD = "<script>alert(1)</script> javascript:alert(1) https://example.com/?a=1&b=2"

@@ -45,7 +45,7 @@ from tests.pages import (
 
 METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
 OWN = [name for name in TAKES if name not in ANYBODYS]
-# By name or number of one message, or by a token of its owner's.
+# By name or key of a message, or by a token of its owner.
 ON_A_MESSAGE = [name for name in OWN if TAKES[name]]
 INBOX = "/messages/"
 
@@ -55,7 +55,7 @@ def stranger(other):
     return browser_of(other)
 
 
-# Each address, each person, each way of asking
+# Each URL, user and kind of request
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -251,7 +251,7 @@ def test_a_page_has_one_main_heading_and_one_main_part(client, send):
         assert len(soup(page).select("h1")) == len(soup(page).select("main")) == 1, name
 
 
-# What htmx sets by itself, by what the page around our part has.
+# The headers that htmx sets by itself, depending on the page.
 SET_BY_HTMX = {mode: MODES[mode] for mode in ("htmx", "boosted", "full")}
 
 
@@ -558,7 +558,7 @@ def test_the_page_of_a_message_no_longer_counts_it(client, send):
     assert soup(page).select(".pm-notice") == []
 
 
-# Going where a message leads
+# Following the URL of a message
 
 
 @pytest.mark.parametrize("headers", [{}, BOOSTED])
@@ -626,7 +626,7 @@ def test_the_button_to_open_stands_where_a_message_leads_somewhere(client, send)
     assert address("message_open", stays) not in detail.text
 
 
-# The bell and the news
+# The bell and new messages
 
 
 def test_the_bell_shows_the_newest_five_and_marks_nothing_read(client, send):
@@ -670,7 +670,7 @@ def test_the_bell_of_an_empty_inbox_says_so(client):
     assert [text_of(button) for button in soup(fragment).select("button")] == [""]
 
 
-# What was shown once
+# One-shot messages
 
 
 def test_closing_an_only_passing_message_asks_the_server_for_nothing(visitor, client, user, send):
@@ -687,7 +687,7 @@ def test_closing_an_only_passing_message_asks_the_server_for_nothing(visitor, cl
     assert mailbox(user) == before
 
 
-# Where to
+# Redirects
 
 
 EVIL = [
@@ -776,7 +776,7 @@ def test_the_names_of_the_addresses_are_those_of_2011():
     assert persistent_messages.INFO == 120
 
 
-# Pages that say what is wrong
+# Error pages
 
 
 @pytest.mark.parametrize("name", ["message_detail", "message_delete", "message_reply"])

@@ -125,7 +125,7 @@ def test_places_do_not_pile_up(client, errors):
     assert links(bell)[0].endswith(urlencode({"next": "/project/"}))
 
 
-# To the next one
+# The next message
 
 
 def test_a_message_leads_to_those_above_and_below_it_in_its_list(client, errors):
@@ -192,7 +192,7 @@ def test_nobody_is_led_to_messages_of_others(client, other, send):
     assert link_of(page, "prev") is link_of(page, "next") is None
 
 
-# As far as a list is open
+# Lists that are open further
 
 
 @pytest.mark.parametrize("query", ["", "?level=info", "?q=quota"])
@@ -296,7 +296,7 @@ def test_typing_a_search_adds_one_entry_of_history(client, errors):
     assert added == [f"{LIST}?q=f", f"{LIST}?q=x"]
 
 
-# Where a message leads
+# The URL of a message
 
 
 @pytest.mark.parametrize("where", ["list", "bell"])

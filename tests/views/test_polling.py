@@ -67,7 +67,7 @@ def three(send):
     return [send("Look here.", subject=name) for name in ("First", "Second", "Third")]
 
 
-# What is true
+# Current state
 
 
 @pytest.mark.parametrize("path", [INBOX, "/", "/messages/?box=archive", "/messages/?q=look"])
@@ -209,7 +209,7 @@ def test_rows_of_another_user_are_gone_and_never_shown(client, other, send):
     assert b"secret" not in told.content
 
 
-# Who asks
+# The user of the request
 
 
 def test_who_is_logged_out_is_told_to_stop(visitor, client, three):
@@ -259,7 +259,7 @@ def test_its_address_by_itself_is_the_inbox(client):
         assert (response.status_code, response["Location"]) == (302, INBOX)
 
 
-# What asking leaves alone
+# Polling has no side effects
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -255,7 +255,7 @@ def time_machine_token(user, monkeypatch):
         return tokens.make_token(user, ["billing"])
 
 
-# What users take away
+# Downloads
 
 
 def test_a_user_downloads_all_that_is_kept(client, other, send):
