@@ -135,10 +135,12 @@ def _check_live(config: Config) -> Iterator[CheckMessage]:
             id="persistent_messages.E009",
         )
     vendor = connections[router.db_for_write(Message)].vendor
-    if config.LIVE == "postgresql" and (vendor != "postgresql" or _is_missing("psycopg.connect")):
+    # `psycopg.Capabilities` is new in 3.2, as is the timeout of `notifies()`.
+    can_listen = vendor == "postgresql" and not _is_missing("psycopg.Capabilities")
+    if config.LIVE == "postgresql" and not can_listen:
         yield Error(
             f"{SETTING}['LIVE'] is 'postgresql', but the messages are not in a PostgreSQL "
-            "database that Django reaches by psycopg 3.",
+            "database that Django reaches by psycopg 3.2 or later.",
             hint="Name a Redis server, or use that database.",
             id="persistent_messages.E009",
         )
