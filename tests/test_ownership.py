@@ -170,8 +170,8 @@ def test_what_is_not_there_and_what_is_anothers_have_the_same_answer(site, name)
         assert foreign.headers == missing.headers, (method, way)
 
 
-# Whoever starts from the mailbox says whose it is: then a table that is split by user is asked in
-# one of its parts, by the plan already.
+# Code that starts from a mailbox filters by its owner, so that the planner needs only one partition
+# of a table that is partitioned by user.
 TABLES = re.compile(rf"(?:FROM|UPDATE|JOIN) .{Message._meta.db_table}.")
 OWNERS = re.compile(r".user_id. (?:= \(?\d|IN \(\d)")
 

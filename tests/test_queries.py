@@ -185,11 +185,12 @@ def test_an_action_costs_the_same_whatever_the_mailbox_holds(client, user, mailb
         rows_of(user, 1, folder=Folder.ONE_SHOT, level=contrib_messages.INFO)
         found[name] = cost(client, url, method, data=data, headers=headers)
 
-    # The message before and after, whether a move cuts a conversation, the change itself, the
-    # strip, what goes after it, the counter.
+    # At most: the message before and after the change, a check for conversations that a move
+    # separates, the change, the strip, the removal of shown messages, and the unread count.
     assert max(found.values()) <= 8, found
-    # Where there is no message to look up: the rows of a step, the change, the list, the strip,
-    # after it, the counter; for moves whether they cut conversations; once, how many are left.
+    # No message is looked up. The rows of a step, the change, the list, the strip, the removal of
+    # shown messages, the unread count; for moves, the check for conversations; and once, the
+    # number of messages that are left.
     left = int(mailbox // 2 > bulk_actions.MAX_ROWS)
     assert found["message_mark_all_read"] in (6, 6 + left)
     assert found["message_delete_all"] in (7, 7 + left)
@@ -198,7 +199,7 @@ def test_an_action_costs_the_same_whatever_the_mailbox_holds(client, user, mailb
 
 
 def test_asking_before_all_is_deleted_costs_the_same_whatever_the_mailbox_holds(client, mailbox):
-    # The newest, the number, the strip, the counter.
+    # The newest message, the number of messages, the strip, the unread count.
     for box in ("inbox", "unread", "archive", "trash"):
         assert cost(client, reverse("message_delete_all"), data={"box": box}) <= 4
 
@@ -217,8 +218,9 @@ def test_no_page_reads_more_rows_than_it_shows(client, user, settings):
         client.get("/messages/")
 
     limits = [set(re.findall(r"LIMIT (\d+)", sql)) for sql in ours(queries)]
-    # With the counter come the levels of the latest rows, and the topics, one row of each. The
-    # strip has a limit for each half: one more says that one-shot messages are left.
+    # The query of the counter also reads the levels of the latest rows, and one row per topic.
+    # The strip has a limit for persistent and one for one-shot messages; the latter reads one row
+    # more, to know whether there are further messages.
     assert sorted(limits, key=sorted) == [{"1", "10", str(LEVEL_WINDOW)}, {"5", "51"}, {"8"}]
 
 
@@ -247,8 +249,8 @@ def test_every_statement_of_a_page_has_a_limit(client, user, settings, box, leve
         assert limits <= {"1", "2", "5", "8", "10", "21", "51", str(LEVEL_WINDOW)}
 
 
-# The statistics that let PostgreSQL see how much is there. SQLite needs none, and with MariaDB the
-# statement would end the transaction of the test.
+# Updates the statistics of PostgreSQL. SQLite needs none, and on MariaDB the statement would commit
+# the transaction of the test.
 ANALYZE = {"sqlite": [], "postgresql": [f"ANALYZE {TABLE}"], "mysql": []}
 # The number of other users: the plans of SQLite ignore it; other databases scan small tables.
 CROWD = {"sqlite": 20, "postgresql": 600, "mysql": 300}
@@ -559,8 +561,7 @@ def step_of(verb, place):
 
 
 WRITES = {
-    # A step takes a good part of a list as small as this one: its statistics decide which range of
-    # the mailbox the database reads for it.
+    # A step has a large part of this small list, so the index depends on the statistics.
     "a step of marking all read": (step_of("read", Filter()), INDEXES),
     "a step of a level": (step_of("read", Filter(level="error")), INDEXES),
     "a step of a topic": (step_of("read", Filter(topic="billing")), INDEXES),

@@ -269,8 +269,8 @@ def test_what_waits_to_be_shown_once_is_read_from_the_replica_and_gone_from_the_
     assert not primary(Message).in_folder(Folder.ONE_SHOT)
 
 
-# Where no middleware says so, in a task or with a router that knows no requests: what is decided by
-# what was read is read from the primary by the app itself.
+# Without a middleware that selects the primary, as in a task, or with a router that ignores requests,
+# the app itself reads the data for a decision from the primary.
 
 
 @pytest.fixture

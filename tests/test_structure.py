@@ -15,12 +15,12 @@ PACKAGE = Path(persistent_messages.__file__).parent
 TESTS = Path(__file__).parent
 
 GROUND = ("conf", "constants", "exceptions", "labels", "signals", "topics", "type_aliases")
-"""Every room may import these. They import nothing of ours, except that `constants` does
+"""Every package may import these. They import no other modules, except that `constants` imports
 `conflicts`."""
 TABLES = ("models", "querysets")
 
-# From bottom to top: the room, the sentence that says what belongs in it, and the rooms that it
-# imports from, in addition to the ground.
+# From bottom to top: the package, its description, and the packages that it imports from, in
+# addition to `GROUND`.
 ROOMS = [
     ("text", "Operations on text: converting to plain text, folding for search, truncating.", []),
     ("http", "Facts about a request, and the cache headers and cookies of a response.", []),
@@ -103,7 +103,7 @@ ROOMS = [
         ["users", "db", "tables", "mailbox", "notices", "inbox", "rendering"],
     ),
 ]
-# The entry points for Django. Nothing of ours imports them; `apps` imports the checks, and `urls`
+# The entry points for Django. No other module imports them; `apps` imports the checks, and `urls`
 # the views.
 EDGES = ("apps", "checks", "management", "middleware", "migrations", "templatetags", "urls")
 

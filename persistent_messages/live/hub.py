@@ -29,7 +29,7 @@ class Stream:
 
     async def wait(self, seconds: float) -> None:
         """Return after an event, or after `seconds`."""
-        # Before Python 3.12, `asyncio.wait_for` may swallow that the client has gone.
+        # Before Python 3.12, `asyncio.wait_for` may suppress the cancellation by the server.
         timer = self._loop.call_later(seconds, self._wake.set)
         try:
             await self._wake.wait()

@@ -30,7 +30,7 @@ AT_ONCE = 10
 MAX_AGE = 3600
 """Seconds after which a stream ends; the browser then opens a new one."""
 MAX_AGE_WITHOUT_SESSION = 300
-"""The same for a user who is not the one of the session."""
+"""The same for a user other than the session's."""
 SPREAD = 1.5
 """Seconds over which events for everybody are spread."""
 PAUSE = 0.2
@@ -69,7 +69,7 @@ def open_stream(request: HttpRequest, user: Any, hub: Hub, limit: int) -> AsyncI
 
 
 def _is_of_session(request: HttpRequest, user: Any) -> bool:
-    # A site's own middleware may show the pages of another user than that of the session.
+    # The site's middleware may set another user than the session's.
     key = getattr(request, "session", {}).get(auth.SESSION_KEY)
     return bool(auth.get_user_model()._meta.pk.to_python(key) == user.pk)
 

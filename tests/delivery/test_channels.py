@@ -48,7 +48,7 @@ class Broken(Channel):
 
 
 class Careless(Channel):
-    """Asks for the user, whom a message to many does not have."""
+    """Reads the user, which a message to many users does not have."""
 
     def accepts(self, message):
         return message.user.is_staff

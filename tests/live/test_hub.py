@@ -1,4 +1,4 @@
-"""The waiting of a stream, whatever the version of Python."""
+"""Waiting for events in a stream, in every version of Python."""
 
 import asyncio
 
@@ -13,7 +13,7 @@ def test_a_page_that_leaves_as_an_event_arrives_ends_its_stream(steps):
         stream = Stream("ann", "session")
         stream.notify()
         await stream.wait(60)
-        waiting = asyncio.create_task(wait_for_ever(stream))
+        waiting = asyncio.create_task(wait_forever(stream))
         await asyncio.sleep(0.01)
         stream.notify()
         for _ in range(steps):
@@ -27,7 +27,7 @@ def test_a_page_that_leaves_as_an_event_arrives_ends_its_stream(steps):
     assert asyncio.run(leave())
 
 
-async def wait_for_ever(stream):
+async def wait_forever(stream):
     while True:
         await stream.wait(60)
 

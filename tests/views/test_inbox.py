@@ -313,8 +313,8 @@ def test_text_of_another_direction_is_isolated(client, other, send):
     ]
 
     def outside(element):
-        # Text that is neither in `bdi` nor in an element that finds its own direction. What is
-        # only read out stands in no line with anything.
+        # Text that is neither in `bdi` nor in an element with dir="auto". Text for screen readers
+        # only is not part of a visible line.
         if element.name in {"bdi", "title", "svg"} or element.get("dir") == "auto":
             return []
         if "pm-vh" in element.get("class", "").split():
