@@ -752,7 +752,7 @@ def test_a_group_stands_for_its_members(user, other, many):
     with CaptureQueriesContext(connection) as queries:
         assert persistent_messages.send_message(group, 120, "Hello") == 2
     verbs = [row["sql"].split()[0] for row in queries]
-    # One looks for the end of a range, and MariaDB is given the keys that it has just read.
+    # One query finds the end of the range. On MariaDB, the insert has the keys that were just read.
     assert verbs.count("SELECT") == COPY.count("SELECT") + 1
     assert verbs.count("INSERT") == 1
     assert owners() == sorted([user.pk, other.pk])

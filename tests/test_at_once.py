@@ -140,7 +140,7 @@ def test_what_tabs_queue_while_others_show_it_is_shown_at_least_once(user, tabs)
 
     answers = at_once(mixed(queue, [get(tab, "/") for tab in tabs * 10]))
 
-    # Each tab here is a browser of its own, which is shown what its own requests queued.
+    # Each tab is a separate browser, and shows what its own requests queued.
     pages = [*answers, *(tab.get("/") for tab in tabs)]
     assert statuses(pages) == {200}
     assert {n for page in pages for n in numbers_on(page)} == {str(n) for n in range(60)}

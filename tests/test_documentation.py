@@ -142,7 +142,7 @@ class Site:
     def module(self, block):
         """Import a block as a module."""
         name = block.path.removesuffix(".py").replace("/", ".")
-        if (module := sys.modules.get(name)) in self.modules:  # the block goes on with it
+        if (module := sys.modules.get(name)) in self.modules:  # the block continues
             run(block, vars(module))
             return
         package, _, last = name.rpartition(".")
@@ -282,7 +282,7 @@ def try_it(called, known):
     if not isinstance(called, type):
         call(called, known)
     elif is_notice(called):
-        if not (callable(called.url) or callable(called.key)):  # these need more than a text
+        if not (callable(called.url) or callable(called.key)):  # these need more than text
             assert called.sample().preview().message
     else:
         run_case(called)
@@ -294,7 +294,7 @@ def is_defined_here(value, names):
 
 
 def call(function, known):
-    function = getattr(function, "func", function)  # of a task of Django
+    function = getattr(function, "func", function)  # of a Django task
     takes = [
         parameter.name
         for parameter in inspect.signature(function).parameters.values()

@@ -34,7 +34,7 @@ def everything(*models):
 
 def test_messages_move_from_the_old_database_as_they_are(user, other, other_database):
     other_database("old")
-    a_day = timedelta(days=1, microseconds=1)  # which JSON would cut
+    a_day = timedelta(days=1, microseconds=1)  # which JSON would truncate
     send_message(user, INFO, mark_safe("<b>Bold</b> 🎉"), expires=timezone.now() + a_day)
     sent = send_letter(other, user, "Rota", "Can you take Thursday?")
     reports.report(user, Message.objects.get(user=user, letter=sent.letter), "Rude")

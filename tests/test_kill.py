@@ -42,7 +42,7 @@ KILLS = some_of(200)
 PEOPLE = 12
 TYPISTS = 4
 ENOUGH = 300
-LONGEST = 300  # seconds, then something hangs
+LONGEST = 300  # seconds, after which something must be hanging
 
 
 @contextmanager

@@ -173,7 +173,7 @@ def test_what_is_quoted_stands_in_the_quotes_of_the_language(code):
     for entry in quoting:
         name = re.search(r"“(%\(\w+\)s)”", entry.key.text)[1]
         for form in entry.forms:
-            # French sets no-break spaces inside.
+            # French uses no-break spaces inside.
             assert f"{opening}{name}{closing}" in form.replace("\N{NO-BREAK SPACE}", "")
             assert sorted(set(form) & set("\"'«»„“”「」")) == sorted({opening, closing})
 
@@ -245,7 +245,7 @@ def in_language(client, code, url=None):
 def test_the_inbox_names_its_folders_in_the_language_of_its_reader(client, send, code):
     send("Hello")
     response = in_language(client, code)
-    # Unread says how many, too.
+    # Unread has the count, too.
     assert [name.rstrip("1 ") for name in filters(response)] == BOXES[code]
     [heading] = soup(response).select("h1")
     assert text_of(heading) == BOXES[code][0]

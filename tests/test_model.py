@@ -269,7 +269,7 @@ class Mailboxes(RuleBasedStateMachine):
         self._arrived(name, thread, sent=True, read=True)
         self._arrived(other, thread)
 
-    # Looking
+    # Reading
 
     @rule(name=names)
     def a_page_shows_what_waits(self, name):

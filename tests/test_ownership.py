@@ -26,7 +26,7 @@ from .plans import PLANS, ours
 
 METHODS = ("get", "head", "options", "put", "patch", "delete", "post")
 WAYS = {"plain": {}, "htmx": HTMX, "boosted": BOOSTED}
-SECRET = "xyzzy-"  # begins every word that is the owner's alone
+SECRET = "xyzzy-"  # the beginning of every word that only the owner may see
 OPENING = "message_detail"
 # The only thing an owner may do to other mailboxes: reply.
 WRITING = {"message_reply"}
@@ -126,7 +126,7 @@ def test_nobody_but_the_owner_changes_or_reads_anything(site, name, who):
                 assert answer.status_code in {200, 302, 405}, what
                 assert not getattr(answer, "text", ""), what
             if who != "anonymous" and ALL[name]:
-                # Requests of our parts get a fragment, on a boosted page as well.
+                # Requests by the app's own elements get a fragment, even on a boosted page.
                 swapped = way == "htmx" or (way == "boosted" and method == "post")
                 assert answer.status_code in {302, 400, 404, 405} or swapped, what
 

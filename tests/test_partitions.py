@@ -30,7 +30,7 @@ def people():
 
 def convert():
     """Run what is printed, but for the bounds of its transaction: the test is in one already."""
-    connection.check_constraints()  # no table is altered while some wait
+    connection.check_constraints()  # no table can be altered while checks are pending
     first, *statements, last = sql(4).splitlines()
     assert (first, last) == ("BEGIN;", "COMMIT;")
     run("\n".join(statements))

@@ -53,7 +53,7 @@ urlpatterns = [
     path("counter/", shows(COUNTER)),
     path("counter-twice/", shows(COUNTER + COUNTER)),
     path("both/", shows(COUNTER + STRIP)),
-    # Its pages are those whose frame ours take.
+    # The app's pages use the frame of these pages.
     *demo_pages,
 ]
 
@@ -245,7 +245,7 @@ def test_every_statement_of_a_page_has_a_limit(client, user, settings, box, leve
             client.get("/messages/" + place.query())
         limits = {limit for sql in ours(queries) for limit in re.findall(r"LIMIT (\d+)", sql)}
         assert all("LIMIT" in sql for sql in ours(queries))
-        # The second of a window says whether more follow.
+        # The second query of a window finds out whether there are more.
         assert limits <= {"1", "2", "5", "8", "10", "21", "51", str(LEVEL_WINDOW)}
 
 
@@ -329,7 +329,7 @@ def big_table(user, settings):
     crowd = list(people.objects.filter(username__startswith="person-"))
     arrivals = [(person, folder, read) for folder, read in ARRIVALS for person in crowd]
     now = timezone.now()
-    # Her rows are mixed with those of others, as they would have arrived.
+    # Her rows are mixed with other users' rows, as in practice.
     every = max(1, len(arrivals) // 2400)
 
     def row(number, owner, folder, read):
@@ -381,7 +381,7 @@ def test_an_index_serves_each_read_of_a_page(user, big_table):
         for plan in plans_of(lambda ask=ask: ask(user, big_table)):
             sorts = [] if read in BOUNDED else plan["sorts"]
             used = plan["indexes"]
-            # A search looks into the conversations that a row stands for, too.
+            # A search also reads the conversations that a row represents.
             known = INDEXES | ({"pm_thread"} if "search" in read else set())
             if plan["scans"] or sorts or not used & INDEXES or used - known:
                 wrong[read] = plan
@@ -503,7 +503,7 @@ def test_settling_conversations_reads_their_letters_and_no_others(user, other, l
         (look, *changes) = ours(queries)
         plan = PLANS[connection.vendor](look)
         assert (plan["indexes"], plan["scans"]) == ({"pm_thread"}, [])
-        # Which letters follow which, how their own replies begin, what the heads tell.
+        # The order of the letters, the snippets of the user's own replies, and the thread heads.
         assert [PLANS[connection.vendor](sql)["scans"] for sql in changes] == [[], [], []]
         assert letters.owned_by(user).exclude(superseded_by=None).count() == 0
         efforts[count] = EFFORTS[connection.vendor](look)
@@ -519,7 +519,7 @@ def test_a_step_reads_the_letters_of_its_conversations_and_no_others(user, other
     ][:1]
 
     plan = PLANS[connection.vendor](look)
-    # A partition of this test holds little else, so that reading the folder is as good.
+    # The partition has few other rows, so reading the whole folder costs as little.
     served = [{"pm_thread"}, {"pm_folder"}] if PARTITIONS else [{"pm_thread"}]
     assert plan["indexes"] in served
     assert plan["scans"] == []
@@ -593,7 +593,7 @@ def test_an_index_finds_what_is_written_at_once(user, big_table):
             assert statements, write
             for sql in statements:
                 plan = PLANS[connection.vendor](sql)
-                # Whether it cuts a conversation.
+                # The check for conversations that the move separates.
                 looking = {"pm_thread"} if "DISTINCT" in sql else set()
                 if plan["scans"] or not plan["indexes"] & (expected | looking):
                     wrong[sql] = plan

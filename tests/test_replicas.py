@@ -247,7 +247,7 @@ def test_opening_what_is_read_asks_the_replica_alone(client, letter, asked):
 def test_what_is_shown_once_is_shown_once(client, letter, asked):
     catch_up()
 
-    client.post(address("message_archive", letter))  # says so on the page that comes next
+    client.post(address("message_archive", letter))  # shows the result on the next page
     catch_up()  # the replica knows that it waits, and then no more for a while
     shown = [client.get("/messages/").text.count("archived.") for _ in range(3)]
 
@@ -269,7 +269,7 @@ def test_what_waits_to_be_shown_once_is_read_from_the_replica_and_gone_from_the_
     assert not primary(Message).in_folder(Folder.ONE_SHOT)
 
 
-# Without a middleware that selects the primary, as in a task, or with a router that ignores requests,
+# Without a middleware that selects the primary, or with a router that ignores requests,
 # the app itself reads the data for a decision from the primary.
 
 

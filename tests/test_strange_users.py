@@ -29,7 +29,7 @@ def request_of():
 def test_who_is_no_user_of_the_site_is_a_visitor(request_of, user, send, same):
     send("For Sally", contrib_messages.INFO)
     send("For Sally, too")
-    # A key that a user has, and one that does not fit the column.
+    # An existing user's key, and one that does not fit the column.
     request = request_of(user.pk if same else uuid.uuid4().int)
 
     contrib_messages.info(request, "Hello")

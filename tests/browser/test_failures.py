@@ -156,7 +156,7 @@ def test_a_token_that_was_renewed_elsewhere_is_fetched_and_all_goes_on(
     send("Look here.", subject="News")
     send("Look there.", subject="More")
     page.goto("/messages/")
-    # As a log-in in another tab does.
+    # A log-in in another tab has the same effect.
     if keeps == "session":
         for session in Session.objects.all():
             store = session.get_session_store_class()(session.session_key)

@@ -421,7 +421,7 @@ def test_a_server_or_database_out_of_reach_is_said(page, three, troubles, client
     words = {"server": "Couldn’t reach the server.", "database": "The server reported an error."}
     expect(page.get_by_role("alert")).to_contain_text(f"Archive “Second”: {words[what]}")
     expect(row(page, "Second")).to_have_count(1)
-    troubles.told.clear()  # the browser and htmx both tell of the failed request
+    troubles.told.clear()  # the browser and htmx both log the failed request
 
 
 def test_the_style_sheet_leaves_the_elements_of_the_site_alone(page, three):

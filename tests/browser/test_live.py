@@ -92,7 +92,7 @@ def test_what_is_done_in_one_browser_shows_in_the_other(open_page, user, send):
 
 def test_a_browser_has_one_connection_whatever_the_number_of_tabs(page, user):
     connect(page, user, "/")
-    for _ in range(7):  # more than a browser has connections to one site
+    for _ in range(7):  # more than the connections that a browser opens to a site
         tab = page.context.new_page()
         tab.goto("/")
         expect(tab.get_by_role("heading", level=1)).to_be_visible()

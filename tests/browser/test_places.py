@@ -48,7 +48,7 @@ def test_back_finds_the_rows_that_were_loaded_where_they_were(page, many, mode):
     page.go_back()
     expect(page.locator(".pm-item")).to_have_count(30)
     expect_subjects(page, before)
-    page.wait_for_timeout(300)  # the browser scrolls once the page is laid out
+    page.wait_for_timeout(300)  # the browser scrolls after the layout of the page
     assert abs(row.bounding_box()["y"] - top) < 2
     page.get_by_role("link", name="Trash", exact=True).click()
     expect(page.locator(".pm-item")).to_have_count(0)

@@ -76,7 +76,7 @@ def test_each_folder_is_accessible_filled_and_empty(page, filled, name):
 def test_the_colours_of_people_can_be_read_in_the_look_of_another_site(page, send):
     people = get_user_model().objects
     for name in "ABCDEF":
-        # With two initials: axe passes over a single letter.
+        # With two initials, because axe ignores single letters.
         send("Hello", from_user=people.create(username=name, first_name="Ida", last_name=name))
     page.goto("/bootstrap/")
     colours = page.locator(".pm-inbox .pm-avatar").evaluate_all("all => all.map(e => e.className)")

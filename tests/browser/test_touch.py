@@ -42,7 +42,7 @@ def phone(open_page, user, other, send):
 @in_all_modes
 @pytest.mark.parametrize("box", ["inbox", "sent"])
 def test_rows_are_72_pixels_high_at_most(phone, box, mode):
-    # The longest time of day.
+    # The time of day with the widest text.
     Message.objects.update(created=timezone.now().replace(hour=22, minute=48) - timedelta(days=1))
     phone.goto(f"/messages/?box={box}")
     heights = [item.bounding_box()["height"] for item in phone.locator(".pm-row").all()]

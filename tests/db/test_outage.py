@@ -402,7 +402,7 @@ def test_the_frame_of_the_site_stays_where_it_needs_no_database(client, settings
     assert again["href"] == "/messages/?box=archive"
 
 
-@pytest.mark.django_db  # nothing has to be seen by a second connection
+@pytest.mark.django_db  # no second connection needs to see the rows
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", [name for name in ADDRESSES if name not in ANYBODYS])
 def test_a_page_of_the_inbox_says_that_it_cannot_be_reached(client, name, mode, logged):

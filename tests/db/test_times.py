@@ -197,7 +197,7 @@ def test_no_more_is_sent_than_the_rate_says(new_york, at, user, other, moment, m
     retry_at = next_letter_at(user)
     if minutes < 60:
         assert retry_at > now, "what is said lies ahead"
-    elif retry_at is not None:  # in the hours of which the clocks tell each twice
+    elif retry_at is not None:  # in the hours that the clocks show twice
         assert retry_at <= now + HOUR
     at(moment + 2 * HOUR + MINUTE)
     assert next_letter_at(user) is None

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 PEOPLE = 400
 KILLS = 8
-LONGEST = 120  # seconds, then something hangs
+LONGEST = 120  # seconds, after which something must be hanging
 
 
 @pytest.fixture(autouse=True)

@@ -582,7 +582,7 @@ def test_whoever_lost_a_claim_leaves_it(sink, user, other, monkeypatch, caplog):
     DueMail.objects.update(due=timezone.now())
     assert work_off() == "2 sent"
     send_message([user, other], 120, "Hello again", topic="waits")
-    slow._renewed -= 10_000  # it slept
+    slow._renewed -= 10_000  # it was suspended
 
     with MailServer() as server:
         slow.send(server)
@@ -674,7 +674,7 @@ def test_a_thousand_mails_take_few_statements_and_one_connection(sink, monkeypat
     asked = [q["sql"] for q in queries if "SAVEPOINT" not in q["sql"]]
     assert len(sink.mails) == 100
     assert sink.connections == 1
-    # Two batches, and the look that found no more. SQLite is told when a transaction begins.
+    # Two batches, and a query that finds no more. On SQLite, BEGIN counts as a query.
     assert (len(asked) / 2 + 1) * batches <= 20, asked
 
 

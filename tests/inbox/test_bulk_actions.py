@@ -123,8 +123,8 @@ def test_all_is_done_in_steps_and_one_undo_takes_all_back(client, user, url):
     assert "Undone." in " ".join(texts(undone[-1], ".pm-notice"))
     after = mailbox(user)
     for row in (*before, *after):
-        row.pop("superseded_by")  # its value says no more than that there is a newer one
-        row.pop("thread_length")  # nobody settled these letters when they were written
+        row.pop("superseded_by")  # the value only shows that there is a newer message
+        row.pop("thread_length")  # the thread heads of these letters were never updated
     assert after == before
     assert set(heads()) == parts()
     assert set(heads().values()) == {1}

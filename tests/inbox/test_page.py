@@ -182,7 +182,7 @@ def test_a_page_of_any_filter_with_strip_and_counter_is_four_queries_at_most(
     newest = Message.objects.latest("pk").pk
     found = {}
     for level, topic in product(("", "error"), ("", "billing")):
-        # As the page before leads to it.
+        # The link on the previous page.
         further = {"before": newest, "newest": newest} if later else {}
         place = Filter(box=box, level=level, topic=topic, q=q, **further)
         with CaptureQueriesContext(connection) as queries:

@@ -638,7 +638,7 @@ def test_the_rate_holds_whatever_the_cache_keeps(user, settings, cache):
 
     allowed = at_once([lambda: throttling.allow_lookups(user)] * 60)
 
-    # Never more. Two that ask at the last moment may each be the last one for one counter alone.
+    # Never more. In a race for the last lookup, both requests may be refused.
     assert 20 - AT_ONCE < sum(allowed) <= 20
 
 

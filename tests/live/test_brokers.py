@@ -184,7 +184,7 @@ def test_streams_go_on_after_redis_was_killed(redis_server, live, ann, listen):
     redis_server.start()
     listener.events.clear()
 
-    # Without that anything is sent: something may have been, meanwhile.
+    # Nothing is sent, but an event may have been missed in the meantime.
     assert listener.has("change")
     listener.events.clear()
     send_message(ann, INFO, "Hello")

@@ -629,7 +629,7 @@ def test_what_left_the_trash_is_not_pruned(user, send):
     row = send()
     act("trash", user, [row.pk])
     age(Message.objects.all(), days=90)
-    Message.objects.update(folder=Folder.INBOX)  # by the site itself, which knows no more of it
+    Message.objects.update(folder=Folder.INBOX)  # by the site itself, and no more
     assert prune_all() == {"expired": 0, "trash": 0}
 
 

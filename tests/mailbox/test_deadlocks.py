@@ -76,7 +76,7 @@ def failing(error):
     ("error", "kind", "times"),
     [
         (DEADLOCK, list, ATTEMPTS),
-        (DEADLOCK, iter, 1),  # which gives nothing twice
+        (DEADLOCK, iter, 1),  # which can be iterated over only once
         (OperationalError("database is locked"), list, ATTEMPTS),
         (OperationalError("database is locked"), iter, 1),
         (OperationalError("no such table: persistent_messages_message"), list, 1),

@@ -118,7 +118,7 @@ def test_without_a_transaction_it_is_committed_at_once(user):
         mailbox.deliver([wrong])
     with statements() as found:
         mailbox.deliver([to(user)])
-    connection.rollback()  # nothing to take back
+    connection.rollback()  # nothing to undo
 
     assert found == ["INSERT"]
     assert Message.objects.count() == 1

@@ -123,7 +123,7 @@ def traces(words):
 def test_a_deleted_account_leaves_only_what_it_wrote_to_others(other):
     """See the documentation: letters in other mailboxes and in reports, with the name."""
     user = get_user_model().objects.create(
-        pk=870_001,  # a number that is nowhere else
+        pk=870_001,  # a number that occurs nowhere else
         username="sally",
         first_name="Sally",
         last_name="Ride",

@@ -38,7 +38,7 @@ def test_who_writes_letters_of_a_user_keeps_others_waiting(user, other):
 def test_who_deletes_a_user_keeps_others_waiting(user):
     with transaction.atomic():
         lock_before_deletion(user, "default")
-        if connection.vendor == "sqlite":  # there the first deletion locks
+        if connection.vendor == "sqlite":  # on SQLite, the first deletion takes the lock
             Message.objects.filter(user=user).delete()
         assert is_locked(user)
     assert not is_locked(user)

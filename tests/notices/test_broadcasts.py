@@ -422,7 +422,7 @@ def test_a_session_of_another_user_knows_nothing(client, user, other):
     broadcast(INFO, "Sunday")
     client.get("/counter/")
     session = client.session
-    session["_auth_user_id"] = str(other.pk)  # as packages do that let staff act for a user
+    session["_auth_user_id"] = str(other.pk)  # as packages for impersonation do
     session["_auth_user_hash"] = other.get_session_auth_hash()
     session.save()
 

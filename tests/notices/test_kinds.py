@@ -298,7 +298,7 @@ def test_progress_is_told_of_a_notice_as_of_a_message(
     notice = QuotaNearlyFull(percent=90, project="Archive")
 
     assert notice.send(people, progress=tell, atomic=atomic) == 7
-    # Of each four, those of one language, and then those of the other.
+    # Of every four users, first those of one language, then those of the other.
     assert told == ([3, 4, 7] if languages else [3, 6, 7])
     assert committed == [not atomic] * 3
     assert asyncio.run(notice.asend(people, progress=tell, atomic=atomic)) == 7

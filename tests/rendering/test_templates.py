@@ -126,7 +126,7 @@ def test_the_strip_shows_what_is_unread_and_what_is_shown_once(strip, send, ask)
 
 
 def test_the_strip_of_nobody_has_no_notices_but_its_places(strip):
-    # A later answer swaps into them.
+    # A later response is swapped into them.
     html = strip()
 
     assert soup(html).select(".pm-notice") == []
@@ -646,7 +646,7 @@ def test_the_frame_has_the_language_and_direction_of_the_reader(
 ):
     templates()
 
-    with override(language):  # a client leaves the language of its last request behind
+    with override(language):  # the test client leaves the language of its last request active
         page = client.get(reverse("message_list"), headers={"Accept-Language": language})
 
     (html,) = soup(page.content.decode()).select("html")
@@ -787,7 +787,7 @@ def test_names_that_leave_our_files_have_our_prefix(file):
     markup = code_of(file)
     # The classes in a message's tags are the site's own.
     markup = markup.replace("{{ message.extra_tags }}", "")
-    # The ids of our forms begin with it; what crispy-forms wraps a field in is named after those.
+    # The IDs of the app's forms begin with it, and so do those of the wrappers of crispy-forms.
     markup = re.sub(r"(div_)?{{ (field.auto_id|widget.attrs.id) }}", "pm-x", markup)
     markup = re.sub(r"{%.*?%}", " ", markup, flags=re.DOTALL)
     markup = re.sub(r"{{.*?}}", "x", markup, flags=re.DOTALL)
@@ -856,7 +856,7 @@ def test_every_word_can_be_translated(file):
 
     # The content of htmx-config is JSON with names of its own; that of a style is shown nowhere.
     words = re.sub(r"content='[^']*'|<style>.*?</style>|&\w+;", "", markup, flags=re.DOTALL)
-    # What names a part of a page for htmx is not shown.
+    # The names of fragments, which only htmx reads, are not shown.
     words = re.sub(r"<output hidden [^>]*>[a-z]*</output>", "", words)
     assert not re.findall(r"(?:aria-label|title|placeholder|alt)=\"[^\"]*[A-Za-z][^\"]*\"", words)
     assert not re.findall(r"[A-Za-z]{2,}", re.sub(r"<[^>]*>", "", words))

@@ -91,7 +91,7 @@ def test_each_step_answers_as_djangos_storage(user, whose, requests, update_twic
     ours = transcript(
         Browser(user if whose == "user" else AnonymousUser()), requests, update_twice=update_twice
     )
-    # Whether an update that left nothing over says so with a list or with None is the same.
+    # An update that leaves nothing may return a list or None.
     assert [step for step in ours if "unstored" not in step] == [
         step for step in theirs if "unstored" not in step
     ]

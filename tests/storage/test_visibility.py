@@ -235,7 +235,7 @@ def test_an_answer_that_sends_htmx_elsewhere_takes_no_message(web, header):
     assert shown_to(web) == ["Once"]
     assert shown_to(web) == []
     web.get("/add/")
-    shown_to(web, "/swapped/", data={"header": header})  # no htmx: a header like any other
+    shown_to(web, "/swapped/", data={"header": header})  # without htmx, the header has no meaning
     assert shown_to(web) == []
 
 
@@ -418,7 +418,7 @@ def test_the_choice_costs_no_query(client, django_assert_num_queries):
     client.get("/add/")
     client.get("/show/")
     client.get("/add/")
-    with django_assert_num_queries(4):  # session, user, what waits, removal
+    with django_assert_num_queries(4):  # session, user, waiting messages, removal
         assert shown_to(client) == ["Once"]
 
 
@@ -432,7 +432,7 @@ def test_rows_are_removed_when_the_response_has_gone_out(client, user, send):
     storage, response = PersistentMessageStorage(request), HttpResponse()
     list(storage)
     storage.update(response)
-    assert Message.objects.count() == 1  # a server that dies here shows it again
+    assert Message.objects.count() == 1  # if the server is killed here, the message is shown again
     with CaptureQueriesContext(connection) as queries:
         send_out(response)
     assert [row["sql"].split()[0] for row in queries] == ["DELETE"]

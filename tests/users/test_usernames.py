@@ -22,7 +22,7 @@ def letters_on(settings):
 
 
 def person(username):
-    # As it is, as a database that was filled from elsewhere has it.
+    # Unchanged, as in a database that another program has filled.
     new = get_user_model()(username=username)
     new.set_password("secret")
     new.save()
@@ -143,7 +143,7 @@ def test_the_number_of_queries_does_not_tell_who_exists(user, other, folding):
 
 def test_several_accounts_of_one_natural_key_are_nobody(db, folding):
     if FOLDS_CASE:
-        return  # the database allows one only
+        return  # the database allows only one
     person("Harry")
     person("harry")
 

@@ -229,7 +229,7 @@ def test_an_answer_about_one_message_carries_what_the_page_has(client, send, par
         "row": [f"outerHTML:[data-pm-message='{message.pk}']"],
         "notice": [f"delete:[data-pm-notice='{message.pk}']"],
     }
-    # A page of ours that shows a row shows a part: the list, or the bell with its counter.
+    # A page of the app with a row has either the list, or the bell with the unread count.
     data = {"pm-part": parts or ["bell"], "pm-row": [shown], "pm-from": "strip"}
     data["pm-notice"] = [message.pk]
 

@@ -225,7 +225,7 @@ def test_as_many_as_may_be_ticked_can_be_sent_within_djangos_own_limit(user):
     page = browser.get(INBOX)
     (pane,) = soup(page).select(".pm-pane")
     button = button_of(page, BULK, value="archive")
-    # The rows of a page have one field each, their box: of more rows there are but more boxes.
+    # Each row has only one field, its checkbox.
     shown = rows(page)
     assert len(fields_of(pane, tick=shown)["ids"]) == len(shown)
     assert set(fields_of(soup(page).select(".pm-list")[0], tick=shown)) == {"ids"}
@@ -542,7 +542,7 @@ def test_closing_all_notices_closes_the_notices_whatever_the_list_beside_them_sh
     newest = max(chosen)
     page = client.get(INBOX + query)
     (pane,) = soup(page).select(".pm-pane")
-    # The button of the strip gathers what the list says of itself, for its answer.
+    # The button in the strip sends the state of the list, which the response updates.
     data = {"pm-filter": fields_of(pane)["pm-filter"], "newest": newest, "pm-from": "strip"}
 
     answer = act(client, "message_mark_all_read", None, "list", "strip", **data)
@@ -624,7 +624,7 @@ def test_an_action_costs_the_same_whatever_the_mailbox_holds(client, user, what)
 
     small, large = costs
     assert small == large
-    # Session, user, message; the action; its row or list, strip, counter.
+    # Session, user, message; the action; its row or list, the strip and the unread count.
     assert large <= 10
 
 

@@ -127,7 +127,7 @@ def test_the_menu_offers_the_levels_that_the_folder_has(client, user, settings):
     assert offered(client, "?box=archive") == ["Problems"]
     assert offered(client, "?box=archive&level=success") == ["Problems", "Done"]
     assert offered(client, "?box=sent") == offered(client, "?box=trash") == []
-    settings.DEBUG = True  # developers see what is for them
+    settings.DEBUG = True  # debug messages are for developers
     assert offered(client) == ["Warnings", "Debug"]
 
 

@@ -85,7 +85,7 @@ def test_every_address_answers_its_owner_with_a_page_or_a_fragment(client, user,
 
     for name in OWN:
         if name == "message_detail":
-            continue  # opening changes something: below
+            continue  # opening a message changes it; tested below
         response = ask(client, "get", name, message, MODES[mode])
         if name in {"message_bulk", "message_go_on", "message_news"} or (
             whole and name == "message_latest"
@@ -156,7 +156,7 @@ def test_the_middleware_that_requires_a_log_in_changes_nothing(send, settings):
     names = ("Location", "HX-Redirect", "Allow")
 
     def answers():
-        visitor = Client()  # a new one, for a client keeps the middleware of its first request
+        visitor = Client()  # a client keeps the middleware of its first request
         return [
             (answer.status_code, [answer.get(name) for name in names], answer.content)
             for url in urls
@@ -279,7 +279,7 @@ def test_what_a_part_asks_for_is_a_fragment_and_no_message_is_lost_with_it(
         response = client.get(control["hx-get"], values, headers=SET_BY_HTMX[mode])
         assert response.status_code in (200, 204), control
         assert not is_page(response), control
-        assert "hx-select" not in control  # of what it is selected from, a part is thrown away
+        assert "hx-select" not in control  # it would discard part of the response
         waits = Message.objects.filter(message=text).exists()
         assert (text in response.text) != waits, control
 

@@ -207,7 +207,7 @@ def test_the_address_says_how_far_a_list_is_open(client, user, settings, query):
         here, link = part["HX-Replace-Url"], older_link(part)
 
     assert shown == keys[:9]
-    fill(user, 1)  # comes meanwhile
+    fill(user, 1)  # arrives in the meantime
     page = client.get(here)
     assert [key for key in rows(page) if key in keys] == keys[:9]
     rest = client.get(older_link(page)["href"])
