@@ -552,6 +552,12 @@ def test_mail_without_the_address_of_the_site_is_a_warning(settings, register):
     assert "django.contrib.sites" in message.hint
 
 
+@pytest.fixture(autouse=True)
+def _no_notices(monkeypatch):
+    """Forget the classes of the site, and of other tests; some are mailed."""
+    monkeypatch.setattr(notices.kinds, "classes", [])
+
+
 @pytest.mark.parametrize(
     ("mail", "value", "warned"),
     [
@@ -569,9 +575,8 @@ def test_only_a_site_that_sends_mail_needs_its_address(settings, register, mail,
     assert [message.id for message in check_site()] == ["persistent_messages.W016"] * warned
 
 
-def test_a_notice_that_is_mailed_needs_the_address_of_the_site(settings, register, monkeypatch):
+def test_a_notice_that_is_mailed_needs_the_address_of_the_site(settings, register):
     register(news={})
-    monkeypatch.setattr(notices.kinds, "classes", [*notices.kinds.classes])
     settings.PERSISTENT_MESSAGES = {}
     assert check_site() == []
 
