@@ -209,18 +209,18 @@ def claim(host: str, port: int) -> None:
 def test(*arguments: str) -> None:
     """Run the tests on two cores, the browser tests last; pass other arguments to pytest instead.
 
-    With `--slow`, also run the slow tests, and ten times as many random examples.
+    With `--slow`, also run the slow tests, and ten times as many random examples. With `--cov`,
+    fail if the tests without a browser cover too little of the package.
     """
     install("test")
     has_browser = has_chromium()
     pytest = [str(PYTHON), "-m", "pytest"]
-    if arguments == ("--slow",):
-        pytest, arguments = [*pytest, "--slow"], ()
-    if arguments:
-        code = exit_code([*pytest, *arguments])
+    if {*arguments} <= {"--slow", "--cov"}:
+        run([*pytest, *arguments, "-n", "2", "--ignore=tests/browser"])
+        slow = [each for each in arguments if each == "--slow"]
+        code = exit_code([*pytest, *slow, "-n", "2", "tests/browser"])
     else:
-        run([*pytest, "-n", "2", "--ignore=tests/browser"])
-        code = exit_code([*pytest, "-n", "2", "tests/browser"])
+        code = exit_code([*pytest, *arguments])
     if code == NO_TESTS and not has_browser:
         print(
             "No Chromium: the tests in tests/browser were left out. Install one, or set CHROMIUM "

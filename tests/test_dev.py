@@ -298,6 +298,15 @@ def test_the_slow_ones_are_run_where_they_are_asked_for(whole):
     ]
 
 
+def test_coverage_is_measured_where_it_is_asked_for_and_not_of_the_browser(whole):
+    ends = {"PYTEST_EXITS": "0", "BROWSER_EXITS": "0"}
+
+    code, lines = dev(whole, "test", "--cov", CHROMIUM=sys.executable, **ends)
+
+    assert code == 0
+    assert lines == ["pytest --cov -n 2 --ignore=tests/browser", "pytest -n 2 tests/browser"]
+
+
 def test_asked_for_the_browser_alone_it_says_the_same(whole):
     code, lines = dev(whole, "test", "tests/browser", CHROMIUM="/nowhere", BROWSER_EXITS="5")
 
