@@ -1,10 +1,9 @@
 """Notices as classes: parameters, texts, languages, sending and resolving."""
 
-import asyncio
 from datetime import timedelta
 
 import pytest
-from asgiref.sync import sync_to_async
+from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.messages import INFO as ONCE
@@ -301,7 +300,7 @@ def test_progress_is_told_of_a_notice_as_of_a_message(
     # Of every four users, first those of one language, then those of the other.
     assert told == ([3, 4, 7] if languages else [3, 6, 7])
     assert committed == [not atomic] * 3
-    assert asyncio.run(notice.asend(people, progress=tell, atomic=atomic)) == 7
+    assert async_to_sync(notice.asend)(people, progress=tell, atomic=atomic) == 7
     assert told == told[:3] * 2
     assert Message.objects.count() == 7
 
@@ -524,7 +523,7 @@ def test_it_can_be_sent_from_an_async_function(user):
         finally:
             await sync_to_async(connections.close_all)()
 
-    assert asyncio.run(send()) == 1
+    assert async_to_sync(send)() == 1
     assert Message.objects.get().subject == "Storage is 90 % full"
 
 
