@@ -104,9 +104,9 @@ def message_unsubscribe(request: HttpRequest, token: str) -> HttpResponse:
         return htmx.never_cache(render(request, decorators.MISSING, context, status=404))
     names = {"topics": ", ".join(topic_label(topic) for topic in found.topics)}
     if request.method != "POST":
-        question = _("Get no more mail about “%(topics)s”?")
+        question = _("Stop mail about “%(topics)s”?")
         return responses.confirm_response(request, question % names, _("Unsubscribe"))
     choices.never_mail(found.user_id, found.topics)
-    words = _("You get no more mail about “%(topics)s”.") % names
+    words = _("You won’t get any more mail about “%(topics)s”.") % names
     page = "persistent_messages/message/unsubscribed.html"
     return htmx.never_cache(render(request, page, {"words": words, "pm_page": True}))

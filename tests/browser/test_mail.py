@@ -65,7 +65,7 @@ def test_a_reader_unsubscribes_without_a_log_in(page, visitor_page):
 
     visitor_page.goto(link)
     visitor_page.get_by_role("button", name="Unsubscribe").click()
-    expect(visitor_page.get_by_text("You get no more mail about “Billing”.")).to_be_visible()
+    expect(visitor_page.get_by_text("You won’t get any more mail about “Billing”.")).to_be_visible()
     assert examine(visitor_page, "unsubscribed") == []
 
     add(page, "warning")

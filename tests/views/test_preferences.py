@@ -219,9 +219,9 @@ def test_a_scanner_changes_nothing(program, unsubscribe, method):
 
 def test_a_person_is_asked(visitor, unsubscribe):
     page = visitor.get(unsubscribe("alerts")).text
-    assert "Get no more mail about “Alerts”?" in page
+    assert "Stop mail about “Alerts”?" in page
     assert f'action="{unsubscribe("alerts")}"' in page
-    assert "You get no more mail about “Alerts”." in visitor.post(unsubscribe("alerts")).text
+    assert "You won’t get any more mail about “Alerts”." in visitor.post(unsubscribe("alerts")).text
 
 
 def test_a_topic_that_is_gone_can_be_unsubscribed_from(program, unsubscribe):
