@@ -207,7 +207,7 @@ def test_it_prints_as_many_partitions_as_asked_for_and_changes_nothing():
 
 
 def test_the_chapter_names_it_as_it_is(capsys):
-    (command,) = commands("prints, and changes nothing")
+    (command,) = commands("prints the SQL, and changes nothing")
 
     call_command(*command)
 

@@ -7,6 +7,7 @@ import threading
 import pytest
 from django.conf import settings
 from django.db import connection
+from redis import Redis
 
 from persistent_messages import INFO, send_message
 from persistent_messages.live import events
@@ -115,30 +116,40 @@ def test_a_text_that_is_no_event_is_passed_over(text, caplog):
     assert "invalid event" in caplog.text
 
 
-@pytest.mark.skipif("postgresql" not in ADDRESSES, reason="only PostgreSQL listens")
-def test_a_listener_takes_no_connection_from_a_pool(listening, monkeypatch):
-    # The package for pools is not installed, so opening one would fail.
-    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "pool", {"max_size": 1})
+if "postgresql" in ADDRESSES:
 
-    process = listening(broker_for("postgresql"))
+    def test_a_listener_takes_no_connection_from_a_pool(listening, monkeypatch):
+        # The package for pools is not installed, so opening one would fail.
+        monkeypatch.setitem(connection.settings_dict["OPTIONS"], "pool", {"max_size": 1})
 
-    monkeypatch.undo()
-    broker_for("postgresql").publish(["one"])
-    wait_until(lambda: process.heard == ["one"])
+        process = listening(broker_for("postgresql"))
+
+        monkeypatch.undo()
+        broker_for("postgresql").publish(["one"])
+        wait_until(lambda: process.heard == ["one"])
 
 
-@pytest.mark.skipif("postgresql" not in ADDRESSES, reason="only PostgreSQL listens")
-def test_a_listener_whose_connection_ends_listens_again(listening):
-    process = listening(broker_for("postgresql"))
+def end_listening(address):
+    """Have the server end the connections of those who listen."""
+    if address == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND query LIKE 'LISTEN %'"
+            )
+    else:
+        with Redis.from_url(address) as client:
+            client.client_kill_filter(_type="pubsub")
 
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND query LIKE 'LISTEN %%'"
-        )
+
+@pytest.mark.parametrize("address", [name for name in ADDRESSES if name != "memory"], indirect=True)
+def test_a_listener_whose_connection_ends_listens_again(address, listening):
+    process = listening(broker_for(address))
+
+    end_listening(address)
 
     wait_until(lambda: process.links == 2)
-    broker_for("postgresql").publish(["one"])
+    broker_for(address).publish(["one"])
     wait_until(lambda: process.heard == ["one"])
 
 
