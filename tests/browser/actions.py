@@ -5,6 +5,9 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+PATIENCE = 15_000
+"""How long to wait for what must happen, in milliseconds; a busy machine may take seconds."""
+
 NEWER = [pytest.param(mode, marks=pytest.mark.slow) for mode in ("htmx 4", "htmx 4 final")]
 main_modes = pytest.mark.parametrize("mode", ["htmx 2", "htmx 4 final", "without", NEWER[0]])
 in_all_modes = pytest.mark.parametrize("mode", ["htmx 2", "without", *NEWER])
@@ -22,13 +25,29 @@ def is_same_page(page):
     return page.evaluate("window.arrived === true")
 
 
+def log_in(page, name="sally"):
+    """Fill in and send the log-in form, and wait for the page after it."""
+    page.get_by_label("Username").fill(name)
+    page.get_by_label("Password").fill("secret")
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_label("Password")).to_have_count(0)
+    page.wait_for_load_state()
+
+
+def log_out(page):
+    """Log out, and wait for the page after it."""
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_role("link", name="Log in")).to_be_visible()
+    page.wait_for_load_state()
+
+
 def row(page, subject):
     return page.get_by_role("article", name=subject, exact=True)
 
 
 def wait_until(page, condition):
-    """Wait until a condition on the server is true, for at most five seconds."""
-    for _ in range(50):
+    """Wait until a condition on the server is true, for at most `PATIENCE`."""
+    for _ in range(PATIENCE // 100):
         if condition():
             return
         page.wait_for_timeout(100)

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 from django.conf import settings as django_settings
 from django.test import Client, override_settings
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 from pytest_django.live_server_helper import LiveServer
+
+from .actions import PATIENCE
 
 HERE = Path(__file__).parent
 # The headless shell is the same browser without a window, and twice as fast.
@@ -43,6 +45,8 @@ SCRIPTS = {
     "htmx 4 final": "<script src=\"{% static 'htmx-4.0.1.min.js' %}\" defer></script>",
 }
 """How the base page loads htmx, by mode."""
+
+expect.set_options(timeout=PATIENCE)
 
 LEFT_OUT = pytest.StashKey[int]()
 MISSING = "no Chromium: apt-get install chromium, or set CHROMIUM to the path of one"
@@ -175,7 +179,7 @@ def open_page(new_context, site_url, troubles, mode, request):
         script = mode != "without"
         context = new_context(base_url=site_url, java_script_enabled=script, **device)
         context.add_init_script(WATCH_POLICY)
-        context.set_default_timeout(5_000)
+        context.set_default_timeout(PATIENCE)
         if user is not None:
             browser = Client()
             browser.force_login(user)

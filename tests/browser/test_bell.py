@@ -53,6 +53,7 @@ def test_in_a_stale_tab_it_shows_what_is(page, send):
     bell(page).click()
     expect(row(page, "Was")).to_be_visible()
     bell(page).click()
+    expect(row(page, "Was")).to_be_hidden()
     Message.objects.all().delete()
     send("Look here.", subject="Is")
     waiting = []

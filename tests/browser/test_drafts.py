@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 from persistent_messages import send_letter
 from persistent_messages.models import Message
 
-from .actions import posts, with_htmx
+from .actions import log_in, log_out, posts, with_htmx
 
 pytestmark = pytest.mark.django_db(transaction=True)
 STORED = "() => Object.keys(localStorage).filter(key => key.startsWith('pm-draft:'))"
@@ -44,12 +44,6 @@ def test_what_the_keyboard_sent_is_no_draft(page, letter, mode):
     assert page.evaluate(STORED) == []
     page.reload()
     expect(reply_of(page)).to_have_value("")
-
-
-def log_in(page, name="sally"):
-    page.get_by_label("Username").fill(name)
-    page.get_by_label("Password").fill("secret")
-    page.get_by_role("button", name="Log in").click()
 
 
 @with_htmx
@@ -99,8 +93,7 @@ def test_a_draft_gets_through_log_in(page, letter, mode):
 def test_logging_out_leaves_no_draft(page, letter):
     page.goto(f"/messages/detail/{letter.pk}/")
     reply_of(page).fill("Secret")
-    page.get_by_role("button", name="Log out").click()
-    expect(page.get_by_role("link", name="Log in")).to_be_visible()
+    log_out(page)
     assert page.evaluate(STORED) == []
 
 

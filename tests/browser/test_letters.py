@@ -55,6 +55,7 @@ def test_two_people_hold_a_conversation(page, other_page, mode):
     other_page.goto("/messages/?box=trash")
     row(other_page, "Rota").locator(".pm-row-link").click()
     other_page.get_by_role("button", name="Move to inbox").click()
+    expect(other_page.get_by_text("“Rota” restored.")).to_be_visible()
     other_page.goto("/messages/")
     row(other_page, "Rota").get_by_role("link").click()
     other_page.get_by_role("link", name="Block Sally Ride").click()

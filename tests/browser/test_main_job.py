@@ -15,6 +15,7 @@ from .actions import (
     close,
     expect_unread,
     is_same_page,
+    log_in,
     main_modes,
     notice,
     open_menu,
@@ -34,9 +35,7 @@ def test_people_log_in_and_see_how_many_messages_wait(visitor_page, send):
     send("The disk is full.", subject="Export failed")
     send("All went well.", subject="Backup complete")
     visitor_page.goto("/messages/")
-    visitor_page.get_by_label("Username").fill("sally")
-    visitor_page.get_by_label("Password").fill("secret")
-    visitor_page.get_by_role("button", name="Log in").click()
+    log_in(visitor_page)
     expect(visitor_page.get_by_role("heading", name="Inbox")).to_be_visible()
     expect_unread(visitor_page, 2)
 
@@ -333,9 +332,7 @@ def test_a_stale_page_leads_to_the_log_in_page_and_back(page, send, live_server,
     expect(page.get_by_role("article")).to_have_count(0)
     assert page.url.startswith(f"{live_server.url}/log-in/?next=/messages/")
     assert not Message.objects.get().read
-    page.get_by_label("Username").fill("sally")
-    page.get_by_label("Password").fill("secret")
-    page.get_by_role("button", name="Log in").click()
+    log_in(page)
     if mode == "without":
         # The browser requests the URL that it posted to.
         question = page.get_by_role("heading", name="Mark “Backup complete” as read?")

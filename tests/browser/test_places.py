@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 import persistent_messages
 from persistent_messages.models import Message
 
-from .actions import expect_subjects, subjects, with_and_without, with_htmx
+from .actions import expect_subjects, subjects, wait_until, with_and_without, with_htmx
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -48,8 +48,8 @@ def test_back_finds_the_rows_that_were_loaded_where_they_were(page, many, mode):
     page.go_back()
     expect(page.locator(".pm-item")).to_have_count(30)
     expect_subjects(page, before)
-    page.wait_for_timeout(300)  # the browser scrolls after the layout of the page
-    assert abs(row.bounding_box()["y"] - top) < 2
+    # The browser scrolls after the layout of the page.
+    wait_until(page, lambda: abs(row.bounding_box()["y"] - top) < 2)
     page.get_by_role("link", name="Trash", exact=True).click()
     expect(page.locator(".pm-item")).to_have_count(0)
     page.go_back()
