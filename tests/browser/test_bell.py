@@ -19,7 +19,7 @@ def bell(page):
 
 
 @with_htmx
-def test_a_second_click_closes_it(page, send):
+def test_bell_closes_on_second_click_escape_or_click_outside(page, send):
     send("Look here.", subject="Backup complete")
     page.goto("/")
     requests = []
@@ -47,7 +47,7 @@ def test_a_second_click_closes_it(page, send):
 
 
 @with_htmx
-def test_in_a_stale_tab_it_shows_what_is(page, send):
+def test_bell_in_stale_tab_shows_current_messages(page, send):
     send("Look here.", subject="Was")
     page.goto("/")
     bell(page).click()
@@ -67,7 +67,7 @@ def test_in_a_stale_tab_it_shows_what_is(page, send):
 
 
 @with_htmx
-def test_while_it_is_open_it_learns_what_another_tab_did(page, send, troubles):
+def test_open_bell_updates_after_change_in_another_tab(page, send, troubles):
     send("Look here.", subject="Backup complete")
     page.goto("/")
     other = page.context.new_page()
@@ -83,7 +83,7 @@ def test_while_it_is_open_it_learns_what_another_tab_did(page, send, troubles):
 
 @pytest.mark.parametrize("count", [1, 25, 120])
 @pytest.mark.parametrize("language", ["en", "ar"])
-def test_it_is_centred_and_the_badge_hides_nothing(page, user, live_server, count, language):
+def test_bell_icon_is_centred_and_badge_overlaps_nothing(page, user, live_server, count, language):
     page.context.add_cookies(
         [{"name": "django_language", "value": language, "url": live_server.url}]
     )
@@ -101,7 +101,7 @@ def test_it_is_centred_and_the_badge_hides_nothing(page, user, live_server, coun
         assert beside or one["y"] + one["height"] <= two["y"]
 
 
-def test_the_number_moves_nothing_in_the_navigation(page, send):
+def test_unread_badge_does_not_shift_navigation(page, send):
     page.goto("/")
     before = page.locator("header a.messages").bounding_box()
     send("Look here.")
@@ -111,7 +111,7 @@ def test_the_number_moves_nothing_in_the_navigation(page, send):
 
 
 @pytest.mark.parametrize("mode", ["without"])
-def test_without_the_script_it_is_a_link(page, send):
+def test_bell_without_javascript_is_link_to_inbox(page, send):
     page.goto("/")
     page.locator("a.pm-bell").click()
     expect(page).to_have_url(re.compile("/messages/$"))

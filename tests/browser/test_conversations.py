@@ -23,7 +23,7 @@ def letter(user, other):
     return rows.latest("pk")
 
 
-def write_back(other, text):
+def reply_as(other, text):
     return send_letter(other, None, "", text, Message.objects.filter(user=other).latest("pk"))
 
 
@@ -32,14 +32,14 @@ def address(letter):
 
 
 @in_all_modes
-def test_it_opens_at_the_first_unread_letter_else_at_its_end(open_page, user, other, letter, mode):
+def test_conversation_opens_at_first_unread_letter_or_at_end(open_page, user, other, letter, mode):
     page = open_page(user, **PHONE)
     page.goto(address(letter))
     expect(posts(page).last).to_be_in_viewport()
     expect(page.get_by_label("Your reply")).to_be_in_viewport(ratio=0.5)
 
     for number in range(6):
-        write_back(other, f"New {number}. " + "Much to read. " * 20)
+        reply_as(other, f"New {number}. " + "Much to read. " * 20)
     page.goto("/messages/")  # to the same address it would be a reload, which keeps its place
     page.goto(address(letter))
     expect(page.get_by_text("New 0.")).to_be_in_viewport()
@@ -47,7 +47,7 @@ def test_it_opens_at_the_first_unread_letter_else_at_its_end(open_page, user, ot
 
 
 @with_htmx
-def test_what_is_sent_is_in_sight_and_the_field_keeps_the_focus(open_page, user, letter, mode):
+def test_sent_reply_is_in_view_and_field_keeps_focus(open_page, user, letter, mode):
     page = open_page(user, **PHONE)
     page.goto(address(letter))
     for text in ("One", "Two", "Three"):
@@ -60,12 +60,12 @@ def test_what_is_sent_is_in_sight_and_the_field_keeps_the_focus(open_page, user,
 
 
 @with_htmx
-def test_a_reply_comes_by_itself(open_page, user, other, letter, mode):
+def test_incoming_reply_appears_without_reload(open_page, user, other, letter, mode):
     page = open_page(user, **PHONE)
     page.clock.install()
     page.goto(address(letter))
     page.get_by_label("Your reply").fill("Half")
-    write_back(other, "At once")
+    reply_as(other, "At once")
     page.clock.run_for(11_000)
     expect(posts(page).last).to_have_text("At once")
     expect(posts(page).last).to_be_in_viewport()
@@ -76,7 +76,7 @@ def test_a_reply_comes_by_itself(open_page, user, other, letter, mode):
 
     # A user who reads further up gets a notification, and is not scrolled.
     posts(page).first.scroll_into_view_if_needed()
-    write_back(other, "Later")
+    reply_as(other, "Later")
     page.clock.run_for(11_000)
     news = page.get_by_role("status").get_by_role("link", name="1 new reply")
     expect(news).to_be_in_viewport()
@@ -90,7 +90,7 @@ def test_a_reply_comes_by_itself(open_page, user, other, letter, mode):
 
 
 @in_all_modes
-def test_a_quotation_is_put_below_what_was_typed(page, letter, mode):
+def test_quote_is_inserted_below_typed_text(page, letter, mode):
     page.goto(address(letter))
     page.get_by_label("Your reply").fill("I can.")
     page.get_by_role("button", name="Quote").click()
@@ -105,7 +105,7 @@ def test_a_quotation_is_put_below_what_was_typed(page, letter, mode):
     expect(posts(page)).to_have_count(13)
 
 
-def test_text_stays_beside_its_author_from_right_to_left(open_page, user, letter):
+def test_text_is_beside_its_author_in_right_to_left_layout(open_page, user, letter):
     page = open_page(user, locale="ar")
     page.goto(address(letter))
     assert page.locator("html").get_attribute("dir") == "rtl"

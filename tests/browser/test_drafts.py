@@ -29,41 +29,41 @@ def letter(user, other):
     return Message.objects.get(user=user, letter=sent.letter)
 
 
-def reply_of(page):
+def reply_field(page):
     return page.get_by_label("Your reply")
 
 
 @with_htmx
-def test_what_the_keyboard_sent_is_no_draft(page, letter, mode):
+def test_reply_sent_by_keyboard_leaves_no_draft(page, letter, mode):
     page.goto(f"/messages/detail/{letter.pk}/")
-    reply_of(page).press_sequentially("Yes, from nine.")
+    reply_field(page).press_sequentially("Yes, from nine.")
     page.keyboard.press("Control+Enter")
     expect(posts(page)).to_have_count(2)
-    expect(reply_of(page)).to_have_value("")
+    expect(reply_field(page)).to_have_value("")
     expect(page.get_by_text("Your unsent message was restored.")).to_be_hidden()
     assert page.evaluate(STORED) == []
     page.reload()
-    expect(reply_of(page)).to_have_value("")
+    expect(reply_field(page)).to_have_value("")
 
 
 @with_htmx
-def test_a_draft_is_there_again_until_it_is_sent(page, letter, mode):
+def test_draft_is_restored_until_sent_or_discarded(page, letter, mode):
     url = f"/messages/detail/{letter.pk}/"
     page.goto(url)
-    reply_of(page).fill("Half a")
+    reply_field(page).fill("Half a")
     page.goto("/messages/write/")
     expect(page.get_by_label("Message", exact=True)).to_have_value("")
     page.get_by_label("To", exact=True).fill("harry")
     page.get_by_label("Subject").fill("Plan")
     page.goto(url)
-    expect(reply_of(page)).to_have_value("Half a")
+    expect(reply_field(page)).to_have_value("Half a")
     expect(page.get_by_text("Your unsent message was restored.")).to_be_visible()
-    reply_of(page).fill("Half a reply, whole.")
+    reply_field(page).fill("Half a reply, whole.")
     page.get_by_role("button", name="Send").click()
     expect(posts(page)).to_have_count(2)
-    expect(reply_of(page)).to_have_value("")
+    expect(reply_field(page)).to_have_value("")
     page.reload()
-    expect(reply_of(page)).to_have_value("")
+    expect(reply_field(page)).to_have_value("")
 
     page.goto("/messages/write/?to=ida")  # for somebody else
     expect(page.get_by_label("Subject")).to_have_value("")
@@ -77,22 +77,22 @@ def test_a_draft_is_there_again_until_it_is_sent(page, letter, mode):
 
 
 @with_htmx
-def test_a_draft_gets_through_log_in(page, letter, mode):
+def test_draft_survives_log_in(page, letter, mode):
     page.goto(f"/messages/detail/{letter.pk}/")
-    reply_of(page).fill("I can.")
+    reply_field(page).fill("I can.")
     Session.objects.all().delete()
     page.get_by_role("button", name="Send").click()
     log_in(page)
-    expect(reply_of(page)).to_have_value("I can.")
+    expect(reply_field(page)).to_have_value("I can.")
     page.get_by_role("button", name="Send").click()
     expect(posts(page).last).to_have_text("I can.")
     page.reload()
-    expect(reply_of(page)).to_have_value("")
+    expect(reply_field(page)).to_have_value("")
 
 
-def test_logging_out_leaves_no_draft(page, letter):
+def test_log_out_removes_drafts(page, letter):
     page.goto(f"/messages/detail/{letter.pk}/")
-    reply_of(page).fill("Secret")
+    reply_field(page).fill("Secret")
     log_out(page)
     assert page.evaluate(STORED) == []
 
@@ -107,32 +107,32 @@ def test_logging_out_leaves_no_draft(page, letter):
         ANOTHERS,
     ],
 )
-def test_what_is_no_draft_of_this_user_is_dropped(page, letter, change):
+def test_invalid_or_foreign_draft_is_dropped(page, letter, change):
     url = f"/messages/detail/{letter.pk}/"
     page.goto(url)
-    reply_of(page).fill("Half a")
+    reply_field(page).fill("Half a")
     page.evaluate(f"{STORED.replace('() =>', 'const keys =')}; const [key] = keys; {change}")
     page.goto(url)
     expect(page.locator("[data-pm-offered]")).to_be_attached()
-    expect(reply_of(page)).to_have_value("")
+    expect(reply_field(page)).to_have_value("")
     expect(page.get_by_text("Your unsent message was restored.")).to_be_hidden()
     assert page.evaluate(STORED) == []
 
 
 @pytest.mark.parametrize("fault", [DENIED, FULL])
-def test_a_browser_that_keeps_nothing_sends_all_the_same(page, letter, fault):
+def test_reply_can_be_sent_without_local_storage(page, letter, fault):
     page.add_init_script(fault)
     page.goto(f"/messages/detail/{letter.pk}/")
-    reply_of(page).fill("I can.")
+    reply_field(page).fill("I can.")
     page.get_by_role("button", name="Send").click()
     expect(posts(page).last).to_have_text("I can.")
 
 
 @with_htmx
-def test_a_letter_arrives_through_the_log_in_of_another_tab(page, letter, mode, troubles):
+def test_reply_is_sent_after_log_in_in_another_tab(page, letter, mode, troubles):
     """The token of the page has changed in the meantime."""
     page.goto(f"/messages/detail/{letter.pk}/")
-    reply_of(page).fill("I can.")
+    reply_field(page).fill("I can.")
     other_tab = page.context.new_page()
     page.context.clear_cookies()
     other_tab.goto(f"/log-in/?next=/messages/detail/{letter.pk}/")

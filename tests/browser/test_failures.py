@@ -29,7 +29,7 @@ def alert(page):
 
 
 @contextmanager
-def holding(page, pattern):
+def held_responses(page, pattern):
     """Hold back the responses to `pattern` until the block ends."""
     held = []
     page.route(pattern, lambda route: held.append(route))
@@ -63,7 +63,7 @@ LOADING = {
 
 @with_htmx
 @pytest.mark.parametrize("what", LOADING)
-def test_loading_shows_within_150_ms_and_moves_nothing(page, older, what, mode):
+def test_loading_indicator_shows_within_150_ms_without_layout_shift(page, older, what, mode):
     path, pattern, kind, name = LOADING[what]
     page.clock.install(time=0)
     page.goto(path)
@@ -73,7 +73,7 @@ def test_loading_shows_within_150_ms_and_moves_nothing(page, older, what, mode):
     else:
         pressed = page.locator(".pm-search" if kind == "search" else ".pm-bell")
     before = pressed.bounding_box()
-    with holding(page, pattern):
+    with held_responses(page, pattern):
         if kind == "search":
             page.get_by_role("searchbox").fill("third")
             page.get_by_role("searchbox").press("Enter")
@@ -97,7 +97,7 @@ def test_loading_shows_within_150_ms_and_moves_nothing(page, older, what, mode):
 @with_htmx
 @pytest.mark.parametrize(("status", "words"), [(0, "reach the server"), (500, "reported an error")])
 @pytest.mark.parametrize("what", LOADING)
-def test_what_could_not_be_loaded_says_so_and_can_be_tried_again(
+def test_failed_load_shows_error_and_can_be_retried(
     page, older, troubles, what, status, words, mode
 ):
     path, pattern, kind, name = LOADING[what]
@@ -131,9 +131,7 @@ def test_what_could_not_be_loaded_says_so_and_can_be_tried_again(
 
 @with_htmx
 @pytest.mark.parametrize("status", [0, 500])
-def test_an_action_that_failed_is_named_and_done_by_a_second_try(
-    page, send, troubles, status, mode
-):
+def test_failed_action_is_named_and_can_be_retried(page, send, troubles, status, mode):
     send("Look here.", subject="News")
     page.goto("/")
     page.route("**/mark_read/**", lambda route: fail(route, status))
@@ -153,9 +151,7 @@ def test_an_action_that_failed_is_named_and_done_by_a_second_try(
 
 @with_htmx
 @pytest.mark.parametrize("keeps", ["cookie", "hidden cookie", "session"])
-def test_a_token_that_was_renewed_elsewhere_is_fetched_and_all_goes_on(
-    page, send, settings, troubles, keeps, mode
-):
+def test_csrf_token_renewed_in_another_tab_is_fetched(page, send, settings, troubles, keeps, mode):
     settings.CSRF_USE_SESSIONS = keeps == "session"
     settings.CSRF_COOKIE_HTTPONLY = keeps == "hidden cookie"
     send("Look here.", subject="News")
@@ -181,7 +177,7 @@ def test_a_token_that_was_renewed_elsewhere_is_fetched_and_all_goes_on(
 
 
 @with_htmx
-def test_a_page_that_is_refused_for_ever_says_so(page, send, troubles, mode):
+def test_repeated_csrf_refusal_says_page_is_out_of_date(page, send, troubles, mode):
     send("Look here.", subject="News")
     page.goto("/messages/")
     page.route("**/archive/**", lambda route: fail(route, 403))
@@ -196,7 +192,7 @@ def test_a_page_that_is_refused_for_ever_says_so(page, send, troubles, mode):
 
 
 @with_htmx
-def test_what_the_end_of_the_session_prevented_is_offered_after_the_log_in(page, send, mode):
+def test_action_lost_to_expired_session_is_offered_after_log_in(page, send, mode):
     send("Look here.", subject="News")
     page.goto("/messages/")
     Session.objects.all().delete()
@@ -210,7 +206,7 @@ def test_what_the_end_of_the_session_prevented_is_offered_after_the_log_in(page,
 
 
 @with_htmx
-def test_a_question_for_news_that_fails_bothers_nobody(page, send, troubles, mode):
+def test_failed_poll_shows_no_error(page, send, troubles, mode):
     page.goto("/messages/")
     page.route("**/news/**", lambda route: route.abort())
     with page.expect_event("requestfailed"):
@@ -220,7 +216,7 @@ def test_a_question_for_news_that_fails_bothers_nobody(page, send, troubles, mod
     troubles.told.clear()
 
 
-def test_what_failed_is_accessible(page, send, troubles):
+def test_error_messages_are_accessible(page, send, troubles):
     send("Look here.", subject="News")
     page.goto("/messages/")
     page.route("**/archive/**", lambda route: route.abort())

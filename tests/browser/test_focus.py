@@ -45,7 +45,7 @@ def two_messages(send):
 
 
 @with_htmx
-def test_the_keyboard_alone_marks_and_deletes_a_row(page, two_messages):
+def test_row_can_be_marked_and_deleted_by_keyboard(page, two_messages):
     page.goto("/messages/")
     mark = button(page, "Mark “Backup complete” as read")
     tab_to(mark)
@@ -65,7 +65,7 @@ def test_the_keyboard_alone_marks_and_deletes_a_row(page, two_messages):
 
 
 @pytest.mark.parametrize("mode", ["without"])
-def test_the_keyboard_is_enough_without_javascript(page, two_messages):
+def test_row_can_be_marked_by_keyboard_without_javascript(page, two_messages):
     page.goto("/messages/")
     tab_to(button(page, "Mark “Backup complete” as read"))
     page.keyboard.press("Enter")
@@ -74,7 +74,7 @@ def test_the_keyboard_is_enough_without_javascript(page, two_messages):
 
 
 @with_htmx
-def test_a_marked_row_keeps_the_focus(page, two_messages):
+def test_marked_row_keeps_focus(page, two_messages):
     page.goto("/messages/")
     button(page, "Mark “Export failed” as read").press("Enter")
     expect(button(page, "Mark “Export failed” as unread")).to_be_focused()
@@ -83,7 +83,7 @@ def test_a_marked_row_keeps_the_focus(page, two_messages):
 
 
 @with_htmx
-def test_a_deleted_row_hands_the_focus_on_within_the_inbox(page, two_messages):
+def test_deleting_row_moves_focus_within_inbox(page, two_messages):
     page.goto("/messages/")
     button(page, "Delete “Backup complete”").press("Enter")
     expect(row(page, "Backup complete")).to_have_count(0)
@@ -91,7 +91,7 @@ def test_a_deleted_row_hands_the_focus_on_within_the_inbox(page, two_messages):
 
 
 @with_htmx
-def test_the_last_deleted_row_hands_the_focus_on_within_the_inbox(page, send):
+def test_deleting_last_row_moves_focus_within_inbox(page, send):
     send("All went well.", subject="Backup complete")
     page.goto("/messages/")
     button(page, "Delete “Backup complete”").press("Enter")
@@ -100,7 +100,7 @@ def test_the_last_deleted_row_hands_the_focus_on_within_the_inbox(page, send):
 
 
 @with_htmx
-def test_a_closed_notice_hands_the_focus_to_the_next(page, two_messages):
+def test_closing_notice_moves_focus_to_next_notice(page, two_messages):
     page.goto("/")
     button(page, "Close “Backup complete” and mark it as read").press("Enter")
     expect(button(page, "Close “Export failed” and mark it as read")).to_be_focused()
@@ -110,7 +110,7 @@ def test_a_closed_notice_hands_the_focus_to_the_next(page, two_messages):
 
 
 @with_htmx
-def test_a_closed_notice_in_the_fold_hands_the_focus_on(page, send):
+def test_closing_folded_notice_moves_focus_within_strip(page, send):
     for number in range(1, 6):
         send("Look here.", subject=f"Number {number}")
     page.goto("/")
@@ -121,7 +121,7 @@ def test_a_closed_notice_in_the_fold_hands_the_focus_on(page, send):
 
 
 @with_htmx
-def test_a_closed_message_shown_once_hands_the_focus_on(page):
+def test_closing_one_shot_message_moves_focus_within_main(page):
     page.goto("/")
     button(page, "Add a message: one-shot").click()
     button(page, "Close “Your changes were saved.”").press("Enter")
@@ -130,7 +130,7 @@ def test_a_closed_message_shown_once_hands_the_focus_on(page):
 
 
 @with_htmx
-def test_a_notice_that_closes_by_itself_takes_the_focus_from_nobody(page, two_messages, send):
+def test_notice_closing_by_timeout_does_not_move_focus(page, two_messages, send):
     send("It goes.", subject="Contacts imported", close_timeout=600)
     page.goto("/")
     button(page, "Close “Export failed” and mark it as read").focus()
@@ -139,7 +139,7 @@ def test_a_notice_that_closes_by_itself_takes_the_focus_from_nobody(page, two_me
 
 
 @with_htmx
-def test_marking_all_read_keeps_the_focus(page, two_messages):
+def test_marking_all_as_read_focuses_message_pane(page, two_messages):
     page.goto("/messages/")
     button(page, "Mark all 2 as read").press("Enter")
     expect(page.get_by_role("article").get_by_text("Unread:")).to_have_count(0)
@@ -147,7 +147,7 @@ def test_marking_all_read_keeps_the_focus(page, two_messages):
 
 
 @with_htmx
-def test_clearing_the_ticks_keeps_the_focus_and_is_said(page, two_messages):
+def test_clearing_selection_keeps_focus_and_is_announced(page, two_messages):
     page.goto("/messages/")
     for name in ("Backup complete", "Export failed"):
         page.get_by_label(f"Select “{name}”").check()
@@ -161,7 +161,7 @@ def test_clearing_the_ticks_keeps_the_focus_and_is_said(page, two_messages):
 
 
 @with_htmx
-def test_older_messages_are_where_the_focus_goes(page, send, settings):
+def test_loading_older_messages_focuses_first_of_them(page, send, settings):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 2}
     for number in range(1, 5):
         send("Look here.", subject=f"Number {number}")
@@ -171,7 +171,7 @@ def test_older_messages_are_where_the_focus_goes(page, send, settings):
 
 
 @with_htmx
-def test_what_happened_is_said_once_in_a_live_region(page, two_messages):
+def test_result_is_announced_once_in_live_region(page, two_messages):
     page.goto("/messages/")
     said = page.locator(".pm-said")
     expect(said).to_have_attribute("aria-live", "polite")
@@ -184,7 +184,7 @@ def test_what_happened_is_said_once_in_a_live_region(page, two_messages):
     expect(said.locator("li:last-child p bdi")).to_have_text("1 message marked as read.")
 
 
-def test_the_first_key_offers_to_skip_to_the_content(page):
+def test_first_tab_stop_is_skip_link(page):
     page.goto("/messages/")
     page.keyboard.press("Tab")
     skip = page.get_by_role("link", name="Skip to content")

@@ -30,13 +30,13 @@ def folder_of(subject):
 
 
 @pytest.fixture
-def three(send):
+def three_messages(send):
     for subject in ("First", "Second", "Third"):
         send(f"The text of {subject}.", subject=subject)
 
 
 @in_all_modes
-def test_a_folder_has_its_address_and_the_back_button_leads_back(page, three, mode):
+def test_folder_has_own_url_and_back_button_returns(page, three_messages, mode):
     page.goto("/messages/")
     button(page, "Archive “Second”").click()
     expect(row(page, "Second")).to_have_count(0)
@@ -54,7 +54,7 @@ def test_a_folder_has_its_address_and_the_back_button_leads_back(page, three, mo
 
 
 @with_and_without
-def test_a_level_narrows_the_folder_and_leads_back(page, three, send, mode):
+def test_level_filter_narrows_folder_and_can_be_cleared(page, three_messages, send, mode):
     send("Look here.", subject="Broken", level=persistent_messages.ERROR)
     page.goto("/messages/")
     open_menu(page, "Filter")
@@ -67,7 +67,7 @@ def test_a_level_narrows_the_folder_and_leads_back(page, three, send, mode):
     expect(row(page, "First")).to_have_count(1)
 
 
-def test_an_open_menu_is_above_the_list_and_closes(page, three, send):
+def test_menu_opens_above_list_and_closes(page, three_messages, send):
     send("Look here.", subject="Broken", level=persistent_messages.ERROR)
     page.goto("/messages/")
     for leave in (
@@ -83,7 +83,7 @@ def test_an_open_menu_is_above_the_list_and_closes(page, three, send):
         expect(link).to_be_hidden()
 
 
-def test_a_printed_list_has_no_controls(page, three):
+def test_printed_list_has_no_controls(page, three_messages):
     page.goto("/messages/")
     page.emulate_media(media="print")
     expect(row(page, "First")).to_be_visible()
@@ -93,7 +93,7 @@ def test_a_printed_list_has_no_controls(page, three):
 
 
 @with_and_without
-def test_what_does_not_exist_is_said_in_the_frame_with_a_way_on(page, three, mode, troubles):
+def test_missing_message_shows_error_page_with_link_to_inbox(page, three_messages, mode, troubles):
     page.goto("/messages/detail/4711/")
     expect(page.get_by_role("heading", level=1)).to_have_text("Page not found")
     page.locator(".pm-frame").get_by_role("link", name="Inbox").click()
@@ -103,7 +103,7 @@ def test_what_does_not_exist_is_said_in_the_frame_with_a_way_on(page, three, mod
 
 
 @with_htmx
-def test_searching_while_typing_keeps_the_focus_and_marks_the_words(page, three):
+def test_search_while_typing_keeps_focus_and_highlights_matches(page, three_messages):
     page.goto("/messages/")
     field = page.get_by_role("searchbox")
     field.press_sequentially("secon")
@@ -117,7 +117,7 @@ def test_searching_while_typing_keeps_the_focus_and_marks_the_words(page, three)
 
 
 @with_htmx
-def test_what_a_search_finds_while_typing_is_said(page, three, settings, mode):
+def test_search_while_typing_announces_match_count(page, three_messages, settings, mode):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 2}
     page.goto("/messages/")
     field, said = page.get_by_role("searchbox"), page.locator(".pm-status")
@@ -133,7 +133,7 @@ def test_what_a_search_finds_while_typing_is_said(page, three, settings, mode):
 
 
 @with_htmx
-def test_what_waits_to_be_shown_once_is_seen_by_who_is_typing(page, three, send, mode):
+def test_search_while_typing_shows_waiting_one_shot_message(page, three_messages, send, mode):
     page.goto("/messages/")
     send("Settings were saved.", contrib_messages.SUCCESS)
     page.get_by_role("searchbox").press_sequentially("first")
@@ -142,7 +142,7 @@ def test_what_waits_to_be_shown_once_is_seen_by_who_is_typing(page, three, send,
 
 
 @pytest.mark.parametrize("mode", ["without"])
-def test_a_search_needs_no_script(page, three):
+def test_search_works_without_javascript(page, three_messages):
     page.goto("/messages/")
     page.get_by_role("searchbox").fill("second")
     page.get_by_role("searchbox").press("Enter")
@@ -154,7 +154,7 @@ def test_a_search_needs_no_script(page, three):
 
 
 @in_all_modes
-def test_undo_brings_back_just_what_was_deleted(page, three, mode):
+def test_undo_restores_only_its_own_deletion(page, three_messages, mode):
     page.goto("/messages/")
     button(page, "Delete “First”").click()
     expect(row(page, "First")).to_have_count(0)
@@ -167,7 +167,7 @@ def test_undo_brings_back_just_what_was_deleted(page, three, mode):
 
 
 @in_all_modes
-def test_an_undo_that_came_with_the_page_is_offered_once(page, three, mode):
+def test_undo_from_page_load_disappears_after_use(page, three_messages, mode):
     page.goto("/messages/")
     row(page, "Second").get_by_role("link", name="Second").click()
     button(page, "Archive").click()
@@ -178,7 +178,7 @@ def test_an_undo_that_came_with_the_page_is_offered_once(page, three, mode):
 
 
 @in_all_modes
-def test_undo_makes_unread_just_what_was_marked(page, three, mode):
+def test_undo_of_mark_all_leaves_previously_read_messages_read(page, three_messages, mode):
     page.goto("/messages/")
     button(page, "Mark “First” as read").click()
     expect(button(page, "Mark “First” as unread")).to_have_count(1)
@@ -189,7 +189,7 @@ def test_undo_makes_unread_just_what_was_marked(page, three, mode):
     expect(button(page, "Mark “First” as unread")).to_have_count(1)
 
 
-def test_what_came_meanwhile_stays_unread(page, three, send):
+def test_mark_all_leaves_message_that_arrived_later_unread(page, three_messages, send):
     page.goto("/messages/")
     send("Look here.", subject="Late")
     button(page, "Mark all 3 as read").click()
@@ -198,7 +198,7 @@ def test_what_came_meanwhile_stays_unread(page, three, send):
 
 
 @with_and_without
-def test_deleting_from_the_trash_asks_and_is_final(page, three, mode):
+def test_deleting_from_trash_asks_for_confirmation_and_is_permanent(page, three_messages, mode):
     page.goto("/messages/")
     button(page, "Delete “Second”").click()
     expect(row(page, "Second")).to_have_count(0)
@@ -213,7 +213,7 @@ def test_deleting_from_the_trash_asks_and_is_final(page, three, mode):
     assert not Message.objects.filter(subject="Second").exists()
 
 
-def test_a_double_click_never_deletes_for_good(page, three):
+def test_double_click_on_delete_only_moves_to_trash(page, three_messages):
     page.goto("/messages/")
     button(page, "Delete “Second”").dblclick()
     expect(row(page, "Second")).to_have_count(0)
@@ -222,7 +222,7 @@ def test_a_double_click_never_deletes_for_good(page, three):
 
 
 @in_all_modes
-def test_ticked_messages_are_archived_together(page, three, mode):
+def test_selected_messages_are_archived_together(page, three_messages, mode):
     page.goto("/messages/")
     bar = page.get_by_role("group", name="Selected messages")
     expect(bar).to_be_hidden()
@@ -237,7 +237,7 @@ def test_ticked_messages_are_archived_together(page, three, mode):
     expect_subjects(page, ["Third", "Second", "First"])
 
 
-def test_shift_ticks_what_lies_between_and_one_box_ticks_all(page, three):
+def test_shift_click_selects_range_and_select_all_selects_page(page, three_messages):
     page.goto("/messages/")
     page.get_by_label("Select “Third”").check()
     page.get_by_label("Select “First”").click(modifiers=["Shift"])
@@ -249,7 +249,7 @@ def test_shift_ticks_what_lies_between_and_one_box_ticks_all(page, three):
 
 
 @with_htmx
-def test_the_next_page_comes_when_the_last_row_has_gone(page, send, settings):
+def test_next_page_loads_after_last_row_is_deleted(page, send, settings):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 1}
     send("Older.", subject="Older")
     send("Newer.", subject="Newer")
@@ -260,7 +260,7 @@ def test_the_next_page_comes_when_the_last_row_has_gone(page, send, settings):
 
 
 @with_htmx
-def test_news_are_announced_and_never_inserted(page, three, send):
+def test_new_message_is_announced_but_not_inserted(page, three_messages, send):
     page.goto("/messages/")
     send("Look here.", subject="Late")
     page.evaluate("document.body.dispatchEvent(new CustomEvent('pm:refresh', {bubbles: true}))")
@@ -272,7 +272,7 @@ def test_news_are_announced_and_never_inserted(page, three, send):
 
 
 @with_htmx
-def test_the_bell_opens_the_newest_and_acts(page, send):
+def test_bell_shows_newest_messages_and_their_actions(page, send):
     for number in range(7):
         send("Look here.", subject=f"Number {number}")
     page.goto("/")
@@ -289,7 +289,7 @@ def test_the_bell_opens_the_newest_and_acts(page, send):
 
 
 @with_htmx
-def test_the_bell_shows_the_next_ones_when_its_last_row_has_gone(page, send, mode):
+def test_bell_loads_next_messages_after_last_row_is_deleted(page, send, mode):
     for number in range(7):
         send("Look here.", subject=f"Number {number}")
     page.goto("/")
@@ -310,7 +310,7 @@ def test_the_bell_shows_the_next_ones_when_its_last_row_has_gone(page, send, mod
 
 
 @with_htmx
-def test_who_is_quicker_than_htmx_stays_on_the_page(page, send, mode):
+def test_click_before_htmx_settles_stays_on_page(page, send, mode):
     """On a busy machine, swapped content is visible before htmx has processed it."""
     for number in range(3):
         send("Look here.", subject=f"Number {number}")
@@ -327,7 +327,7 @@ def test_who_is_quicker_than_htmx_stays_on_the_page(page, send, mode):
 
 
 @with_htmx
-def test_nothing_can_be_ticked_in_the_bell(page, three, mode):
+def test_messages_cannot_be_selected_in_bell(page, three_messages, mode):
     page.goto("/")
     page.locator(".pm-bell").click()
     pop = page.get_by_role("dialog", name="Messages")
@@ -340,14 +340,14 @@ def test_nothing_can_be_ticked_in_the_bell(page, three, mode):
 
 
 @pytest.mark.parametrize("mode", ["without"])
-def test_the_bell_is_a_link_without_javascript(page, three):
+def test_bell_is_link_without_javascript(page, three_messages):
     page.goto("/")
     page.locator(".pm-bell").click()
     expect(page).to_have_url(re.compile("/messages/$"))
 
 
 @with_and_without
-def test_a_message_leads_to_its_address_and_is_read(page, user, mode):
+def test_opening_message_with_url_redirects_and_marks_as_read(page, user, mode):
     persistent_messages.send_message(user, 120, "See there.", subject="Report", url="/project/")
     page.goto("/messages/")
     button(page, "Open “Report”").click()
@@ -356,7 +356,7 @@ def test_a_message_leads_to_its_address_and_is_read(page, user, mode):
 
 
 @with_htmx
-def test_the_keys_move_tick_mark_archive_and_delete(page, three):
+def test_shortcut_keys_move_select_mark_archive_and_delete(page, three_messages):
     page.goto("/messages/")
     link = page.locator(".pm-row-link")
     link.nth(0).focus()
@@ -387,14 +387,14 @@ def test_the_keys_move_tick_mark_archive_and_delete(page, three):
 
 @with_htmx
 @pytest.mark.parametrize("query", ["?box=unread", "?level=info", "?box=unread&level=info&q=text"])
-def test_the_key_of_the_search_leads_there_in_each_view(page, three, mode, query):
+def test_slash_key_focuses_search_in_each_view(page, three_messages, mode, query):
     page.goto(f"/messages/{query}")
     page.locator(".pm-row-link").first.focus()
     page.keyboard.press("/")
     expect(page.get_by_role("searchbox")).to_be_focused()
 
 
-def test_keys_are_letters_outside_of_a_list(page, three):
+def test_shortcut_keys_are_plain_characters_in_search_field(page, three_messages):
     page.goto("/messages/")
     page.get_by_role("searchbox").press_sequentially("xue")
     expect(page.get_by_role("searchbox")).to_have_value("xue")
@@ -403,7 +403,9 @@ def test_keys_are_letters_outside_of_a_list(page, three):
 
 @pytest.mark.parametrize("what", ["server", "database"])
 @with_htmx
-def test_a_server_or_database_out_of_reach_is_said(page, three, troubles, client, mode, what):
+def test_unreachable_server_or_database_shows_error(
+    page, three_messages, troubles, client, mode, what
+):
     with gone():
         answer = client.post("/messages/archive/1/", headers={"HX-Request": "true"})
     page.goto("/messages/")
@@ -424,7 +426,7 @@ def test_a_server_or_database_out_of_reach_is_said(page, three, troubles, client
     troubles.told.clear()  # the browser and htmx both log the failed request
 
 
-def test_the_style_sheet_leaves_the_elements_of_the_site_alone(page, three):
+def test_style_sheet_does_not_affect_site_elements(page, three_messages):
     page.goto("/bootstrap/")
     look = """() => ["h1", "p.card-text", "a.btn", ".card"].map(css => {
       const style = getComputedStyle(document.querySelector("main > .row " + css));
@@ -438,7 +440,7 @@ def test_the_style_sheet_leaves_the_elements_of_the_site_alone(page, three):
 
 
 @pytest.mark.parametrize("path", ["/messages/", "/messages/?box=trash", "/project/"])
-def test_nothing_scrolls_sideways_on_the_narrowest_screen_and_in_large_text(page, three, path):
+def test_no_horizontal_scrolling_on_narrow_screen_or_with_large_text(page, three_messages, path):
     page.set_viewport_size({"width": 320, "height": 700})
     overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
     page.goto(path)

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @in_all_modes
-def test_two_people_hold_a_conversation(page, other_page, mode):
+def test_two_users_hold_conversation(page, other_page, mode):
     # Sally writes.
     write(page, "harry", "Rota", "Can you take Thursday?")
     expect(page.get_by_text("Sent to harry.")).to_be_visible()
@@ -72,7 +72,7 @@ def test_two_people_hold_a_conversation(page, other_page, mode):
 
 
 @with_htmx
-def test_a_name_is_completed_by_the_keyboard(page, other, mode):
+def test_recipient_is_autocompleted_by_keyboard(page, other, mode):
     other.first_name, other.last_name = "Harriet", "Quimby"
     other.save()
     page.goto("/messages/write/")
@@ -94,7 +94,7 @@ def test_a_name_is_completed_by_the_keyboard(page, other, mode):
     assert not Message.objects.exists()
 
 
-def test_a_name_is_taken_by_a_click_and_the_list_closes_by_escape(page, other):
+def test_recipient_is_chosen_by_click_and_escape_closes_suggestions(page, other):
     page.goto("/messages/write/")
     field = page.get_by_role("combobox", name="To")
     field.press_sequentially("har")
@@ -110,7 +110,7 @@ def test_a_name_is_taken_by_a_click_and_the_list_closes_by_escape(page, other):
 
 
 @with_htmx
-def test_a_field_says_what_is_wrong_when_it_is_left(page, other, mode):
+def test_recipient_field_is_validated_on_blur(page, other, mode):
     page.goto("/messages/write/")
     page.get_by_label("Message", exact=True).fill("Kept")
     page.get_by_label("To", exact=True).fill("nobody")
@@ -124,7 +124,7 @@ def test_a_field_says_what_is_wrong_when_it_is_left(page, other, mode):
 
 
 @in_all_modes
-def test_a_refused_letter_keeps_what_was_typed(page, other, mode):
+def test_rejected_letter_keeps_typed_text(page, other, mode):
     write(page, "nobody", "Rota", "A long letter")
     expect(page.get_by_text("Your message can’t be delivered to “nobody”.")).to_be_visible()
     expect(page.get_by_label("Message", exact=True)).to_have_value("A long letter")
@@ -136,7 +136,7 @@ def test_a_refused_letter_keeps_what_was_typed(page, other, mode):
     expect(page.get_by_text("Sent to harry.")).to_be_visible()
 
 
-def test_control_and_enter_sends_and_characters_are_counted(page, other):
+def test_control_enter_sends_and_characters_are_counted(page, other):
     page.goto("/messages/write/?to=harry&subject=Rota")
     page.get_by_label("Message", exact=True).press_sequentially("Hello 👍")
     expect(page.get_by_text("7 / 10000")).to_be_visible()
@@ -145,7 +145,7 @@ def test_control_and_enter_sends_and_characters_are_counted(page, other):
 
 
 @with_htmx
-def test_earlier_letters_come_above(page, user, other, settings, mode):
+def test_earlier_letters_are_inserted_above(page, user, other, settings, mode):
     settings.PERSISTENT_MESSAGES = {"LETTERS": True, "PAGE_SIZE": 3}
     own = send_letter(other, user, "Rota", "Number 1")
     for number in range(2, 6):
@@ -159,7 +159,7 @@ def test_earlier_letters_come_above(page, user, other, settings, mode):
         expect(page.locator(".pm-post").first).to_be_focused()
 
 
-def test_the_pages_of_letters_are_accessible(page, user, other):
+def test_letter_pages_are_accessible(page, user, other):
     own = send_letter(other, user, "Rota", "Can you take Thursday? https://example.com/")
     copy = Message.objects.get(user=user, letter=own.letter)
     send_letter(user, None, "", "I can.", copy)

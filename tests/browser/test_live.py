@@ -46,7 +46,7 @@ def connect(page, user, path):
 
 
 @with_htmx
-def test_a_letter_and_its_answer_show_at_once(page, other_page, user, other):
+def test_letter_and_reply_appear_immediately(page, other_page, user, other):
     connect(page, user, "/")
     connect(other_page, other, "/messages/write/")
 
@@ -65,7 +65,7 @@ def test_a_letter_and_its_answer_show_at_once(page, other_page, user, other):
     expect(other_page.locator(".pm-posts")).to_contain_text("At one.")
 
 
-def test_what_the_site_says_shows_on_each_page_at_once(page, user, send):
+def test_notice_appears_immediately_in_each_tab(page, user, send):
     connect(page, user, "/")
     home = page.context.new_page()
     home.goto("/")
@@ -77,7 +77,7 @@ def test_what_the_site_says_shows_on_each_page_at_once(page, user, send):
         expect(notice(tab, "Export failed")).to_have_count(1)
 
 
-def test_what_is_done_in_one_browser_shows_in_the_other(open_page, user, send):
+def test_change_appears_in_another_browser(open_page, user, send):
     send("Look here.", subject="Export failed")
     here, there = open_page(user), open_page(user)
     here.goto("/messages/")
@@ -90,7 +90,7 @@ def test_what_is_done_in_one_browser_shows_in_the_other(open_page, user, send):
     expect_unread(there, 0)
 
 
-def test_a_browser_has_one_connection_whatever_the_number_of_tabs(page, user):
+def test_browser_opens_one_stream_for_all_tabs(page, user):
     connect(page, user, "/")
     for _ in range(7):  # more than the connections that a browser opens to a site
         tab = page.context.new_page()
@@ -100,7 +100,7 @@ def test_a_browser_has_one_connection_whatever_the_number_of_tabs(page, user):
     assert streams_of(user) == 1
 
 
-def test_a_page_that_cannot_connect_asks_as_often_as_ever(page, user, send):
+def test_page_without_stream_polls_at_usual_interval(page, user, send):
     page.context.clock.install()
     page.route(re.compile("/messages/events/"), lambda route: route.fulfill(status=204))
     page.goto("/")
@@ -113,7 +113,7 @@ def test_a_page_that_cannot_connect_asks_as_often_as_ever(page, user, send):
     assert streams_of(user) == 0
 
 
-def test_whoever_logs_out_listens_no_more(page, user):
+def test_log_out_closes_stream(page, user):
     connect(page, user, "/")
 
     page.get_by_role("button", name="Log out").click()
@@ -121,7 +121,7 @@ def test_whoever_logs_out_listens_no_more(page, user):
     wait_until(page, lambda: streams_of(user) == 0)
 
 
-def test_a_page_whose_session_got_another_key_connects_again(page, user):
+def test_page_reconnects_after_session_key_changes(page, user):
     """The stream of the old key ends, and the user is still logged in."""
     page.context.clock.install()
     answers = [{"content_type": "text/event-stream", "body": "event: end\ndata: .\n\n"}]
@@ -137,7 +137,7 @@ def test_a_page_whose_session_got_another_key_connects_again(page, user):
     wait_until(page, lambda: streams_of(user) == 1)
 
 
-def test_a_page_that_finds_itself_logged_out_listens_no_more(page, user):
+def test_expired_session_closes_stream(page, user):
     page.context.clock.install()
     connect(page, user, "/")
     Session.objects.all().delete()
@@ -147,7 +147,7 @@ def test_a_page_that_finds_itself_logged_out_listens_no_more(page, user):
     wait_until(page, lambda: streams_of(user) == 0)
 
 
-def test_a_connection_that_became_silent_is_opened_again(page, user, monkeypatch):
+def test_silent_stream_is_reopened(page, user, monkeypatch):
     page.context.clock.install()
     monkeypatch.setattr(streams, "HEARTBEAT", 1000)
     connect(page, user, "/")

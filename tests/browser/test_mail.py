@@ -30,37 +30,37 @@ def add(page, kind):
     expect(page.get_by_text("Added.")).to_be_visible()
 
 
-def let_time_pass(page):
+def send_due_mail(page):
     """Have all that waits be due, and see what was mailed."""
     DueMail.objects.update(due=timezone.now())
     page.goto("/mail/")
 
 
-def test_what_is_still_unread_is_mailed_as_was_chosen(page):
+def test_unread_message_is_mailed_as_preferred(page):
     page.goto("/messages/preferences/")
     page.get_by_label("Maintenance: Mail").select_option("unread")
     expect(page.get_by_text("Saved.")).to_be_visible()
 
     add(page, "notice")
-    let_time_pass(page)
+    send_due_mail(page)
 
     expect(page.get_by_role("heading", name="Maintenance on Sunday")).to_be_visible()
 
 
-def test_what_is_read_in_time_is_not_mailed(page):
+def test_message_read_in_time_is_not_mailed(page):
     add(page, "warning")
     page.goto("/messages/")
     page.get_by_role("link", name=CARD).first.click()
     expect(page.get_by_role("heading", name=CARD)).to_be_visible()
 
-    let_time_pass(page)
+    send_due_mail(page)
 
     expect(page.get_by_text("No mail yet.")).to_be_visible()
 
 
-def test_a_reader_unsubscribes_without_a_log_in(page, visitor_page):
+def test_unsubscribe_link_works_without_log_in(page, visitor_page):
     add(page, "warning")
-    let_time_pass(page)
+    send_due_mail(page)
     link = page.get_by_role("link", name="Unsubscribe").get_attribute("href")
 
     visitor_page.goto(link)

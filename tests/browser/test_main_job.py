@@ -31,7 +31,7 @@ MARK_ALL = re.compile(r"^Mark (all )?\d+ as read$")
 
 
 @with_and_without
-def test_people_log_in_and_see_how_many_messages_wait(visitor_page, send):
+def test_unread_count_is_shown_after_log_in(visitor_page, send):
     send("The disk is full.", subject="Export failed")
     send("All went well.", subject="Backup complete")
     visitor_page.goto("/messages/")
@@ -41,7 +41,7 @@ def test_people_log_in_and_see_how_many_messages_wait(visitor_page, send):
 
 
 @main_modes
-def test_closing_a_notice_changes_counter_strip_and_row_together(page, more_pages, send, mode):
+def test_closing_notice_updates_counter_strip_and_row(page, more_pages, send, mode):
     send("The disk is full.", subject="Export failed")
     send("All went well.", subject="Backup complete")
     arrive(page, "/both/")
@@ -57,7 +57,7 @@ def test_closing_a_notice_changes_counter_strip_and_row_together(page, more_page
 
 
 @with_htmx
-def test_closing_the_last_notice_empties_counter_and_strip(page, send):
+def test_closing_last_notice_empties_counter_and_strip(page, send):
     send("All went well.", subject="Backup complete")
     page.goto("/")
     close(page, "Backup complete")
@@ -66,7 +66,7 @@ def test_closing_the_last_notice_empties_counter_and_strip(page, send):
 
 
 @main_modes
-def test_a_row_is_marked_read_and_unread_again(page, more_pages, send, mode):
+def test_row_is_marked_as_read_and_unread(page, more_pages, send, mode):
     send("All went well.", subject="Backup complete")
     arrive(page, "/both/")
     press(page, "Backup complete", "as read$")
@@ -83,7 +83,7 @@ def test_a_row_is_marked_read_and_unread_again(page, more_pages, send, mode):
 
 
 @main_modes
-def test_a_row_is_deleted_and_the_others_stay(page, send, user, mode):
+def test_deleting_row_keeps_other_rows(page, send, user, mode):
     send("The disk is full.", subject="Export failed")
     send("All went well.", subject="Backup complete")
     arrive(page, "/messages/")
@@ -97,7 +97,7 @@ def test_a_row_is_deleted_and_the_others_stay(page, send, user, mode):
 
 
 @main_modes
-def test_the_empty_state_shows_after_the_last_row_is_deleted(page, send):
+def test_empty_state_shows_after_last_row_is_deleted(page, send):
     send("All went well.", subject="Backup complete")
     page.goto("/messages/")
     expect(page.get_by_text("No messages")).to_be_hidden()
@@ -108,7 +108,7 @@ def test_the_empty_state_shows_after_the_last_row_is_deleted(page, send):
 
 
 @main_modes
-def test_all_messages_are_marked_read_at_once(page, send, user, mode):
+def test_all_messages_are_marked_as_read_together(page, send, user, mode):
     for subject in ("Export failed", "Backup complete", "Contacts imported"):
         send("Look here.", subject=subject)
     arrive(page, "/messages/")
@@ -122,7 +122,7 @@ def test_all_messages_are_marked_read_at_once(page, send, user, mode):
 
 
 @with_and_without
-def test_all_messages_are_deleted_after_a_question(page, send, user):
+def test_all_messages_are_deleted_after_confirmation(page, send, user):
     send("The disk is full.", subject="Export failed")
     send("All went well.", subject="Backup complete")
     page.goto("/messages/")
@@ -136,7 +136,7 @@ def test_all_messages_are_deleted_after_a_question(page, send, user):
     assert [message.subject for message in Message.objects.inbox_of(user)] == ["Latecomer"]
 
 
-def test_cancelling_the_question_deletes_nothing(page, send, user):
+def test_cancelling_confirmation_deletes_nothing(page, send, user):
     send("All went well.", subject="Backup complete")
     page.goto("/messages/")
     open_menu(page, "More actions")
@@ -147,7 +147,7 @@ def test_cancelling_the_question_deletes_nothing(page, send, user):
 
 
 @with_and_without
-def test_opening_a_message_shows_it_and_marks_it_read(page, send):
+def test_opening_message_marks_it_as_read(page, send):
     send("It ran for three hours,\nand then it stopped.", subject="Export failed")
     page.goto("/messages/")
     # The subject of the row, not that of the strip.
@@ -160,7 +160,7 @@ def test_opening_a_message_shows_it_and_marks_it_read(page, send):
     expect_unread(page, 1)
 
 
-def test_a_message_is_deleted_from_its_own_page(page, send):
+def test_message_is_deleted_from_detail_page(page, send):
     sent = send("It ran for three hours.", subject="Export failed")
     page.goto(f"/messages/detail/{sent.pk}/")
     page.get_by_role("button", name="Delete").click()
@@ -170,7 +170,7 @@ def test_a_message_is_deleted_from_its_own_page(page, send):
 
 
 @main_modes
-def test_older_messages_come_on_demand_until_there_are_no_more(page, send, settings, mode):
+def test_older_messages_load_on_demand_until_none_are_left(page, send, settings, mode):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 2}
     for number in range(1, 6):
         send("Look here.", subject=f"Number {number}")
@@ -189,7 +189,7 @@ def test_older_messages_come_on_demand_until_there_are_no_more(page, send, setti
 
 
 @with_htmx
-def test_rows_of_an_older_page_work_too(page, send, settings, user):
+def test_rows_of_older_page_can_be_deleted(page, send, settings, user):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 2}
     for number in range(1, 4):
         send("Look here.", subject=f"Number {number}")
@@ -204,7 +204,7 @@ def test_rows_of_an_older_page_work_too(page, send, settings, user):
 
 
 @main_modes
-def test_a_message_shown_once_is_gone_on_the_next_page(page, mode):
+def test_one_shot_message_is_gone_on_next_page(page, mode):
     arrive(page, "/")
     page.get_by_role("button", name="one-shot").click()
     expect(page.get_by_text("Your changes were saved.")).to_be_visible()
@@ -217,7 +217,7 @@ def test_a_message_shown_once_is_gone_on_the_next_page(page, mode):
 
 
 @with_and_without
-def test_a_message_shown_once_is_closed(page, mode):
+def test_one_shot_message_can_be_closed(page, mode):
     arrive(page, "/")
     page.get_by_role("button", name="one-shot").click()
     page.locator(".pm-passing").get_by_role("button", name="Close").click()
@@ -226,21 +226,21 @@ def test_a_message_shown_once_is_closed(page, mode):
 
 
 @with_htmx
-def test_a_persistent_message_added_by_any_view_is_in_the_strip_at_once(page, mode):
+def test_persistent_message_added_by_view_appears_in_strip(page, mode):
     arrive(page, "/")
     page.get_by_role("button", name="notice").click()
     expect(notice(page, "Maintenance on Sunday")).to_be_visible()
     assert is_same_page(page) == (mode != "without")
 
 
-def test_visitors_are_told_too(visitor_page):
+def test_visitor_sees_message_that_log_in_is_needed(visitor_page):
     visitor_page.goto("/")
     visitor_page.get_by_role("button", name="notice").click()
     expect(visitor_page.get_by_text("Log in first: this message needs a mailbox.")).to_be_visible()
 
 
 @with_htmx
-def test_a_notice_closes_by_itself_and_is_read(page, more_pages, send):
+def test_notice_with_timeout_closes_and_is_marked_as_read(page, more_pages, send):
     """The timeout is in milliseconds."""
     send("It stays.", subject="Export failed")
     send("It goes.", subject="Contacts imported", close_timeout=400)
@@ -254,7 +254,7 @@ def test_a_notice_closes_by_itself_and_is_read(page, more_pages, send):
 
 
 @with_htmx
-def test_a_message_shown_once_closes_by_itself(page, user, send):
+def test_one_shot_message_with_timeout_closes(page, user, send):
     send("Saved.", contrib.SUCCESS, close_timeout=400)
     arrive(page, "/")
     expect(page.get_by_text("Saved.")).to_have_count(0)
@@ -262,7 +262,7 @@ def test_a_message_shown_once_closes_by_itself(page, user, send):
 
 
 @main_modes
-def test_the_inbox_works_inside_a_page_of_the_site(page, send, mode):
+def test_embedded_inbox_works_in_site_page(page, send, mode):
     send("The disk is full.", subject="Export failed")
     send("All went well.", subject="Backup complete")
     send("Look here.", subject="News")
@@ -278,7 +278,7 @@ def test_the_inbox_works_inside_a_page_of_the_site(page, send, mode):
     assert is_same_page(page) == (mode != "without")
 
 
-def test_an_older_page_of_an_embedded_inbox_shows_older_messages(page, send, settings):
+def test_embedded_inbox_loads_older_messages(page, send, settings):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 2}
     for number in range(1, 4):
         send("Look here.", subject=f"Number {number}")
@@ -288,7 +288,7 @@ def test_an_older_page_of_an_embedded_inbox_shows_older_messages(page, send, set
 
 
 @main_modes
-def test_everything_twice_on_one_page_changes_together(page, more_pages, send, mode):
+def test_duplicated_parts_of_page_change_together(page, more_pages, send, mode):
     send("The disk is full.", subject="Export failed")
     send("All went well.", subject="Backup complete")
     send("1,284 people added.", subject="Contacts imported")
@@ -321,7 +321,7 @@ def test_everything_twice_on_one_page_changes_together(page, more_pages, send, m
 
 
 @main_modes
-def test_a_stale_page_leads_to_the_log_in_page_and_back(page, send, live_server, mode):
+def test_stale_page_redirects_to_log_in_and_back(page, send, live_server, mode):
     send("All went well.", subject="Backup complete")
     page.goto("/messages/")
     Session.objects.all().delete()
@@ -343,7 +343,7 @@ def test_a_stale_page_leads_to_the_log_in_page_and_back(page, send, live_server,
 
 
 @with_htmx
-def test_the_strip_of_a_stale_page_leads_to_the_log_in_page(page, send):
+def test_strip_of_stale_page_redirects_to_log_in(page, send):
     send("All went well.", subject="Backup complete")
     page.goto("/")
     Session.objects.all().delete()
@@ -352,7 +352,7 @@ def test_the_strip_of_a_stale_page_leads_to_the_log_in_page(page, send):
     expect(page.locator(".pm-notice")).to_have_count(0)
 
 
-def test_text_of_people_is_never_markup(page, send, other):
+def test_user_text_is_escaped(page, send, other):
     send(
         "<img src=x onerror=alert(1)>",
         persistent_messages.WARNING,

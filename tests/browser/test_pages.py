@@ -65,7 +65,7 @@ def test_the_log_in_page_is_accessible(visitor_page):
     assert examine(visitor_page, "log in") == []
 
 
-def test_our_own_base_page_is_accessible(page, paths, settings):
+def test_bundled_base_page_is_accessible(page, paths, settings):
     """The bundled frame of a site that overrides nothing."""
     [engine] = settings.TEMPLATES
     settings.TEMPLATES = [{**engine, "DIRS": []}]
@@ -77,7 +77,7 @@ def test_our_own_base_page_is_accessible(page, paths, settings):
     assert examine(page, "bundled") == []
 
 
-def test_our_own_base_page_works_by_htmx_and_our_script(page, send, settings):
+def test_bundled_base_page_loads_htmx_and_script(page, send, settings):
     [engine] = settings.TEMPLATES
     settings.TEMPLATES = [{**engine, "DIRS": []}]
     page.route("**/favicon.ico", lambda route: route.fulfill(status=204))
@@ -94,7 +94,7 @@ def test_our_own_base_page_works_by_htmx_and_our_script(page, send, settings):
     assert is_same_page(page)
 
 
-def test_a_changed_page_is_still_accessible(page, mailbox):
+def test_page_is_accessible_after_actions(page, mailbox):
     """The fragments that actions return are as accessible as the first page."""
     page.goto("/messages/")
     page.get_by_role("button", name="Mark “Your card expires” as read").click()
@@ -104,7 +104,7 @@ def test_a_changed_page_is_still_accessible(page, mailbox):
     assert examine(page, "changed") == []
 
 
-def test_the_selection_and_the_list_of_keys_are_accessible(page, mailbox, settings):
+def test_selection_and_shortcut_dialog_are_accessible(page, mailbox, settings):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 2}
     page.goto("/messages/")
     page.get_by_label("Select all", exact=True).check()
@@ -117,7 +117,7 @@ def test_the_selection_and_the_list_of_keys_are_accessible(page, mailbox, settin
 
 
 @with_htmx
-def test_no_page_needs_more_than_a_strict_policy(page, paths):
+def test_pages_work_under_strict_content_security_policy(page, paths):
     """All pages of these tests are served under it; here each of them is opened once."""
     for path in paths.values():
         answer = page.goto(path)
@@ -126,7 +126,7 @@ def test_no_page_needs_more_than_a_strict_policy(page, paths):
         page.wait_for_function("window.htmx")
 
 
-def test_a_page_that_breaks_the_policy_is_noticed(visitor_page, base_page, troubles):
+def test_policy_violation_is_recorded(visitor_page, base_page, troubles):
     base_page("<title>", '<style>h1 { color: red }</style><script src="data:,1"></script><title>')
     visitor_page.goto("/")
     troubles.expect("policy: style-src")
@@ -136,7 +136,7 @@ def test_a_page_that_breaks_the_policy_is_noticed(visitor_page, base_page, troub
     troubles.expect("data:")
 
 
-def test_an_error_in_a_script_is_noticed(visitor_page, troubles):
+def test_script_error_is_recorded(visitor_page, troubles):
     visitor_page.goto("/")
     visitor_page.evaluate("setTimeout(() => { throw Error('broken') })")
     visitor_page.wait_for_timeout(0)

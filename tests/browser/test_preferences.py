@@ -23,7 +23,7 @@ def open_preferences(page):
 
 
 @pytest.mark.parametrize("mode", ["htmx 2", "htmx 4"])
-def test_a_choice_is_saved_as_it_is_made(page, user):
+def test_preference_is_saved_on_change(page, user):
     open_preferences(page)
     page.evaluate("window.pmSame = true")
     place = page.get_by_label("Billing: Inbox")
@@ -39,7 +39,7 @@ def test_a_choice_is_saved_as_it_is_made(page, user):
     expect(place).to_have_value("archive")
 
 
-def test_a_wrong_day_is_said_beside_it(page, user):
+def test_invalid_pause_date_shows_error_beside_field(page, user):
     open_preferences(page)
     day = page.get_by_label("Pause all mail until")
     day.fill("2020-01-01")
@@ -51,7 +51,7 @@ def test_a_wrong_day_is_said_beside_it(page, user):
 
 
 @pytest.mark.parametrize("mode", ["without"])
-def test_a_button_saves_without_the_script(page, user):
+def test_preferences_are_saved_without_javascript(page, user):
     open_preferences(page)
     page.get_by_label("Billing: Mail").select_option("No mail")
     page.get_by_role("button", name="Save").click()
@@ -61,7 +61,7 @@ def test_a_button_saves_without_the_script(page, user):
 
 
 @pytest.mark.parametrize(("width", "columns"), [(360, 1), (1100, 2)])
-def test_what_is_chosen_stands_in_columns(open_page, user, width, columns):
+def test_preference_fields_are_aligned_in_columns(open_page, user, width, columns):
     page = open_page(user, viewport={"width": width, "height": 700})
     open_preferences(page)
 
@@ -72,6 +72,6 @@ def test_what_is_chosen_stands_in_columns(open_page, user, width, columns):
     assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
-def test_it_is_accessible(page):
+def test_preferences_page_is_accessible(page):
     open_preferences(page)
     assert examine(page, "preferences") == []

@@ -25,7 +25,7 @@ def chips(page):
 
 
 @with_htmx
-def test_whoever_is_chosen_is_a_chip_under_the_name_people_see(page, harriet, mode):
+def test_chosen_recipient_is_chip_with_display_name(page, harriet, mode):
     page.goto("/messages/write/")
     field = page.get_by_role("combobox", name="To")
     field.press_sequentially("harriet q")
@@ -57,7 +57,7 @@ def test_whoever_is_chosen_is_a_chip_under_the_name_people_see(page, harriet, mo
 
 
 @in_all_modes
-def test_a_full_name_typed_whole_is_taken(page, harriet, mode):
+def test_typed_full_name_becomes_recipient(page, harriet, mode):
     page.goto("/messages/write/")
     page.get_by_label("To", exact=True).fill("Harriet Quimby")
     if mode != "without":
@@ -69,7 +69,7 @@ def test_a_full_name_typed_whole_is_taken(page, harriet, mode):
 
 
 @with_htmx
-def test_what_was_not_found_stays_text_beside_the_chips(page, harriet, mode):
+def test_unknown_recipient_stays_text_beside_chips(page, harriet, mode):
     page.goto("/messages/write/")
     field = page.get_by_label("To", exact=True)
     field.fill("harriet, nobody")

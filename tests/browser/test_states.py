@@ -23,7 +23,7 @@ LIST = "/messages/"
 
 
 @pytest.fixture
-def filled(user, other, send):
+def filled_folders(user, other, send):
     """Create messages of each level in each folder; return the first letter of a conversation."""
     now = timezone.now()
     for folder in FOLDERS.values():
@@ -47,7 +47,7 @@ def filled(user, other, send):
     return here
 
 
-def slow_beside(cases, *quick):
+def mark_slow_except(cases, *quick):
     """Mark `cases` as slow, except for representative ones."""
     return [case if case in quick else pytest.param(case, marks=pytest.mark.slow) for case in cases]
 
@@ -67,13 +67,13 @@ PAGES = {
 }
 
 
-@pytest.mark.parametrize("name", slow_beside(PAGES, "sent", "a search", "no hit"))
-def test_each_folder_is_accessible_filled_and_empty(page, filled, name):
+@pytest.mark.parametrize("name", mark_slow_except(PAGES, "sent", "a search", "no hit"))
+def test_folder_page_is_accessible(page, filled_folders, name):
     page.goto(PAGES[name])
     assert examine(page, name) == []
 
 
-def test_the_colours_of_people_can_be_read_in_the_look_of_another_site(page, send):
+def test_avatar_colours_have_contrast_in_other_site_style(page, send):
     people = get_user_model().objects
     for name in "ABCDEF":
         # With two initials, because axe ignores single letters.
@@ -84,42 +84,47 @@ def test_the_colours_of_people_can_be_read_in_the_look_of_another_site(page, sen
     assert examine(page, "people") == []
 
 
-def ring(page):
+def open_bell(page):
     page.goto("/")
     page.locator("[data-pm-opens]").click()
     expect(page.get_by_role("dialog").get_by_role("link", name="Open the inbox")).to_be_visible()
 
 
-def tick(page):
+def select_row(page):
     row(page, "Level 140").hover()
     row(page, "Level 140").get_by_role("checkbox").check()
     expect(page.get_by_role("group", name="Selected messages")).to_be_visible()
 
 
-def delete(page):
+def delete_row(page):
     row(page, "Level 140").get_by_role("button", name=re.compile("^Delete")).click()
     expect(page.get_by_role("button", name="Undo")).to_be_visible()
 
 
-def hear_news(page):
+def receive_new_message(page):
     send_message(get_user_model().objects.get(username="sally"), INFO, "News")
     with page.expect_response(re.compile("/news/")):
         page.evaluate("document.body.dispatchEvent(new Event('pm:refresh', {bubbles: true}))")
     expect(page.get_by_role("link", name="1 new message")).to_be_visible()
 
 
-STATES = {"bell": ring, "selection": tick, "undo": delete, "news": hear_news}
+STATES = {
+    "bell": open_bell,
+    "selection": select_row,
+    "undo": delete_row,
+    "news": receive_new_message,
+}
 
 
-@pytest.mark.parametrize("name", slow_beside(STATES, "selection"))
-def test_each_state_is_accessible(page, filled, name):
+@pytest.mark.parametrize("name", mark_slow_except(STATES, "selection"))
+def test_page_state_is_accessible(page, filled_folders, name):
     page.goto(LIST)
     STATES[name](page)
     assert examine(page, name) == []
 
 
-def test_the_bell_keeps_its_look_in_the_navigation_of_a_site(page, filled):
-    ring(page)
+def test_bell_keeps_style_in_site_navigation(page, filled_folders):
+    open_bell(page)
     link = page.get_by_role("dialog").get_by_role("link", name="Open the inbox")
     expect(link).to_have_css("padding-top", link.evaluate("e => getComputedStyle(e).fontSize"))
 
@@ -129,7 +134,7 @@ def arabic(page, live_server):
     page.context.add_cookies([{"name": "django_language", "value": "ar", "url": live_server.url}])
 
 
-def test_a_page_from_right_to_left_is_accessible_and_mirrored(page, filled, arabic):
+def test_right_to_left_page_is_accessible_and_mirrored(page, filled_folders, arabic):
     page.goto(LIST)
     assert page.locator("html").get_attribute("dir") == "rtl"
     assert examine(page, "Arabic") == []
@@ -153,7 +158,7 @@ TARGETS = """() => [...document.querySelectorAll(
 
 
 @pytest.mark.parametrize("width", [360, 1280])
-def test_each_target_has_24_pixels(page, filled, width):
+def test_targets_are_at_least_24_pixels(page, filled_folders, width):
     """WCAG 2.2, 2.5.8: target size; links in a sentence excepted."""
     page.set_viewport_size({"width": width, "height": 900})
     for path in (LIST, f"{LIST}?box=sent", f"{LIST}?box=trash", f"{LIST}write/"):
@@ -161,10 +166,10 @@ def test_each_target_has_24_pixels(page, filled, width):
         assert page.evaluate(TARGETS) == [], path
 
 
-@pytest.mark.parametrize("size", slow_beside(["100%", "200%"], "100%"))
-def test_nothing_scrolls_sideways_on_320_pixels_nor_with_large_text(page, filled, size):
+@pytest.mark.parametrize("size", mark_slow_except(["100%", "200%"], "100%"))
+def test_no_horizontal_scrolling_at_320_pixels_or_with_large_text(page, filled_folders, size):
     page.set_viewport_size({"width": 320 if size == "100%" else 640, "height": 800})
-    paths = [*PAGES.values(), LIST, f"{LIST}write/", f"{LIST}detail/{filled.pk}/"]
+    paths = [*PAGES.values(), LIST, f"{LIST}write/", f"{LIST}detail/{filled_folders.pk}/"]
     for path in paths:
         if path == "/bootstrap/":
             continue  # its navigation is not ours
@@ -174,7 +179,7 @@ def test_nothing_scrolls_sideways_on_320_pixels_nor_with_large_text(page, filled
         assert room <= 0, path
 
 
-def test_a_long_notice_leaves_the_page_in_sight_and_what_is_shown_once_is_whole(page, send):
+def test_long_notice_is_clipped_and_one_shot_message_is_whole(page, send):
     page.set_viewport_size({"width": 360, "height": 740})
     send("It took three hours. " * 100, subject="Long")
     send("It took three hours. " * 100)
@@ -186,7 +191,7 @@ def test_a_long_notice_leaves_the_page_in_sight_and_what_is_shown_once_is_whole(
     assert whole.evaluate("p => p.scrollHeight - p.clientHeight") <= 0
 
 
-def test_without_a_pointer_that_hovers_the_actions_are_in_a_menu(open_page, user, filled):
+def test_row_actions_are_in_menu_on_touch_screen(open_page, user, filled_folders):
     page = open_page(user, is_mobile=True, has_touch=True, viewport={"width": 390, "height": 844})
     page.goto(LIST)
     actions = row(page, "Level 140").locator(".pm-row-actions")
@@ -206,7 +211,7 @@ def test_without_a_pointer_that_hovers_the_actions_are_in_a_menu(open_page, user
 # Not by colour alone
 
 
-def test_unread_is_said_and_shown_by_weight(page, send):
+def test_unread_row_is_labelled_and_bold(page, send):
     send("Read soon.", subject="Unread one")
     Message.objects.filter(pk=send("Old.", subject="Read one").pk).update(read_at=timezone.now())
     page.goto(LIST)
@@ -220,7 +225,7 @@ def test_unread_is_said_and_shown_by_weight(page, send):
     expect(row(page, "Read one").locator(".pm-dot")).to_have_count(0)
 
 
-def test_forced_colours_leave_what_matters_in_sight(page, filled):
+def test_forced_colours_keep_indicators_visible(page, filled_folders):
     page.emulate_media(forced_colors="active")
     page.goto(LIST)
     # The dot and the badge are drawn by borders, which keep a colour of the system.
@@ -237,12 +242,12 @@ def test_forced_colours_leave_what_matters_in_sight(page, filled):
     colour = "all => all.map((e) => getComputedStyle(e).borderBlockEndColor)"
     [line] = current.evaluate_all(colour)
     assert line not in page.locator(".pm-filters a:not([aria-current])").evaluate_all(colour)
-    tick(page)
+    select_row(page)
     check = row(page, "Level 140").get_by_role("checkbox")
     assert check.evaluate("e => getComputedStyle(e).opacity") == "1"
 
 
-def test_reduced_motion_moves_nothing(page, filled):
+def test_reduced_motion_disables_animations(page, filled_folders):
     page.emulate_media(reduced_motion="reduce")
     page.goto(LIST)
     moving = page.evaluate(
@@ -254,7 +259,7 @@ def test_reduced_motion_moves_nothing(page, filled):
     assert moving == []
 
 
-def test_each_button_of_a_row_names_its_message(page, filled):
+def test_row_buttons_name_their_message(page, filled_folders):
     page.goto(LIST)
     for item in page.locator(".pm-item").all():
         subject = item.get_by_role("article").get_attribute("aria-label")
@@ -265,7 +270,7 @@ def test_each_button_of_a_row_names_its_message(page, filled):
 # Loading indicators
 
 
-def test_a_debug_message_is_shown_as_such(page, send):
+def test_debug_message_shows_its_level(page, send):
     send("Rebuilt.", DEBUG, subject="Search index")
     page.goto(f"{LIST}?level=debug")
     expect(row(page, "Search index")).to_contain_text("Debug")

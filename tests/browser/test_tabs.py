@@ -26,7 +26,7 @@ def tab(page, troubles):
     return tab
 
 
-def asked(page):
+def record_polls(page):
     """Collect the polling requests of a page."""
     requests = []
     page.on("request", lambda it: requests.append(it) if NEWS.search(it.url) else None)
@@ -34,7 +34,7 @@ def asked(page):
 
 
 @with_htmx
-def test_what_is_done_in_one_tab_shows_in_the_others_at_once(page, send, tab):
+def test_action_in_one_tab_updates_other_tabs(page, send, tab):
     for subject in ("Export failed", "Backup complete", "Invoice paid"):
         send("Look here.", subject=subject)
     page.goto("/messages/")
@@ -60,12 +60,12 @@ def test_what_is_done_in_one_tab_shows_in_the_others_at_once(page, send, tab):
 
 
 @with_htmx
-def test_one_tab_asks_for_all_every_half_minute(page, send, tab):
+def test_one_tab_polls_for_all_tabs_every_30_seconds(page, send, tab):
     send("Look here.", subject="First")
     page.context.clock.install()  # of all tabs
     page.goto("/messages/")
     home = tab("/")
-    of_inbox, of_home = asked(page), asked(home)
+    of_inbox, of_home = record_polls(page), record_polls(home)
 
     for _ in range(3):
         with page.expect_response(NEWS) as told:
@@ -96,10 +96,10 @@ HIDE = """is => {
 BACK = "dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))"
 
 
-def test_a_hidden_tab_asks_nothing_and_is_true_when_it_comes_to_the_front(page, send):
+def test_hidden_tab_does_not_poll_and_refreshes_when_shown(page, send):
     page.clock.install()
     page.goto("/")
-    requests = asked(page)
+    requests = record_polls(page)
     page.evaluate(HIDE, True)
     send("Look here.", subject="Late")
     page.clock.run_for(5 * MINUTE)
@@ -113,11 +113,11 @@ def test_a_hidden_tab_asks_nothing_and_is_true_when_it_comes_to_the_front(page, 
     expect_unread(page, 2)
 
 
-def test_after_failures_it_asks_later_and_later(page, send, troubles):
+def test_polling_backs_off_after_failures(page, send, troubles):
     page.clock.install()
     page.add_init_script("Math.random = () => .5")  # else each tab waits a little more or less
     page.goto("/")
-    requests = asked(page)
+    requests = record_polls(page)
     page.route(NEWS, lambda route: route.fulfill(status=503))
     for number, seconds in enumerate((30, 60, 120, 240)):
         page.clock.run_for((seconds - 15) * 1000)
@@ -134,13 +134,13 @@ def test_after_failures_it_asks_later_and_later(page, send, troubles):
     expect(page.locator(".pm-toasts .pm-error")).to_have_count(0)
 
 
-def test_who_was_logged_out_is_asked_for_no_more_and_led_nowhere(page, send, tab):
+def test_polling_stops_after_log_out_without_redirect(page, send, tab):
     send("Look here.", subject="Backup complete")
     page.context.clock.install()
     page.goto("/")
     other = tab("/")
     log_out(other)
-    requests = asked(page)
+    requests = record_polls(page)
     with page.expect_response(NEWS) as told:
         page.clock.run_for(31_000)
     assert told.value.status == 286
@@ -150,10 +150,10 @@ def test_who_was_logged_out_is_asked_for_no_more_and_led_nowhere(page, send, tab
     expect(notice(page, "Backup complete")).to_be_visible()
 
 
-def test_tabs_of_another_user_are_told_nothing(page, other, send, tab, live_server):
+def test_other_users_tab_receives_no_broadcast(page, other, send, tab, live_server):
     send("Look here.", subject="Very secret")
     page.goto("/")
-    requests = asked(page)
+    requests = record_polls(page)
     # Harry logs in where Sally was.
     his = tab("/messages/")
     his.goto("/messages/")
@@ -180,7 +180,7 @@ HOSTILE = """async name => {
 }"""
 
 
-def test_hostile_messages_between_tabs_change_nothing(page, send, tab):
+def test_hostile_broadcast_messages_are_ignored(page, send, tab):
     send("Look here.", subject="Backup complete")
     page.goto("/")
     name = page.evaluate("'pm-' + document.querySelector('[data-pm-user]').dataset.pmUser")
@@ -207,7 +207,7 @@ WITHOUT = {
 
 
 @pytest.mark.parametrize("missing", WITHOUT)
-def test_each_tab_asks_for_itself_where_the_browser_has_no(page, send, tab, missing):
+def test_each_tab_polls_where_browser_lacks_feature(page, send, tab, missing):
     page.context.add_init_script(WITHOUT[missing])
     page.context.clock.install()
     page.goto("/")
@@ -225,12 +225,12 @@ def test_each_tab_asks_for_itself_where_the_browser_has_no(page, send, tab, miss
     expect_unread(other, 2)
 
 
-def test_nothing_moves_under_the_hand(page, user, send):
+def test_new_notice_waits_while_pointer_moves(page, user, send):
     """A new notice waits until the pointer stops."""
     page.clock.install(time=0)
     page.goto("/")
     page.clock.pause_at(20)
-    requests = asked(page)
+    requests = record_polls(page)
     send("Look here.", subject="Late")
     for step in range(20):
         page.mouse.move(200, 300 + step)
@@ -242,7 +242,7 @@ def test_nothing_moves_under_the_hand(page, user, send):
 
 
 @with_htmx
-def test_a_row_that_is_renewed_keeps_its_tick(page, send, tab):
+def test_refreshed_row_keeps_selection(page, send, tab):
     for subject in ("First", "Second"):
         send("Look here.", subject=subject)
     page.goto("/messages/")
@@ -254,7 +254,7 @@ def test_a_row_that_is_renewed_keeps_its_tick(page, send, tab):
 
 
 @with_htmx
-def test_the_list_is_never_empty_beside_news(page, send, tab):
+def test_empty_state_is_replaced_by_new_message(page, send, tab):
     send("Look here.", subject="Only")
     page.goto("/messages/?box=unread")
     send("Look here.", subject="Late")
@@ -264,7 +264,7 @@ def test_the_list_is_never_empty_beside_news(page, send, tab):
 
 
 @with_htmx
-def test_the_title_follows_the_folder(page, send):
+def test_title_follows_folder_and_unread_count(page, send):
     send("Look here.", subject="Only")
     page.goto("/messages/")
     page.get_by_role("link", name="Archive", exact=True).click()
@@ -276,7 +276,7 @@ def test_the_title_follows_the_folder(page, send):
 
 
 @with_htmx
-def test_a_stale_row_says_where_its_message_is_and_brings_it_back(page, send, tab):
+def test_stale_row_offers_to_restore_message(page, send, tab):
     page.context.add_init_script(WITHOUT["channel"])
     send("Look here.", subject="Backup complete")
     send("Look here.", subject="Export failed")

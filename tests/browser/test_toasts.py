@@ -36,13 +36,13 @@ def is_in_window(page, locator):
 
 
 @pytest.fixture
-def many(send):
+def many_messages(send):
     for number in range(1, 26):
         send("Look here.", subject=f"Number {number}")
 
 
 @with_htmx
-def test_a_result_is_in_sight_and_spoken_once_wherever_one_is(page, many, mode):
+def test_toast_is_in_view_and_announced_once_when_scrolled(page, many_messages, mode):
     page.goto("/messages/")
     row(page, "Number 12").hover()
     before = page.evaluate("scrollY")
@@ -60,7 +60,7 @@ def test_a_result_is_in_sight_and_spoken_once_wherever_one_is(page, many, mode):
 
 
 @with_htmx
-def test_three_toasts_at_most_and_each_has_its_undo(page, many, mode):
+def test_at_most_three_toasts_are_shown_each_with_undo(page, many_messages, mode):
     page.goto("/messages/")
     for number in (25, 24, 23, 22):
         button(page, f"Archive “Number {number}”").click()
@@ -74,7 +74,7 @@ def test_three_toasts_at_most_and_each_has_its_undo(page, many, mode):
 
 
 @with_htmx
-def test_no_error_and_nothing_unseen_is_pushed_out(page, send, mode):
+def test_errors_and_unseen_toasts_are_not_pushed_out(page, send, mode):
     send("Broken.", contrib.ERROR)
     for number in range(1, 5):
         send(f"Saved {number}.", contrib.SUCCESS)
@@ -95,7 +95,7 @@ def test_no_error_and_nothing_unseen_is_pushed_out(page, send, mode):
 
 @with_htmx
 @pytest.mark.parametrize("part", PARTS)
-def test_a_page_with_any_of_our_parts_has_the_region(page, send, base_page, part, mode):
+def test_page_with_any_part_has_toast_region(page, send, base_page, part, mode):
     send("Look here.", subject="News")
     base_page('{% include "persistent_messages/message/includes/messages.html" %}', "")
     base_page('{% include "persistent_messages/message/includes/bell.html" %}', PARTS[part])
@@ -106,7 +106,7 @@ def test_a_page_with_any_of_our_parts_has_the_region(page, send, base_page, part
 
 
 @with_htmx
-def test_a_page_with_two_strips_shows_a_toast_once(page, more_pages, send, mode):
+def test_page_with_two_strips_shows_toast_once(page, more_pages, send, mode):
     send("Saved.", contrib.SUCCESS)
     page.goto("/twice/")
     expect(toasts(page)).to_have_count(1)
@@ -114,7 +114,7 @@ def test_a_page_with_two_strips_shows_a_toast_once(page, more_pages, send, mode)
 
 
 @pytest.mark.parametrize("mode", ["without"])
-def test_without_javascript_they_stand_in_the_page(page, send):
+def test_toasts_without_javascript_are_in_page_flow(page, send):
     send("Look here.", subject="News")
     send("Saved.", contrib.SUCCESS)
     page.goto("/")
@@ -129,7 +129,7 @@ def test_without_javascript_they_stand_in_the_page(page, send):
 
 
 @with_htmx
-def test_a_toast_waits_while_it_is_hovered_or_focused(page, send, mode):
+def test_toast_stays_while_hovered_or_focused(page, send, mode):
     send("Saved.", contrib.SUCCESS, close_timeout=60_000)
     page.clock.install()
     page.goto("/")
@@ -147,7 +147,7 @@ def test_a_toast_waits_while_it_is_hovered_or_focused(page, send, mode):
 
 
 @with_htmx
-def test_an_error_stays(page, send, mode):
+def test_error_toast_does_not_close_by_timeout(page, send, mode):
     send("Broken.", contrib.ERROR, close_timeout=60_000)
     send("Saved.", contrib.SUCCESS, close_timeout=60_000)
     page.clock.install()
@@ -158,7 +158,7 @@ def test_an_error_stays(page, send, mode):
 
 
 @with_htmx
-def test_a_notice_waits_under_the_hand_and_says_when_it_goes(page, send, mode):
+def test_hovered_notice_stays_and_countdown_is_shown(page, send, mode):
     send("It goes.", subject="Contacts imported", close_timeout=60_000)
     page.clock.install()
     page.goto("/")
@@ -180,7 +180,7 @@ def test_a_notice_waits_under_the_hand_and_says_when_it_goes(page, send, mode):
 
 
 @pytest.mark.parametrize("mode", ["htmx 2"])
-def test_without_our_script_nothing_closes_by_itself(page, send, mode):
+def test_timeouts_are_ignored_without_script(page, send, mode):
     send("It goes.", subject="Contacts imported", close_timeout=100)
     page.route(
         "**/persistent_messages*.js",
@@ -197,7 +197,7 @@ def test_without_our_script_nothing_closes_by_itself(page, send, mode):
 @pytest.mark.parametrize(
     "path", ["/messages/", "/messages/detail/{pk}/", "/messages/delete/all/", "/project/"]
 )
-def test_pages_with_the_inbox_leave_the_notices_out(page, send, path, mode):
+def test_pages_with_inbox_show_no_notices(page, send, path, mode):
     send("Look here.", subject="News")
     message = send("Look there.", subject="More")
     send("Saved.", contrib.SUCCESS)
@@ -207,7 +207,7 @@ def test_pages_with_the_inbox_leave_the_notices_out(page, send, path, mode):
 
 
 @with_htmx
-def test_an_answer_brings_no_notices_to_a_page_without_them(page, send, mode):
+def test_response_adds_no_notices_to_page_without_strip(page, send, mode):
     send("Look here.", subject="News")
     page.goto("/messages/")
     button(page, "Mark “News” as read").click()

@@ -41,7 +41,7 @@ def phone(open_page, user, other, send):
 
 @in_all_modes
 @pytest.mark.parametrize("box", ["inbox", "sent"])
-def test_rows_are_72_pixels_high_at_most(phone, box, mode):
+def test_rows_are_at_most_72_pixels_high(phone, box, mode):
     # The time of day with the widest text.
     Message.objects.update(created=timezone.now().replace(hour=22, minute=48) - timedelta(days=1))
     phone.goto(f"/messages/?box={box}")
@@ -51,14 +51,14 @@ def test_rows_are_72_pixels_high_at_most(phone, box, mode):
 
 
 @in_all_modes
-def test_a_message_is_in_sight_without_scrolling(phone, mode):
+def test_first_message_is_in_view_without_scrolling(phone, mode):
     phone.goto("/messages/")
     box = phone.locator(".pm-row").first.bounding_box()
     assert box["y"] + box["height"] <= 640
 
 
 @in_all_modes
-def test_the_actions_of_a_row_are_in_its_menu(phone, send, mode):
+def test_row_actions_are_in_menu(phone, send, mode):
     send("All went well.", subject="Backup complete")
     phone.goto("/messages/")
     archive = phone.get_by_role("button", name="Archive “Backup complete”")
@@ -76,7 +76,7 @@ def test_the_actions_of_a_row_are_in_its_menu(phone, send, mode):
 
 
 @in_all_modes
-def test_filters_that_do_not_fit_have_a_shadow_at_that_end(phone, mode):
+def test_overflowing_filters_have_shadow(phone, mode):
     phone.goto("/messages/")
     nav = phone.locator(".pm-filters")
     assert nav.evaluate("e => e.scrollWidth > e.clientWidth")
@@ -86,7 +86,7 @@ def test_filters_that_do_not_fit_have_a_shadow_at_that_end(phone, mode):
     assert look[1] == "local, local, scroll, scroll"
 
 
-def test_an_open_menu_is_accessible(phone):
+def test_open_row_menu_is_accessible(phone):
     phone.goto("/messages/")
     phone.locator(".pm-menu summary").first.tap()
     expect(phone.locator(".pm-row-actions").first).to_be_visible()

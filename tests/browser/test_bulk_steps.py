@@ -23,12 +23,12 @@ def button(page, name):
     return page.get_by_role("button", name=name, exact=True)
 
 
-def in_the_trash():
+def count_trash():
     return Message.objects.in_folder(Folder.TRASH).count()
 
 
 @with_htmx
-def test_the_page_goes_on_by_itself_and_one_undo_takes_all_back(page, user, mode):
+def test_bulk_action_continues_by_itself_and_undo_reverts_all_steps(page, user, mode):
     fill(user, 30)
     page.goto("/messages/")
 
@@ -44,7 +44,7 @@ def test_the_page_goes_on_by_itself_and_one_undo_takes_all_back(page, user, mode
 
 
 @with_htmx
-def test_after_an_error_the_button_goes_on(page, user, troubles, mode):
+def test_bulk_action_continues_by_button_after_error(page, user, troubles, mode):
     fill(user, 10)
     page.goto("/messages/")
     page.route("**/messages/go_on/", lambda route: route.abort())
@@ -62,16 +62,16 @@ def test_after_an_error_the_button_goes_on(page, user, troubles, mode):
 
 
 @without
-def test_without_javascript_a_button_goes_on(page, user, mode):
+def test_bulk_action_continues_by_button_without_javascript(page, user, mode):
     fill(user, 10)
     page.goto("/messages/")
     open_menu(page, "More actions")
     page.get_by_role("link", name="Delete all").click()
     button(page, "Delete all").click()
     expect(page.locator("body")).to_contain_text("4 messages deleted.")
-    assert in_the_trash() == 4
+    assert count_trash() == 4
     button(page, "Continue").click()
     expect(page.locator("body")).to_contain_text("8 messages deleted.")
     button(page, "Continue").click()
     expect(page.locator("body")).to_contain_text("10 messages deleted.")
-    assert in_the_trash() == 10
+    assert count_trash() == 10

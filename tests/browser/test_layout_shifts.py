@@ -73,7 +73,7 @@ def act(page, name):
 
 @with_htmx
 @WIDTHS
-def test_marking_a_row_moves_nothing(list_page, mode, width):
+def test_marking_row_causes_no_layout_shift(list_page, mode, width):
     before = places(list_page)
     for words in ("read", "unread"):
         act(list_page, f"Mark “Number 9” as {words}")
@@ -84,7 +84,7 @@ def test_marking_a_row_moves_nothing(list_page, mode, width):
 @with_htmx
 @WIDTHS
 @pytest.mark.parametrize("action", ["Archive", "Delete"])
-def test_a_row_that_goes_moves_only_what_is_below_it(list_page, action, mode, width):
+def test_removed_row_moves_only_rows_below_it(list_page, action, mode, width):
     before = places(list_page)
     height = row(list_page, "Number 8").bounding_box()["height"]
     act(list_page, f"{action} “Number 8”")
@@ -101,7 +101,7 @@ def test_a_row_that_goes_moves_only_what_is_below_it(list_page, action, mode, wi
 
 @with_htmx
 @WIDTHS
-def test_marking_all_read_and_undoing_it_moves_nothing(list_page, mode, width):
+def test_marking_all_as_read_and_undo_cause_no_layout_shift(list_page, mode, width):
     list_page.evaluate("scrollTo(0, 250)")
     before = places(list_page)
     button(list_page, "Mark all 12 as read").dispatch_event("click")
@@ -116,7 +116,7 @@ def test_marking_all_read_and_undoing_it_moves_nothing(list_page, mode, width):
 
 @with_htmx
 @WIDTHS
-def test_news_move_nothing(list_page, user, mode, width):
+def test_new_message_link_causes_no_layout_shift(list_page, user, mode, width):
     before = places(list_page)
     send_message(user, INFO, "Look here.", subject="Late")
     list_page.evaluate("document.body.dispatchEvent(new Event('pm:refresh', {bubbles: true}))")
@@ -130,7 +130,7 @@ def test_news_move_nothing(list_page, user, mode, width):
 
 @with_htmx
 @WIDTHS
-def test_selecting_moves_nothing(list_page, mode, width):
+def test_selection_causes_no_layout_shift(list_page, mode, width):
     before = places(list_page)
     list_page.get_by_label("Select “Number 9”").dispatch_event("click")
     expect(list_page.get_by_role("group", name="Selected messages")).to_be_visible()
@@ -148,7 +148,7 @@ def test_selecting_moves_nothing(list_page, mode, width):
 
 @with_htmx
 @WIDTHS
-def test_older_messages_move_nothing_above_them(page, send, settings, mode, width):
+def test_older_messages_do_not_move_rows_above(page, send, settings, mode, width):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 6}
     for number in range(1, 13):
         send("Look here.", subject=f"Number {number}")
@@ -165,7 +165,7 @@ def test_older_messages_move_nothing_above_them(page, send, settings, mode, widt
 
 
 @with_htmx
-def test_closing_a_notice_moves_nothing_above_it(page, send, mode):
+def test_closing_notice_does_not_move_notices_above(page, send, mode):
     for number in range(1, 4):
         send("Look here.", subject=f"Number {number}")
     page.goto("/")
@@ -178,7 +178,7 @@ def test_closing_a_notice_moves_nothing_above_it(page, send, mode):
 
 
 @with_htmx
-def test_the_toolbar_is_as_high_without_as_with_unread_messages(page, send, mode):
+def test_toolbar_height_is_same_without_unread_messages(page, send, mode):
     send("Look here.", subject="News")
     page.goto("/messages/")
     tops = page.locator(".pm-list").bounding_box()["y"]
@@ -191,7 +191,7 @@ def test_the_toolbar_is_as_high_without_as_with_unread_messages(page, send, mode
 
 
 @with_htmx
-def test_what_was_loaded_stays_when_the_list_is_renewed(page, send, settings, mode):
+def test_refreshed_list_keeps_loaded_older_messages(page, send, settings, mode):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 6}
     for number in range(1, 21):
         send("Look here.", subject=f"Number {number}")

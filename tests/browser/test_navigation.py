@@ -14,14 +14,14 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def many(send, settings):
+def many_messages(send, settings):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 10}
     for number in range(30):
         send("Look here.", subject=f"Number {number}", level=persistent_messages.ERROR)
 
 
 @with_and_without
-def test_acting_on_a_message_leads_back_to_the_list_in_which_it_was_opened(page, send, mode):
+def test_action_on_detail_page_returns_to_originating_list(page, send, mode):
     for subject in ("First", "Second"):
         send("It failed.", persistent_messages.ERROR, subject=subject)
         send("All is well.", subject=f"No {subject}")
@@ -34,7 +34,7 @@ def test_acting_on_a_message_leads_back_to_the_list_in_which_it_was_opened(page,
 
 
 @with_htmx
-def test_back_finds_the_rows_that_were_loaded_where_they_were(page, many, mode):
+def test_back_button_restores_loaded_rows_and_scroll_position(page, many_messages, mode):
     page.goto("/messages/?level=error")
     for last in (10, 0):
         page.get_by_role("link", name="Show older messages").click()
@@ -57,7 +57,7 @@ def test_back_finds_the_rows_that_were_loaded_where_they_were(page, many, mode):
 
 
 @with_htmx
-def test_typing_a_search_is_one_step_back(page, many, mode):
+def test_typed_search_adds_one_history_entry(page, many_messages, mode):
     page.goto("/messages/")
     entries = page.evaluate("history.length")
     page.get_by_role("searchbox").press_sequentially("number 2", delay=400)
@@ -71,7 +71,7 @@ def test_typing_a_search_is_one_step_back(page, many, mode):
 @pytest.mark.parametrize(
     ("mode", "where"), [("htmx 2", "list"), ("htmx 2", "bell"), ("without", "list")]
 )
-def test_one_click_leads_where_a_message_does(page, send, mode, where):
+def test_click_on_message_with_url_opens_its_target(page, send, mode, where):
     send("See there.", subject="Report", url="/project/")
     page.goto("/messages/" if where == "list" else "/")
     if where == "bell":

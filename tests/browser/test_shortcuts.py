@@ -25,13 +25,13 @@ def folders():
 
 
 @pytest.fixture
-def three(send):
+def three_messages(send):
     for subject in ("First", "Second", "Third"):
         send(f"The text of {subject}.", subject=subject)
 
 
 @with_htmx
-def test_keys_act_on_the_selection_and_can_be_taken_back(page, three, mode):
+def test_shortcut_keys_act_on_selection_and_can_be_undone(page, three_messages, mode):
     page.goto("/messages/")
     link(page, "Third").focus()
     for key in ("x", "j", "x", "j", "e"):
@@ -56,7 +56,7 @@ def test_keys_act_on_the_selection_and_can_be_taken_back(page, three, mode):
 
 
 @with_htmx
-def test_marking_leaves_the_focus_on_the_row(page, three, mode):
+def test_marking_by_key_keeps_focus_on_row(page, three_messages, mode):
     page.goto("/messages/")
     link(page, "Second").focus()
     for unread in (2, 3):
@@ -67,7 +67,7 @@ def test_marking_leaves_the_focus_on_the_row(page, three, mode):
     expect(link(page, "First")).to_be_focused()
 
 
-def test_the_actions_on_the_selected_are_the_next_tab_and_no_trap(page, three):
+def test_selection_actions_are_next_tab_stop_without_focus_trap(page, three_messages):
     page.goto("/messages/")
     bar = page.get_by_role("group", name="Selected messages")
     link(page, "Second").focus()
@@ -88,7 +88,7 @@ def test_the_actions_on_the_selected_are_the_next_tab_and_no_trap(page, three):
 
 
 @with_htmx
-def test_all_that_there_are_can_be_selected(page, send, settings, mode):
+def test_select_all_can_extend_to_all_pages(page, send, settings, mode):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 3}
     for number in range(8):
         send("Look here.", subject=f"Number {number}")
@@ -113,7 +113,7 @@ def test_all_that_there_are_can_be_selected(page, send, settings, mode):
     expect(page.locator(".pm-item")).to_have_count(3)
 
 
-def test_the_keys_are_listed(page, three):
+def test_question_mark_key_lists_shortcuts(page, three_messages):
     page.goto("/messages/")
     link(page, "Third").focus()
     page.keyboard.press("?")
@@ -126,7 +126,7 @@ def test_the_keys_are_listed(page, three):
     expect(link(page, "Third")).to_be_focused()
 
 
-def test_keys_lead_from_message_to_message_and_back_to_the_row(page, three):
+def test_shortcut_keys_move_between_messages_and_back_to_list(page, three_messages):
     page.goto("/messages/")
     link(page, "Second").focus()
     page.keyboard.press("Enter")
@@ -141,7 +141,7 @@ def test_keys_lead_from_message_to_message_and_back_to_the_row(page, three):
     expect(link(page, "Second")).to_be_focused()
 
 
-def test_keys_reply_and_compose(page, user, other, settings):
+def test_shortcut_keys_open_reply_and_compose(page, user, other, settings):
     settings.PERSISTENT_MESSAGES = {"LETTERS": True}
     persistent_messages.send_message(
         user, persistent_messages.INFO, "Hello", subject="Letter", from_user=other
@@ -162,7 +162,7 @@ def test_keys_reply_and_compose(page, user, other, settings):
     assert get_user_model().objects.count() == 2
 
 
-def test_a_screen_reader_hears_what_a_row_is(page, user, other, send):
+def test_row_link_names_state_level_and_sender(page, user, other, send):
     send("It failed.", persistent_messages.ERROR, subject="Export")
     persistent_messages.send_message(
         user, persistent_messages.INFO, "Hello", subject="Letter", from_user=other
@@ -173,7 +173,7 @@ def test_a_screen_reader_hears_what_a_row_is(page, user, other, send):
         expect(page.get_by_role("link", name=name, exact=True)).to_have_count(1)
 
 
-def test_single_keys_are_left_to_the_page_elsewhere(page, three):
+def test_shortcut_keys_are_ignored_outside_list(page, three_messages):
     page.goto("/messages/")
     page.locator("body").press("e")
     page.get_by_role("searchbox").press_sequentially("xuecz?")
