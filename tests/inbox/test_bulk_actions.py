@@ -36,7 +36,7 @@ SHOWN = {"pm-part": ["list", "strip", "counter"], "pm-from": "list", "pm-filter"
 
 
 @pytest.fixture(autouse=True)
-def step(monkeypatch):
+def step_size(monkeypatch):
     monkeypatch.setattr(bulk_actions, "MAX_ROWS", 4)
     return 4
 
@@ -65,7 +65,7 @@ def first(browser, url, newest, **data):
     return browser.post(url, {**SHOWN, "newest": newest, **data}, headers=HTMX)
 
 
-def rest_of(answer):
+def continue_form(answer):
     """The form that goes on, None at the end."""
     (*_, form) = [None, *soup(answer).select(".pm-progress")]
     return form
@@ -77,17 +77,17 @@ def go_on(browser, form, headers=HTMX, **data):
     return browser.post(GO_ON, {**shown, **fields_of(form), **data}, headers=headers or {})
 
 
-def to_the_end(browser, answer, most=30):
+def run_to_end(browser, answer, most=30):
     """Go on until all is done, as a page with JavaScript does; returns all the answers."""
     answers = [answer]
-    while (form := rest_of(answers[-1])) is not None:
+    while (form := continue_form(answers[-1])) is not None:
         assert form["hx-trigger"] == "load, submit"
         answers.append(go_on(browser, form))
         assert len(answers) < most
     return answers
 
 
-def undo_of(answer):
+def undo_url(answer):
     found = re.findall(r"/messages/undo/[^/\"]+/", answer.text)
     return found[-1] if found else None
 
@@ -101,15 +101,15 @@ def folders(keys):
 
 
 @pytest.mark.parametrize("url", [READ_ALL, DELETE_ALL])
-def test_all_is_done_in_steps_and_one_undo_takes_all_back(client, user, url):
+def test_action_on_all_runs_in_steps_and_one_undo_reverts_all(client, user, url):
     keys = [*fill(user, 6), *conversation(user, 3), *fill(user, 4), *conversation(user, 11)]
     before = mailbox(user)
     newest = keys[-1]
 
-    answers = to_the_end(client, first(client, url, newest))
+    answers = run_to_end(client, first(client, url, newest))
 
     assert len(answers) > 5
-    assert [undo_of(answer) for answer in answers[:-1]] == [None] * (len(answers) - 1)
+    assert [undo_url(answer) for answer in answers[:-1]] == [None] * (len(answers) - 1)
     assert "24 messages" in " ".join(texts(answers[-1], ".pm-notice"))
     rows = Message.objects.owned_by(user)
     times = rows.values_list("read_at" if url == READ_ALL else "moved_at", flat=True)
@@ -117,7 +117,7 @@ def test_all_is_done_in_steps_and_one_undo_takes_all_back(client, user, url):
     assert set(times) != {None}
     assert set(heads()) == parts()
 
-    undone = to_the_end(client, client.post(undo_of(answers[-1]), SHOWN, headers=HTMX))
+    undone = run_to_end(client, client.post(undo_url(answers[-1]), SHOWN, headers=HTMX))
 
     assert len(undone) == 6
     assert "Undone." in " ".join(texts(undone[-1], ".pm-notice"))
@@ -131,7 +131,7 @@ def test_all_is_done_in_steps_and_one_undo_takes_all_back(client, user, url):
 
 
 @pytest.mark.parametrize("url", [READ_ALL, DELETE_ALL])
-def test_no_request_changes_more_rows_than_a_step(client, user, url, step):
+def test_request_changes_at_most_one_step_of_rows(client, user, url, step_size):
     keys = [*fill(user, 9), *conversation(user, 9), *conversation(user, 2), *conversation(user, 3)]
     done = []
 
@@ -139,22 +139,24 @@ def test_no_request_changes_more_rows_than_a_step(client, user, url, step):
     while True:
         column = "read_at" if url == READ_ALL else "moved_at"
         done.append(Message.objects.exclude(**{column: None}).count())
-        form = rest_of(answer)
+        form = continue_form(answer)
         if form is None:
             break
         answer = go_on(client, form)
 
-    assert max(later - earlier for earlier, later in zip([0, *done], done, strict=False)) <= step
+    assert (
+        max(later - earlier for earlier, later in zip([0, *done], done, strict=False)) <= step_size
+    )
     assert done[-1] == len(keys)
 
 
-def test_the_number_of_statements_of_a_step_does_not_depend_on_what_is_left(client, user):
+def test_queries_per_step_do_not_depend_on_remaining_rows(client, user):
     found = []
     for count in (10, 200):
         keys = fill(user, count)
         with CaptureQueriesContext(connection) as queries:
             answer = first(client, DELETE_ALL, keys[-1])
-        form = rest_of(answer)
+        form = continue_form(answer)
         with CaptureQueriesContext(connection) as later:
             go_on(client, form)
         found.append((len(queries), len(later)))
@@ -163,7 +165,7 @@ def test_the_number_of_statements_of_a_step_does_not_depend_on_what_is_left(clie
     assert found[0] == found[1]
 
 
-def test_a_conversation_stays_whole_if_a_step_takes_it(client, user):
+def test_small_conversation_is_not_split_across_steps(client, user):
     conversation(user, 3), conversation(user, 3)
     newest = fill(user, 1)[0]
 
@@ -174,27 +176,27 @@ def test_a_conversation_stays_whole_if_a_step_takes_it(client, user):
     assert len(moved.thread_ids()) == 1
 
 
-def test_of_a_conversation_larger_than_a_step_the_newest_letter_is_done_last(client, user):
+def test_newest_letter_of_long_conversation_is_changed_last(client, user):
     keys = conversation(user, 10)
 
     answer = first(client, READ_ALL, keys[-1])
 
     assert [row.read for row in Message.objects.order_by("pk")] == [True] * 4 + [False] * 6
     assert Message.objects.count_unread_of(user, 9) == 1
-    to_the_end(client, answer)
+    run_to_end(client, answer)
     assert Message.objects.count_unread_of(user, 9) == 0
 
 
 @pytest.mark.parametrize("do", ["read", "archive", "delete"])
-def test_one_row_of_a_long_conversation_is_done_in_steps(client, user, do):
+def test_action_on_row_of_long_conversation_runs_in_steps(client, user, do):
     keys = conversation(user, 10)
     fill(user, 2)
     name = {"read": "message_mark_read"}.get(do, f"message_{do}")
 
-    answers = to_the_end(client, client.post(page_of(name, keys[-1]), SHOWN, headers=HTMX))
+    answers = run_to_end(client, client.post(page_of(name, keys[-1]), SHOWN, headers=HTMX))
 
     assert len(answers) == 3
-    assert undo_of(answers[-1])
+    assert undo_url(answers[-1])
     column = "read_at" if do == "read" else "moved_at"
     assert set(Message.objects.exclude(**{column: None})) == set(
         Message.objects.filter(pk__in=keys)
@@ -202,14 +204,14 @@ def test_one_row_of_a_long_conversation_is_done_in_steps(client, user, do):
 
 
 @pytest.mark.parametrize("do", ["read", "unread", "archive", "delete"])
-def test_the_ticked_ones_are_done_in_steps(client, user, do):
+def test_action_on_selection_runs_in_steps(client, user, do):
     state = {"read_at": timezone.now()} if do == "unread" else {}
     keys = [key for _ in range(6) for key in conversation(user, 3, **state)]
     kept = fill(user, 2)
     before = states = list(Message.objects.filter(pk__in=kept).values())
     data = {"do": do, "ids": keys[2::3], "pm-from": do}
 
-    answers = to_the_end(
+    answers = run_to_end(
         client, client.post(address("message_bulk"), {**SHOWN, **data}, headers=HTMX)
     )
 
@@ -225,19 +227,19 @@ def test_the_ticked_ones_are_done_in_steps(client, user, do):
     assert done.count() == (6 if do == "unread" else 18)
 
 
-def test_the_trash_is_emptied_in_steps(client, user):
+def test_trash_is_emptied_in_steps(client, user):
     now = timezone.now()
     keys = fill(user, 11, folder=Folder.TRASH, moved_at=now, trashed_at=now)
 
-    answers = to_the_end(client, first(client, DELETE_ALL, keys[-1], **{"pm-filter": "?box=trash"}))
+    answers = run_to_end(client, first(client, DELETE_ALL, keys[-1], **{"pm-filter": "?box=trash"}))
 
     assert len(answers) == 3
-    assert undo_of(answers[-1]) is None
+    assert undo_url(answers[-1]) is None
     assert not Message.objects.exists()
 
 
 @pytest.mark.parametrize("level", ["?level=error", "?box=unread&level=error", "?box=unread"])
-def test_steps_stay_within_their_list(client, user, level):
+def test_steps_change_only_rows_of_filtered_list(client, user, level):
     fill(user, 5, level=140), fill(user, 5), fill(user, 5, level=140, read_at=timezone.now())
     newest = Message.objects.latest("pk").pk
     wanted = Message.objects.all()
@@ -247,7 +249,7 @@ def test_steps_stay_within_their_list(client, user, level):
         wanted = wanted.filter(read_at=None)
     expected = set(wanted)
 
-    to_the_end(client, first(client, DELETE_ALL, newest, **{"pm-filter": level}))
+    run_to_end(client, first(client, DELETE_ALL, newest, **{"pm-filter": level}))
 
     assert set(Message.objects.in_folder(Folder.TRASH)) == expected
 
@@ -255,7 +257,7 @@ def test_steps_stay_within_their_list(client, user, level):
 # Messages queued in the meantime
 
 
-def test_the_bar_shows_how_far_it_is(client, user):
+def test_progress_bar_shows_finished_and_total_rows(client, user):
     newest = fill(user, 10)[-1]
 
     answer = first(client, DELETE_ALL, newest)
@@ -264,11 +266,11 @@ def test_the_bar_shows_how_far_it_is(client, user):
         (bar,) = soup(answer).select("progress")
         assert (bar["value"], bar["max"]) == (done, "10")
         assert f"{done} messages deleted." in bar["aria-label"]
-        answer = go_on(client, rest_of(answer))
+        answer = go_on(client, continue_form(answer))
     assert soup(answer).select("progress") == []
 
 
-def test_of_very_many_it_is_not_known_how_far_it_is(client, user, monkeypatch):
+def test_progress_bar_is_indeterminate_above_count_limit(client, user, monkeypatch):
     monkeypatch.setattr(bulk_actions, "COUNT_LIMIT", 3)
     newest = fill(user, 10)[-1]
 
@@ -277,10 +279,10 @@ def test_of_very_many_it_is_not_known_how_far_it_is(client, user, monkeypatch):
     assert "value" not in bar.attrs
 
 
-def test_the_list_is_renewed_at_the_beginning_and_at_the_end(client, user):
+def test_list_is_refreshed_by_first_and_last_step(client, user):
     newest = fill(user, 14)[-1]
 
-    answers = to_the_end(client, first(client, DELETE_ALL, newest))
+    answers = run_to_end(client, first(client, DELETE_ALL, newest))
 
     assert [bool(soup(answer).select(".pm-pane")) for answer in answers] == [
         True,
@@ -291,23 +293,23 @@ def test_the_list_is_renewed_at_the_beginning_and_at_the_end(client, user):
     assert all("pm-unread" in answer.text for answer in answers)
 
 
-def test_a_page_without_the_strip_shows_the_bar_as_well(client, user):
+def test_progress_bar_is_shown_on_page_without_strip(client, user):
     newest = fill(user, 10)[-1]
     shown = {**SHOWN, "pm-part": ["list", "counter"]}
 
     answer = client.post(READ_ALL, {**shown, "newest": newest}, headers=HTMX)
     for _ in range(2):
         assert re.search(r'hx-swap-oob="(beforeend:.pm-rest|outerHTML:.pm-going)"', answer.text)
-        answer = go_on(client, rest_of(answer), **{"pm-part": ["list", "counter"]})
+        answer = go_on(client, continue_form(answer), **{"pm-part": ["list", "counter"]})
 
-    assert rest_of(answer) is None
+    assert continue_form(answer) is None
     assert 'hx-swap-oob="delete:.pm-going"' in answer.text
 
 
 # Without JavaScript
 
 
-def test_without_javascript_a_page_offers_to_go_on(user):
+def test_page_without_javascript_offers_to_continue(user):
     browser = browser_of(user, enforce_csrf_checks=True)
     keys = fill(user, 10)
     (pane,) = soup(browser.get("/messages/")).select(".pm-pane")
@@ -318,7 +320,7 @@ def test_without_javascript_a_page_offers_to_go_on(user):
         assert is_page(page)
         assert any(f"{done} messages deleted." in said for said in texts(page, ".pm-passing"))
         assert folders(keys) == [Folder.INBOX] * (10 - done) + [Folder.TRASH] * done
-        assert undo_of(page)
+        assert undo_url(page)
         (form,) = soup(page).select(".pm-form")
         assert form["action"] == GO_ON
         page = browser.post(GO_ON, fields_of(form))
@@ -327,11 +329,11 @@ def test_without_javascript_a_page_offers_to_go_on(user):
     assert folders(keys) == [Folder.TRASH] * 10
 
 
-def test_whoever_stops_has_what_was_done_and_its_undo(client, user):
+def test_interrupted_action_keeps_finished_steps_and_their_undo(client, user):
     keys = fill(user, 10)
     page = client.post(DELETE_ALL, {"newest": keys[-1]})
 
-    client.post(undo_of(page))
+    client.post(undo_url(page))
 
     assert folders(keys) == [Folder.INBOX] * 10
 
@@ -339,9 +341,9 @@ def test_whoever_stops_has_what_was_done_and_its_undo(client, user):
 # Bad input
 
 
-def test_it_is_for_nobody_else(client, user, other):
+def test_token_of_another_user_is_rejected(client, user, other):
     keys, his = fill(user, 10), fill(other, 10)
-    form = rest_of(first(client, DELETE_ALL, his[-1]))
+    form = continue_form(first(client, DELETE_ALL, his[-1]))
     before = mailbox(user), mailbox(other)
 
     answer = go_on(browser_of(other), form, headers=None)
@@ -355,7 +357,7 @@ def test_it_is_for_nobody_else(client, user, other):
 
 @pytest.mark.parametrize("token", ["", "x", "x:y:z", "\0", "é" * 3000, None])
 @pytest.mark.parametrize("headers", [{}, HTMX])
-def test_a_forged_token_is_refused_in_words(client, user, token, headers):
+def test_forged_token_is_rejected_with_error_message(client, user, token, headers):
     fill(user, 10)
     before = mailbox(user)
 
@@ -366,20 +368,20 @@ def test_a_forged_token_is_refused_in_words(client, user, token, headers):
     assert mailbox(user) == before
 
 
-def test_an_old_token_and_one_of_another_kind_are_refused(client, user, monkeypatch):
+def test_expired_token_and_undo_token_are_rejected(client, user, monkeypatch):
     keys = fill(user, 10)
-    undo = undo_of(client.post(DELETE_ALL, {"newest": keys[4]}))
+    undo = undo_url(client.post(DELETE_ALL, {"newest": keys[4]}))
     token = undo.split("/")[-2]
     assert client.post(GO_ON, {"token": token}).status_code == 400
 
-    form = rest_of(first(client, READ_ALL, keys[-1]))
+    form = continue_form(first(client, READ_ALL, keys[-1]))
     now = signing.time.time()
     monkeypatch.setattr(signing.time, "time", lambda: now + 25 * 3600)
     client.force_login(user)
     assert go_on(client, form, headers=None).status_code == 400
 
 
-def test_to_get_it_changes_nothing(client, user):
+def test_get_request_changes_nothing(client, user):
     fill(user, 10)
     before = mailbox(user)
 
@@ -387,9 +389,9 @@ def test_to_get_it_changes_nothing(client, user):
     assert mailbox(user) == before
 
 
-def test_going_on_twice_does_nothing_twice(client, user):
+def test_repeated_continue_request_changes_only_original_rows(client, user):
     keys = fill(user, 10)
-    form = rest_of(first(client, DELETE_ALL, keys[-1]))
+    form = continue_form(first(client, DELETE_ALL, keys[-1]))
     later = fill(user, 3)
 
     for _ in range(5):
@@ -399,34 +401,34 @@ def test_going_on_twice_does_nothing_twice(client, user):
     assert folders(later) == [Folder.INBOX] * 3
 
 
-def test_what_was_taken_back_meanwhile_stays_so(client, user):
+def test_rows_restored_between_steps_are_not_moved_again(client, user):
     keys = fill(user, 10)
-    form = rest_of(first(client, DELETE_ALL, keys[-1]))
+    form = continue_form(first(client, DELETE_ALL, keys[-1]))
     client.post(page_of("message_restore", keys[-1]))
     client.post(page_of("message_archive", keys[0]))
     client.post(page_of("message_delete", keys[1]))
     moved = Message.objects.get(pk=keys[1]).moved_at
 
-    to_the_end(client, go_on(client, form))
+    run_to_end(client, go_on(client, form))
 
     assert folders(keys) == [Folder.ARCHIVE, *[Folder.TRASH] * 8, Folder.INBOX]
     assert Message.objects.get(pk=keys[1]).moved_at == moved
 
 
-def test_what_came_to_the_trash_meanwhile_is_not_deleted_for_good(client, user):
+def test_rows_trashed_between_steps_are_not_permanently_deleted(client, user):
     now = timezone.now() - timedelta(hours=1)
     old = fill(user, 1)
     keys = fill(user, 10, folder=Folder.TRASH, moved_at=now, trashed_at=now)
     newest = fill(user, 1, folder=Folder.TRASH, moved_at=now, trashed_at=now)[0]
-    form = rest_of(first(client, DELETE_ALL, newest, **{"pm-filter": "?box=trash"}))
+    form = continue_form(first(client, DELETE_ALL, newest, **{"pm-filter": "?box=trash"}))
     client.post(page_of("message_delete", old[0]))
 
-    to_the_end(client, go_on(client, form, **{"pm-filter": "?box=trash"}))
+    run_to_end(client, go_on(client, form, **{"pm-filter": "?box=trash"}))
 
     assert folders([*old, *keys]) == [Folder.TRASH, *[None] * 10]
 
 
-def test_a_long_token_comes_back_as_it_was(user, other):
+def test_token_with_many_keys_can_be_read_back(user, other):
     task = BulkAction.of_rows("delete", Folder.TRASH, set(range(2**62, 2**62 + 500)))
 
     assert bulk_actions.read_token(user, bulk_actions.make_token(user, task)) == task

@@ -25,7 +25,7 @@ def exported(user):
     return [json.loads(line) for line in export_mailbox(user)]
 
 
-def test_a_message_has_all_that_is_known_of_it(user, send):
+def test_exported_message_has_all_fields(user, send):
     expires = timezone.now() + timedelta(days=1)
     row = send(
         mark_safe("<b>Look</b>"), subject="Disk “full”", url="/x/", key="disk", expires=expires
@@ -63,7 +63,7 @@ def test_a_message_has_all_that_is_known_of_it(user, send):
     assert found["read"] == row.read_at.isoformat()
 
 
-def test_letters_name_people_and_never_their_addresses(user, other):
+def test_exported_letters_have_names_but_no_email_addresses(user, other):
     send_letter(user, other, "Lunch?", "At noon.")
     send_letter(other, user, "Dinner?", "At eight.")
 
@@ -77,7 +77,7 @@ def test_letters_name_people_and_never_their_addresses(user, other):
     assert found["Lunch?"]["conversation"]
 
 
-def test_every_folder_is_there_oldest_first_and_nobody_elses(user, other, send, monkeypatch):
+def test_export_has_each_folder_oldest_first_and_only_own_messages(user, other, send, monkeypatch):
     monkeypatch.setattr(export, "PAGE_SIZE", 2)
     send("Not hers", to=other)
     for folder in (Folder.INBOX, Folder.ARCHIVE, Folder.SENT, Folder.TRASH):
@@ -94,7 +94,7 @@ def test_every_folder_is_there_oldest_first_and_nobody_elses(user, other, send, 
     ]
 
 
-def test_whom_the_user_blocked_and_reported_is_there(user, other):
+def test_export_has_blocks_and_reports(user, other):
     send_letter(other, user, "Buy!", "Now.")
     letter = Message.objects.get(user=user)
     reports.report(user, letter, "Spam")
@@ -106,7 +106,7 @@ def test_whom_the_user_blocked_and_reported_is_there(user, other):
     assert (found["report"]["name"], found["report"]["reason"]) == ("harry", "Spam")
 
 
-def test_what_the_user_chose_is_there(user):
+def test_export_has_preferences(user):
     choices.save(user, {"_letters": choices.Choice(mail="never")})
 
     (found,) = exported(user)
@@ -115,9 +115,7 @@ def test_what_the_user_chose_is_there(user):
     assert found["topics"] == [{"topic": "letters", "in_inbox": True, "mail": "never"}]
 
 
-def test_the_number_of_queries_grows_with_pages_and_memory_does_not(
-    user, django_assert_num_queries, monkeypatch
-):
+def test_export_is_lazy_and_queries_once_per_page(user, django_assert_num_queries, monkeypatch):
     monkeypatch.setattr(export, "PAGE_SIZE", 10)
     fill(user, 25)
     lines = export_mailbox(user)

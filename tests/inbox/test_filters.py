@@ -36,7 +36,7 @@ def found(user, q, **place):
     return texts(Filter.from_query(query).page_of(user))
 
 
-def walk(user, start):
+def pages_from(user, start):
     """All pages from this one on, by whichever cursor leads on."""
     pages, place = [], start
     while len(pages) < ENDLESS:
@@ -103,11 +103,11 @@ def rows_for(user, contents, **fields):
         "before=%ff&box=%ff%fe&level=%c3",
     ],
 )
-def test_what_an_address_says_wrong_is_as_good_as_not_said(query):
+def test_invalid_query_parameters_are_ignored(query):
     assert read(query) == Filter()
 
 
-def test_what_is_right_is_taken_beside_what_is_wrong():
+def test_valid_parameters_are_used_beside_invalid_ones():
     assert read("box=trash&level=loud&q=x&before=no") == Filter(box="trash", q="x")
     assert read("box=nope&level=error&before=7") == Filter(level="error", before=7)
 
@@ -128,19 +128,19 @@ def test_what_is_right_is_taken_beside_what_is_wrong():
         ("٣", None),
     ],
 )
-def test_a_key_is_one_that_a_database_can_hold(text, key):
+def test_parse_key_accepts_only_database_integers(text, key):
     assert parse_key(text) == key
 
 
 @pytest.mark.parametrize("before", ["0", "1", str(MAX_KEY), "9" * 19, "9" * 5000])
-def test_any_place_may_be_asked_for(user, send, before):
+def test_before_accepts_any_number(user, send, before):
     row = send("Hello")
     shown = [] if before in ("0", "1") else [row]
     assert read(f"before={before}").page_of(user).messages == shown
     assert read(f"q=hello&before={before}").page_of(user).messages == shown
 
 
-def test_words_are_cut_to_a_bound_and_lose_what_no_database_stores():
+def test_search_words_are_truncated_and_lose_null_characters():
     assert read("q=%20a%00b%20").q == "ab"
     long = read("q=" + "x" * 10_000)
     assert long.q == "x" * 100
@@ -153,7 +153,7 @@ QS = ["", "hello", "a b", "a&b=c#d?e/f", "100% + 1", "ärger 😀 ‮", "'\"<b>\
 
 @pytest.mark.parametrize("box", BOXES)
 @pytest.mark.parametrize("level", ["", *LEVELS])
-def test_an_address_leads_back_to_its_filter(box, level):
+def test_filter_round_trips_through_query_string(box, level):
     for q in QS:
         for before in (None, 0, 1, MAX_KEY):
             place = Filter(box=box, level=level, q=q, before=before)
@@ -164,12 +164,12 @@ def test_an_address_leads_back_to_its_filter(box, level):
 
 
 @pytest.mark.parametrize("spaces", [1, 5])
-def test_words_that_were_cut_lead_back_to_themselves(spaces):
+def test_truncated_words_round_trip_through_query_string(spaces):
     place = read("q=" + "x" * 98 + "+" * spaces + "y" * 50)
     assert read(place.query()[1:]) == place
 
 
-def test_an_address_leaves_the_defaults_out():
+def test_query_string_omits_defaults():
     assert Filter().query() == "?"
     assert Filter(box="trash").query() == "?box=trash"
     assert Filter(box="trash", level="error", q="a b", before=7).query() == (
@@ -179,7 +179,7 @@ def test_an_address_leaves_the_defaults_out():
     assert Filter(before=7, newest=9).query(before=None) == "?", "the first page has its own"
 
 
-def test_an_address_may_differ_from_its_filter():
+def test_query_accepts_overrides():
     place = Filter(box="trash", level="error", q="a", before=7)
     assert place.query(before=None) == "?box=trash&level=error&q=a"
     assert place.query(box="inbox", q="", before=9) == "?level=error&before=9"
@@ -188,12 +188,12 @@ def test_an_address_may_differ_from_its_filter():
         place.query(bx="inbox")
 
 
-def test_a_filter_does_not_change():
+def test_filter_is_immutable():
     with pytest.raises(FrozenInstanceError):
         Filter().box = "trash"
 
 
-def test_each_box_shows_one_folder_and_no_box_what_is_shown_once():
+def test_each_box_shows_one_folder_and_none_shows_one_shot_messages():
     folders = {box: Filter(box=box).folder for box in BOXES}
     assert folders == {
         "inbox": Folder.INBOX,
@@ -209,7 +209,7 @@ def test_each_box_shows_one_folder_and_no_box_what_is_shown_once():
 
 
 @pytest.fixture
-def full(user, other):
+def full_mailbox(user, other):
     """A mailbox with some of everything, and another like it."""
     now = timezone.now()
     Message.objects.bulk_create(
@@ -231,7 +231,7 @@ def full(user, other):
 
 @pytest.mark.parametrize("box", BOXES)
 @pytest.mark.parametrize("level", ["", *LEVELS])
-def test_a_filter_shows_its_part_of_the_mailbox(user, full, box, level):
+def test_filter_shows_exactly_matching_messages(user, full_mailbox, box, level):
     def belongs(row):
         return (
             row.user_id == user.pk
@@ -246,34 +246,36 @@ def test_a_filter_shows_its_part_of_the_mailbox(user, full, box, level):
     assert expected
     assert list(shown.rows_of(user)) == expected
     assert list(shown.rows_of(user.pk)) == expected
-    assert keys_of(walk(user, shown)) == [row.pk for row in expected]
+    assert keys_of(pages_from(user, shown)) == [row.pk for row in expected]
 
 
 @pytest.mark.parametrize("box", BOXES)
 @pytest.mark.parametrize("q", ["", "unread"])
 @pytest.mark.parametrize("who", [AnonymousUser(), None])
-def test_a_visitor_has_nothing_and_costs_nothing(full, who, box, q, django_assert_num_queries):
+def test_visitor_gets_empty_page_without_query(
+    full_mailbox, who, box, q, django_assert_num_queries
+):
     with django_assert_num_queries(0):
         page = Filter(box=box, level="error", q=q).page_of(who)
     assert (page.messages, page.older, page.further, page.newest) == ([], None, None, 0)
 
 
-def test_what_it_shows_is_read_only_when_asked(user, django_assert_num_queries):
+def test_rows_of_filter_are_lazy(user, django_assert_num_queries):
     with django_assert_num_queries(0):
         Filter(box="unread", level="error", q="x", before=7).rows_of(user)
 
 
 @pytest.mark.parametrize("box", BOXES)
-def test_a_page_has_a_bound_and_knows_where_it_goes_on(user, settings, box):
+def test_page_is_limited_and_has_cursor_to_next_page(user, settings, box):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 2}
     keys = rows_for(user, "abcde", folder=BOXES[box])
-    pages = walk(user, Filter(box=box))
+    pages = pages_from(user, Filter(box=box))
     assert [texts(page) for page in pages] == [["e", "d"], ["c", "b"], ["a"]]
     assert [page.older for page in pages] == [keys[3], keys[1], None]
     assert [page.further for page in pages] == [None] * 3
 
 
-def test_the_size_of_a_page_is_the_setting_as_it_is_now(user, settings):
+def test_page_size_follows_current_setting(user, settings):
     rows_for(user, "abcde")
     assert len(Filter().page_of(user).messages) == 5
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 3}
@@ -286,7 +288,7 @@ def test_the_size_of_a_page_is_the_setting_as_it_is_now(user, settings):
 @pytest.mark.parametrize("topic", ["", "billing"])
 @pytest.mark.parametrize("q", ["", "hello", "hello 1 2 3 4 5 6 7 8 9"])
 @pytest.mark.parametrize("before", [None, MAX_KEY])
-def test_a_page_is_one_query_and_a_search_or_a_level_is_two(
+def test_page_takes_one_query_and_search_or_level_takes_two(
     user, django_assert_num_queries, box, level, topic, q, before
 ):
     rows_for(user, ["Hello"] * 40, folder=BOXES[box], topic=topic)
@@ -300,7 +302,7 @@ def test_a_page_is_one_query_and_a_search_or_a_level_is_two(
 # Search
 
 
-def test_subject_text_sender_and_recipient_are_searched(user):
+def test_search_covers_subject_text_sender_and_recipient(user):
     fields = {"user": user, "folder": Folder.SENT, "level": 120}
     hits = [
         Message.objects.create(message="a", subject="The Needle", **fields),
@@ -312,7 +314,7 @@ def test_subject_text_sender_and_recipient_are_searched(user):
     assert Filter(box="sent", q="needle").page_of(user).messages == hits[::-1]
 
 
-def test_a_message_has_all_the_words_wherever(user):
+def test_search_requires_all_words_in_any_field(user):
     fields = {"user": user, "level": 120}
     both = Message.objects.create(message="costs more", subject="The invoice", **fields)
     named = Message.objects.create(message="invoice", from_name="Costs & Sons", **fields)
@@ -323,18 +325,18 @@ def test_a_message_has_all_the_words_wherever(user):
     assert Filter(q="invoice costs nothing").page_of(user).messages == []
 
 
-def test_every_word_counts_up_to_the_bound(user):
+def test_search_uses_each_word_up_to_limit(user):
     rows_for(user, ["a b c d e f g h", "a b c d e f g"])
     assert found(user, "a b c d e f g h") == ["a b c d e f g h"]
 
 
-def test_words_are_found_in_upper_and_lower_case(user):
+def test_search_ignores_case(user):
     rows_for(user, ["Hello", "HELLO", "hello", "other"])
     for q in ("hello", "HELLO", "hElLo", "ELL"):
         assert found(user, q) == ["hello", "HELLO", "Hello"]
 
 
-def test_other_letters_than_latin_are_found_as_they_are_written(user):
+def test_search_finds_non_ascii_text(user):
     rows_for(user, ["Ärger mit Größe", "Привет", "こんにちは世界", "مرحبا", "🎉 done"])
     for q in ("Ärger", "Größe", "Привет", "世界", "مرحبا", "🎉"):
         (text,) = found(user, q)
@@ -379,18 +381,18 @@ SPECIAL = [
         ("{}", ["{}"]),
     ],
 )
-def test_what_means_something_to_a_database_means_itself(user, q, shown):
+def test_search_takes_wildcards_literally(user, q, shown):
     rows_for(user, SPECIAL)
     assert found(user, q) == shown
 
 
-def test_a_nul_is_not_looked_for(user):
+def test_search_ignores_null_characters(user):
     rows_for(user, ["Hello"])
     for q in ("he\x00llo", "\x00hello", "hello\x00", "hel\x00\x00lo \x00"):
         assert found(user, q) == ["Hello"]
 
 
-def test_a_word_of_ten_thousand_characters_is_looked_for_as_far_as_the_bound(user):
+def test_search_truncates_very_long_word(user):
     rows_for(user, ["x" * 20_000, "x" * 99, "Hello"])
     for q in ("x" * 10_000, "x" * 1_000_000):
         assert [len(text) for text in found(user, q)] == [20_000]
@@ -399,22 +401,22 @@ def test_a_word_of_ten_thousand_characters_is_looked_for_as_far_as_the_bound(use
 @pytest.mark.parametrize(
     "q", ["x " * 5000, "% " * 5000, "_" * 10_000, "\\" * 10_000, "😀" * 10_000]
 )
-def test_no_words_are_too_many(user, q, django_assert_num_queries):
+def test_search_accepts_any_number_of_words(user, q, django_assert_num_queries):
     rows_for(user, ["Hello"])
     with django_assert_num_queries(2):
         assert found(user, q) == []
 
 
 @pytest.mark.parametrize("box", BOXES)
-def test_a_search_stays_in_its_box_and_level(user, full, box):
+def test_search_stays_in_box_and_level(user, full_mailbox, box):
     for level in ("", *LEVELS):
         everything = Filter(box=box, level=level)
-        shown = keys_of(walk(user, replace(everything, q="re")))
+        shown = keys_of(pages_from(user, replace(everything, q="re")))
         assert shown
         assert shown == [row.pk for row in everything.rows_of(user)]
 
 
-def test_a_search_never_finds_what_is_anothers(user, other, send, settings):
+def test_search_never_finds_messages_of_other_users(user, other, send, settings):
     """Other users' messages do not count towards the window, either."""
     settings.PERSISTENT_MESSAGES = {"SEARCH_WINDOW": 3}
     hers = send("secret of Sally")
@@ -422,11 +424,11 @@ def test_a_search_never_finds_what_is_anothers(user, other, send, settings):
     page = Filter(q="secret").page_of(user)
     assert (page.messages, page.further) == ([hers], None)
     assert len(Filter(q="secret").page_of(other).messages) == 3
-    assert keys_of(walk(other, Filter(q="Sally"))) == []
+    assert keys_of(pages_from(other, Filter(q="Sally"))) == []
 
 
 @pytest.mark.parametrize("folder", [Folder.ONE_SHOT, Folder.ARCHIVE, Folder.SENT, Folder.TRASH])
-def test_what_lies_elsewhere_does_not_count_among_what_was_looked_at(user, settings, folder):
+def test_other_folders_do_not_count_towards_search_window(user, settings, folder):
     settings.PERSISTENT_MESSAGES = {"SEARCH_WINDOW": 3}
     rows_for(user, ["needle", "hay"])
     rows_for(user, ["needle elsewhere"] * 10, folder=folder)
@@ -439,7 +441,7 @@ def test_what_lies_elsewhere_does_not_count_among_what_was_looked_at(user, setti
 
 
 @pytest.mark.parametrize("box", BOXES)
-def test_a_search_looks_at_no_more_than_the_newest_of_its_window(user, settings, box):
+def test_search_reads_only_newest_rows_up_to_window(user, settings, box):
     settings.PERSISTENT_MESSAGES = {"SEARCH_WINDOW": 5}
     keys = rows_for(user, ["needle"] * 2 + ["hay"] * 5, folder=BOXES[box])
     page = Filter(box=box, q="needle").page_of(user)
@@ -449,13 +451,13 @@ def test_a_search_looks_at_no_more_than_the_newest_of_its_window(user, settings,
     assert further.further is None
 
 
-def test_the_last_of_the_window_is_found_and_the_next_is_not(user, settings):
+def test_search_finds_last_row_of_window_but_not_next(user, settings):
     settings.PERSISTENT_MESSAGES = {"SEARCH_WINDOW": 5}
     rows_for(user, ["needle outside", "needle inside"] + ["hay"] * 4)
     assert found(user, "needle") == ["needle inside"]
 
 
-def test_the_window_is_a_range_of_keys_in_both_statements(user, settings):
+def test_search_window_is_key_range_in_both_queries(user, settings):
     """However many rows match, the database reads no more than the search window."""
     settings.PERSISTENT_MESSAGES = {"SEARCH_WINDOW": 5}
     keys = rows_for(user, ["hay"] * 20)
@@ -473,7 +475,7 @@ def test_the_window_is_a_range_of_keys_in_both_statements(user, settings):
     assert numbers & set(keys[9:12])
 
 
-def test_where_the_window_held_all_of_it_nothing_is_further(user, settings):
+def test_search_has_no_further_cursor_if_window_covers_folder(user, settings):
     settings.PERSISTENT_MESSAGES = {"SEARCH_WINDOW": 5}
     rows_for(user, ["needle"] + ["hay"] * 3)
     assert Filter(q="needle").page_of(user).further is None
@@ -483,10 +485,10 @@ def test_where_the_window_held_all_of_it_nothing_is_further(user, settings):
     assert Filter(q="needle").page_of(user).further is not None
 
 
-def test_where_a_page_is_full_the_rest_of_the_window_comes_first(user, settings):
+def test_next_page_of_search_continues_within_window(user, settings):
     settings.PERSISTENT_MESSAGES = {"SEARCH_WINDOW": 5, "PAGE_SIZE": 2}
     keys = rows_for(user, ["needle"] * 8)
-    pages = walk(user, Filter(q="needle"))
+    pages = pages_from(user, Filter(q="needle"))
     assert [[row.pk for row in page.messages] for page in pages if page.messages] == [
         keys[7:5:-1],
         keys[5:3:-1],
@@ -499,7 +501,7 @@ def test_where_a_page_is_full_the_rest_of_the_window_comes_first(user, settings)
 @pytest.mark.parametrize("level", ["", "info"])
 @pytest.mark.parametrize(("page_size", "window"), [(1, 1), (2, 5), (5, 2), (3, 3), (25, 4)])
 @pytest.mark.parametrize("every", [1, 3, 50])
-def test_searching_further_walks_the_whole_mailbox_without_gap_or_repeat(
+def test_search_pages_cover_mailbox_without_gap_or_duplicate(
     user, other, settings, box, level, page_size, window, every
 ):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": page_size, "SEARCH_WINDOW": window}
@@ -518,7 +520,7 @@ def test_searching_further_walks_the_whole_mailbox_without_gap_or_repeat(
     start = Filter(box=box, level=level)
     expected = [row.pk for row in start.rows_of(user) if row.message == "needle"]
     assert expected
-    pages = walk(user, replace(start, q="needle"))
+    pages = pages_from(user, replace(start, q="needle"))
     assert keys_of(pages) == expected
     assert all(len(page.messages) <= page_size for page in pages)
 
@@ -528,7 +530,7 @@ def test_searching_further_walks_the_whole_mailbox_without_gap_or_repeat(
 @pytest.mark.parametrize("topic", ["", "billing"])
 @pytest.mark.parametrize("q", ["", "needle"])
 @pytest.mark.parametrize(("page_size", "window"), [(1, 1), (2, 5), (5, 2)])
-def test_levels_and_topics_are_walked_without_gap_or_repeat(
+def test_level_and_topic_pages_have_no_gap_or_duplicate(
     user, other, settings, box, level, topic, q, page_size, window
 ):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": page_size, "SEARCH_WINDOW": window}
@@ -545,13 +547,13 @@ def test_levels_and_topics_are_walked_without_gap_or_repeat(
     place = Filter(box=box, level=level, topic=topic, q=q)
     expected = [row.pk for row in place.rows_of(user) if not q or row.message == q]
     assert expected
-    pages = walk(user, place)
+    pages = pages_from(user, place)
     assert keys_of(pages) == expected
     assert all(len(page.messages) <= page_size for page in pages)
 
 
 @pytest.mark.parametrize("box", BOXES)
-def test_a_topic_needs_no_window(user, settings, box):
+def test_topic_filter_has_no_window(user, settings, box):
     settings.PERSISTENT_MESSAGES = {"SEARCH_WINDOW": 3}
     (bill,) = rows_for(user, ["bill"], folder=BOXES[box], topic="billing", level=140)
     rows_for(user, ["other"] * 5, folder=BOXES[box])
@@ -567,7 +569,7 @@ def test_a_topic_needs_no_window(user, settings, box):
 @pytest.mark.parametrize("box", BOXES)
 @pytest.mark.parametrize("level", ["", "error"])
 @pytest.mark.parametrize("topic", ["", "billing"])
-def test_the_neighbors_of_a_message_are_those_of_its_list(
+def test_neighbors_of_message_follow_filtered_list(
     user, other, django_assert_num_queries, box, level, topic
 ):
     Message.objects.bulk_create(
@@ -593,7 +595,7 @@ def test_the_neighbors_of_a_message_are_those_of_its_list(
         ]
 
 
-def test_neighbors_of_a_level_are_looked_for_in_the_window(user, settings):
+def test_neighbors_in_level_are_limited_to_window(user, settings):
     settings.PERSISTENT_MESSAGES = {"SEARCH_WINDOW": 3}
     levels = [140, 120, 120, 140, 120, 120, 120, 140]
     rows = [rows_for(user, ["Hello"], level=level)[0] for level in levels]
@@ -603,7 +605,7 @@ def test_neighbors_of_a_level_are_looked_for_in_the_window(user, settings):
     assert (newer, older.pk) == (None, rows[0])
 
 
-def test_what_arrives_during_the_walk_neither_repeats_nor_hides_a_message(user, settings):
+def test_arrivals_during_paging_cause_no_gap_or_duplicate(user, settings):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 2, "SEARCH_WINDOW": 3}
     keys = rows_for(user, ["needle", "hay"] * 6)
     seen, place = [], Filter(q="needle")
@@ -619,21 +621,21 @@ def test_what_arrives_during_the_walk_neither_repeats_nor_hides_a_message(user, 
     assert seen == keys[10::-2]
 
 
-def test_the_window_is_the_setting_as_it_is_now(user, settings):
+def test_search_window_follows_current_setting(user, settings):
     rows_for(user, ["needle"] + ["hay"] * 5)
     assert found(user, "needle") == ["needle"]
     settings.PERSISTENT_MESSAGES = {"SEARCH_WINDOW": 2}
     assert found(user, "needle") == []
 
 
-def test_a_site_finds_what_it_sent(user, send):
+def test_search_finds_message_sent_by_site(user, send):
     """The words are found through the same rows that `send_message` writes."""
     send("Your order left the house.", persistent_messages.SUCCESS, subject="Order 4711")
     assert found(user, "4711 house", level="success") == ["Your order left the house."]
     assert found(user, "4711", level="error") == []
 
 
-def test_a_page_is_that_of_a_user_or_of_a_key(user):
+def test_page_of_accepts_user_or_primary_key(user):
     (key,) = rows_for(user, ["Hello"])
     for whose in (user, user.pk):
         assert [message.pk for message in Filter().page_of(whose).messages] == [key]

@@ -26,15 +26,15 @@ TABLE = Message._meta.db_table
 
 
 @pytest.fixture
-def see(user):
+def make_inbox(user):
     """An inbox as a request of Sally's sees it."""
 
-    def see(of=user, **place):
+    def make_inbox(of=user, **place):
         request = RequestFactory().get("/")
         request.user = of
         return InboxPage(request, Filter(**place))
 
-    return see
+    return make_inbox
 
 
 def fill(user, count=1, **fields):
@@ -53,11 +53,11 @@ def cost(ask):
 # Each part
 
 
-def test_nothing_is_read_until_it_is_asked_for(user, see, django_assert_num_queries):
+def test_inbox_page_is_lazy(user, make_inbox, django_assert_num_queries):
     fill(user)
     with django_assert_num_queries(0):
         for box in BOXES:
-            inbox = see(box=box, level="error", q="hello", before=7)
+            inbox = make_inbox(box=box, level="error", q="hello", before=7)
             said = [
                 inbox.query,
                 inbox.boxes,
@@ -71,18 +71,18 @@ def test_nothing_is_read_until_it_is_asked_for(user, see, django_assert_num_quer
 
 @pytest.mark.parametrize("box", BOXES)
 @pytest.mark.parametrize(("q", "queries"), [("", 1), ("hello", 2)])
-def test_the_page_is_read_once(user, see, box, q, queries):
+def test_messages_are_read_once(user, make_inbox, box, q, queries):
     fill(user, 60, folder=BOXES[box])
-    inbox = see(box=box, q=q)
+    inbox = make_inbox(box=box, q=q)
     assert cost(lambda: inbox.page) == queries
     assert len(inbox.page.messages) == 25
     parts = ("page", "older_query", "further_query", "newest")
     assert cost(lambda: [getattr(inbox, part) for part in parts]) == 0
 
 
-def test_the_newest_is_read_once_and_only_beyond_the_first_page(user, see):
+def test_newest_is_queried_once_and_only_after_first_page(user, make_inbox):
     rows = fill(user, 3)
-    first, later = see(), see(before=rows[1].pk)
+    first, later = make_inbox(), make_inbox(before=rows[1].pk)
     assert first.page.newest == rows[2].pk
     assert cost(lambda: first.newest) == 0
     assert cost(lambda: later.newest) == 1
@@ -90,46 +90,46 @@ def test_the_newest_is_read_once_and_only_beyond_the_first_page(user, see):
     assert (first.newest, later.newest) == (rows[2].pk, rows[2].pk)
 
 
-def test_a_further_page_keeps_the_newest_of_the_first_one(user, see, settings):
+def test_later_page_keeps_newest_of_first_page(user, make_inbox, settings):
     """Messages that arrived in between were on neither page, so no action on all changes them."""
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 2}
     rows = fill(user, 5)
-    place = Filter.from_query(QueryDict(see().older_query[1:]))
+    place = Filter.from_query(QueryDict(make_inbox().older_query[1:]))
     fill(user, 1)
-    inbox = see(before=place.before, newest=place.newest)
+    inbox = make_inbox(before=place.before, newest=place.newest)
     assert cost(lambda: inbox.newest) == 0
     assert inbox.newest == rows[4].pk
     assert inbox.older_query.endswith(f"&newest={rows[4].pk}")
     assert inbox.query == "?"
 
 
-def test_a_search_has_no_newest_of_its_own_to_read(user, see):
+def test_search_does_not_query_newest(user, make_inbox):
     """It has no actions on all messages."""
     rows = fill(user, 3)
-    inbox = see(q="hello", before=rows[2].pk)
+    inbox = make_inbox(q="hello", before=rows[2].pk)
     assert cost(lambda: inbox.page) == 2
     assert cost(lambda: inbox.newest) == 0
 
 
-def test_the_unread_are_counted_once_a_request(user, see):
+def test_unread_count_is_queried_once_per_request(user, make_inbox):
     fill(user, 3)
-    inbox = see()
+    inbox = make_inbox()
     assert cost(lambda: (inbox.unread, inbox.unread)) == 1
     again = InboxPage(inbox.request, Filter(box="unread"))
     assert cost(lambda: (inbox.unread, again.unread, unread_count(inbox.request))) == 0
     assert inbox.unread == again.unread == 3
 
 
-def test_the_counter_counts_for_the_inbox(user, see):
+def test_inbox_reuses_count_of_counter(user, make_inbox):
     fill(user, 3)
-    inbox = see()
+    inbox = make_inbox()
     assert unread_count(inbox.request) == 3
     assert cost(lambda: inbox.unread) == 0
 
 
-def test_an_action_has_the_next_list_count_anew(user, see):
+def test_reset_unread_count_makes_next_inbox_count_again(user, make_inbox):
     fill(user, 3)
-    inbox = see()
+    inbox = make_inbox()
     assert inbox.unread == 3
     Message.objects.update(read_at=timezone.now())
     reset_unread_count(inbox.request)
@@ -139,24 +139,24 @@ def test_an_action_has_the_next_list_count_anew(user, see):
 @pytest.mark.parametrize("who", [AnonymousUser(), None])
 @pytest.mark.parametrize("box", BOXES)
 @pytest.mark.parametrize("place", [{}, {"q": "hello"}, {"level": "info"}, {"before": MAX_KEY}])
-def test_a_visitor_has_an_empty_inbox_and_costs_nothing(
-    user, see, who, box, place, django_assert_num_queries
+def test_visitor_gets_empty_inbox_without_query(
+    user, make_inbox, who, box, place, django_assert_num_queries
 ):
     fill(user, folder=BOXES[box])
-    inbox = see(of=who, box=box, **place)
+    inbox = make_inbox(of=who, box=box, **place)
     with django_assert_num_queries(0):
         assert inbox.page.messages == []
         assert (inbox.newest, inbox.unread, inbox.news_after(0)) == (0, 0, 0)
 
 
-def test_an_inbox_without_users_is_empty(db, django_assert_num_queries):
+def test_request_without_user_gets_empty_inbox(db, django_assert_num_queries):
     """A site without the authentication middleware."""
     inbox = InboxPage(RequestFactory().get("/"), Filter())
     with django_assert_num_queries(0):
         assert (inbox.page.messages, inbox.newest, inbox.unread) == ([], 0, 0)
 
 
-def test_an_inbox_that_nobody_filtered_is_the_newest_of_the_inbox(user):
+def test_inbox_without_filter_ignores_query_string(user):
     row = fill(user)[0]
     request = RequestFactory().get("/?box=trash")
     request.user = user
@@ -172,7 +172,7 @@ def test_an_inbox_that_nobody_filtered_is_the_newest_of_the_inbox(user):
 @pytest.mark.parametrize("q", ["", "hello"], ids=["list", "search"])
 @pytest.mark.parametrize("later", [False, True], ids=["first", "later"])
 @pytest.mark.parametrize("swap", [False, True], ids=["page", "fragment"])
-def test_a_page_of_any_filter_with_strip_and_counter_is_four_queries_at_most(
+def test_page_with_strip_and_counter_takes_at_most_four_queries(
     client, user, settings, monkeypatch, box, q, later, swap
 ):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 3, "SEARCH_WINDOW": 20, "COUNTER_LIMIT": 5}
@@ -204,7 +204,7 @@ def test_a_page_of_any_filter_with_strip_and_counter_is_four_queries_at_most(
 # The bound of actions on all messages
 
 
-def test_the_newest_is_that_of_the_list_whatever_page_it_is(user, see):
+def test_newest_is_that_of_filtered_list_on_any_page(user, make_inbox):
     """Actions on all messages only change those that existed when the page was rendered."""
     rows = fill(user, 5)
     error = fill(user, level=140)[0]
@@ -213,32 +213,32 @@ def test_the_newest_is_that_of_the_list_whatever_page_it_is(user, see):
     read = fill(user, read_at=timezone.now())[0]
     fill(user, expires=timezone.now() - timedelta(seconds=1))
     for before in (None, rows[2].pk):
-        assert see(before=before).newest == read.pk
-        assert see(box="unread", before=before).newest == error.pk
-        assert see(level="error").newest == error.pk
-        assert see(box="trash").newest == trash.pk
-    assert see(topic="billing", before=rows[2].pk).newest == bill.pk
-    assert see(box="trash", before=rows[2].pk).newest == trash.pk
+        assert make_inbox(before=before).newest == read.pk
+        assert make_inbox(box="unread", before=before).newest == error.pk
+        assert make_inbox(level="error").newest == error.pk
+        assert make_inbox(box="trash").newest == trash.pk
+    assert make_inbox(topic="billing", before=rows[2].pk).newest == bill.pk
+    assert make_inbox(box="trash", before=rows[2].pk).newest == trash.pk
 
 
-def test_the_newest_of_a_level_is_what_the_windows_found_first(user, see, settings):
+def test_newest_of_level_is_first_match_of_window(user, make_inbox, settings):
     settings.PERSISTENT_MESSAGES = {"SEARCH_WINDOW": 2}
     errors = fill(user, 2, level=140)
     fill(user, 3)
 
-    first = see(level="error")
+    first = make_inbox(level="error")
     assert (first.page.messages, first.newest) == ([], 0)
     assert "newest" not in first.further_query
-    second = see(level="error", before=first.page.further)
+    second = make_inbox(level="error", before=first.page.further)
     assert second.page.messages == errors[1:]
     assert second.newest == errors[1].pk
     assert second.further_query.endswith(f"&newest={errors[1].pk}")
 
 
 @pytest.mark.parametrize("before", [None, MAX_KEY, 0])
-def test_what_arrives_while_the_page_is_drawn_is_beyond_the_newest(user, see, before):
+def test_newest_excludes_messages_that_arrive_during_rendering(user, make_inbox, before):
     last = fill(user, 3)[-1]
-    inbox = see(before=before)
+    inbox = make_inbox(before=before)
     assert inbox.newest == last.pk
     fill(user)
     assert inbox.newest == last.pk
@@ -248,8 +248,8 @@ def test_what_arrives_while_the_page_is_drawn_is_beyond_the_newest(user, see, be
 
 @pytest.mark.parametrize("before", [None, 0, MAX_KEY])
 @pytest.mark.parametrize("box", BOXES)
-def test_an_empty_list_has_no_newest_and_nothing_is_done_to_all_of_it(user, see, box, before):
-    inbox = see(box=box, before=before)
+def test_newest_of_empty_list_is_zero(user, make_inbox, box, before):
+    inbox = make_inbox(box=box, before=before)
     assert inbox.newest == 0
     fill(user, 2, folder=BOXES[box])
     assert not inbox.filter.messages_of(user).up_to(inbox.newest).exists()
@@ -264,126 +264,130 @@ def test_an_empty_list_has_no_newest_and_nothing_is_done_to_all_of_it(user, see,
 @pytest.mark.parametrize(
     "place", [{}, {"box": "unread"}, {"topic": "billing"}, {"before": MAX_KEY}]
 )
-def test_the_unread_are_told_up_to_the_limit(user, see, settings, count, label, place):
+def test_unread_count_is_limited(user, make_inbox, settings, count, label, place):
     settings.PERSISTENT_MESSAGES = {"COUNTER_LIMIT": 5, "PAGE_SIZE": 3}
     fill(user, count, topic="billing")
-    inbox = see(**place)
+    inbox = make_inbox(**place)
     assert inbox.unread == min(count, 6)
     assert counter.count_label(inbox.unread) == label
 
 
 @pytest.mark.parametrize("size", [3, 25], ids=["more", "all"])
-def test_the_unread_of_a_topic_are_those_of_the_topic(user, see, settings, size):
+def test_unread_count_of_topic_counts_only_topic(user, make_inbox, settings, size):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": size}
     fill(user, 2)
     fill(user, 4, topic="billing", level=140)
     fill(user, 4, topic="billing", read_at=timezone.now())
     fill(user, 5, topic="billing", folder=Folder.ARCHIVE)
     fill(user, 6, topic="billing", expires=timezone.now() - timedelta(seconds=1))
-    assert see().unread == 6
-    assert see(topic="billing").unread == 4
-    assert see(topic="storage").unread == 0
-    assert see(box="unread", topic="billing").unread == (4 if size == 25 else None)
+    assert make_inbox().unread == 6
+    assert make_inbox(topic="billing").unread == 4
+    assert make_inbox(topic="storage").unread == 0
+    assert make_inbox(box="unread", topic="billing").unread == (4 if size == 25 else None)
 
 
-def test_the_unread_of_a_level_are_told_where_the_page_shows_it_all(user, see, settings):
+def test_unread_count_of_level_needs_whole_level_on_page(user, make_inbox, settings):
     fill(user, 3, level=140)
     fill(user, 4, level=140, read_at=timezone.now())
     fill(user, 5)
-    inbox = see(level="error")
+    inbox = make_inbox(level="error")
     assert len(inbox.page.messages) == 7
     assert cost(lambda: inbox.unread) == 0
     assert inbox.unread == 3
-    assert see(level="debug").unread == 0
+    assert make_inbox(level="debug").unread == 0
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 5}
-    assert see(level="error").unread is None
-    assert see(level="error").unread_is_open
+    assert make_inbox(level="error").unread is None
+    assert make_inbox(level="error").unread_is_open
     settings.PERSISTENT_MESSAGES = {"SEARCH_WINDOW": 5}
-    assert see(level="error").unread is None
+    assert make_inbox(level="error").unread is None
 
 
-def test_the_unread_are_counted_with_a_bound(user, see, settings):
+def test_unread_count_query_has_limit(user, make_inbox, settings):
     settings.PERSISTENT_MESSAGES = {"COUNTER_LIMIT": 5, "PAGE_SIZE": 10}
     fill(user, 20, topic="billing")
     for place in ({}, {"topic": "billing"}):
         with CaptureQueriesContext(connection) as queries:
-            assert see(**place).unread == 6
+            assert make_inbox(**place).unread == 6
         assert "LIMIT 6" in queries[-1]["sql"]
 
 
 @pytest.mark.parametrize("place", [{"q": "hello"}, {"box": "archive"}, {"box": "trash"}])
 @pytest.mark.parametrize("level", ["", "info"])
-def test_where_nothing_can_be_marked_at_once_nothing_is_counted(
-    user, see, place, level, django_assert_num_queries
+def test_lists_without_mark_all_count_nothing(
+    user, make_inbox, place, level, django_assert_num_queries
 ):
     for folder in (Folder.INBOX, Folder.ARCHIVE, Folder.TRASH):
         fill(user, 2, folder=folder)
-    inbox = see(level=level, **place)
+    inbox = make_inbox(level=level, **place)
     with django_assert_num_queries(0):
         assert inbox.unread == 0
 
 
 @pytest.mark.parametrize("box", ["inbox", "unread"])
 @pytest.mark.parametrize("kind", [{"level": "info"}, {"topic": "billing"}])
-def test_later_pages_of_a_level_or_topic_do_not_count_its_unread(
-    user, see, box, kind, django_assert_num_queries
+def test_later_pages_of_level_or_topic_do_not_count_unread(
+    user, make_inbox, box, kind, django_assert_num_queries
 ):
     fill(user, 3, topic="billing")
-    inbox = see(box=box, **kind, before=MAX_KEY)
+    inbox = make_inbox(box=box, **kind, before=MAX_KEY)
     with django_assert_num_queries(0):
         assert inbox.unread is None
 
 
 @pytest.mark.parametrize(("count", "label"), [(0, ""), (1, "1"), (5, "5"), (6, "5+"), (50, "5+")])
 @pytest.mark.parametrize("place", [{}, {"box": "trash"}, {"level": "error", "before": 7}])
-def test_all_that_is_unread_is_told_as_the_counter_tells_it(
-    user, see, settings, count, label, place, django_assert_num_queries
+def test_all_unread_has_same_label_as_counter(
+    user, make_inbox, settings, count, label, place, django_assert_num_queries
 ):
     settings.PERSISTENT_MESSAGES = {"COUNTER_LIMIT": 5}
     fill(user, count)
-    inbox = see(**place)
+    inbox = make_inbox(**place)
     with django_assert_num_queries(1):
         assert inbox.all_unread == label
         assert inbox.all_unread == label
         assert unread_count(inbox.request) == min(count, 6)
 
 
-def test_what_others_have_unread_does_not_count(user, other, see):
+def test_unread_messages_of_other_users_do_not_count(user, other, make_inbox):
     fill(other, 5)
-    assert (see().unread, see(level="info").unread, see(of=other).unread) == (0, 0, 5)
+    assert (make_inbox().unread, make_inbox(level="info").unread, make_inbox(of=other).unread) == (
+        0,
+        0,
+        5,
+    )
 
 
 # New messages
 
 
-def test_news_are_what_came_after_a_message(user, other, see):
+def test_news_after_counts_newer_messages(user, other, make_inbox):
     rows = fill(user, 5)
     fill(user, folder=Folder.ARCHIVE)
     fill(user, expires=timezone.now() - timedelta(seconds=1))
     fill(other, 5)
-    assert [see().news_after(row.pk) for row in rows] == [4, 3, 2, 1, 0]
-    assert see().news_after(0) == 5
-    assert see().news_after(MAX_KEY) == 0
+    assert [make_inbox().news_after(row.pk) for row in rows] == [4, 3, 2, 1, 0]
+    assert make_inbox().news_after(0) == 5
+    assert make_inbox().news_after(MAX_KEY) == 0
 
 
-def test_news_are_those_of_the_filter_wherever_its_page_is(user, see):
+def test_news_after_follows_filter_on_any_page(user, make_inbox):
     first = fill(user)[0]
     fill(user, 2, level=140)
     fill(user, 3, read_at=timezone.now())
     fill(user, 4, folder=Folder.TRASH)
     for before in (None, 0, first.pk):
-        assert see(before=before).news_after(first.pk) == 5
-        assert see(level="error", before=before).news_after(first.pk) == 2
-        assert see(box="unread", before=before).news_after(first.pk) == 2
-        assert see(box="trash", before=before).news_after(first.pk) == 4
+        assert make_inbox(before=before).news_after(first.pk) == 5
+        assert make_inbox(level="error", before=before).news_after(first.pk) == 2
+        assert make_inbox(box="unread", before=before).news_after(first.pk) == 2
+        assert make_inbox(box="trash", before=before).news_after(first.pk) == 4
 
 
 @pytest.mark.parametrize("place", [{}, {"box": "unread"}, {"level": "info"}, {"q": "hello"}])
-def test_news_are_counted_with_a_bound(user, see, settings, place):
+def test_news_after_query_has_limit(user, make_inbox, settings, place):
     settings.PERSISTENT_MESSAGES = {"COUNTER_LIMIT": 5}
     fill(user, 20)
     with CaptureQueriesContext(connection) as queries:
-        assert see(**place).news_after(0) == 6
+        assert make_inbox(**place).news_after(0) == 6
     assert len(queries) == 1
     assert "LIMIT 6" in queries[0]["sql"]
 
@@ -391,9 +395,9 @@ def test_news_are_counted_with_a_bound(user, see, settings, place):
 # The list
 
 
-def test_an_inbox_shows_what_belongs_to_its_folder(user, see):
+def test_inbox_keeps_row_of_its_folder(user, make_inbox):
     row = fill(user)[0]
-    kept = {box: see(box=box).keeps(row) for box in BOXES}
+    kept = {box: make_inbox(box=box).keeps(row) for box in BOXES}
     assert kept == {
         "inbox": True,
         "unread": True,
@@ -404,8 +408,8 @@ def test_an_inbox_shows_what_belongs_to_its_folder(user, see):
 
 
 @pytest.mark.parametrize("box", BOXES)
-def test_what_moved_or_expired_does_not_stay(user, see, box):
-    inbox = see(box=box)
+def test_inbox_does_not_keep_moved_or_expired_row(user, make_inbox, box):
+    inbox = make_inbox(box=box)
     for folder in Folder:
         row = fill(user, folder=folder)[0]
         assert inbox.keeps(row) is (folder == BOXES[box])
@@ -415,47 +419,47 @@ def test_what_moved_or_expired_does_not_stay(user, see, box):
         assert inbox.keeps(row) is False
 
 
-def test_what_was_just_read_stays_in_sight(user, see):
+def test_unread_folder_keeps_row_just_read(user, make_inbox):
     row = fill(user, read_at=timezone.now())[0]
-    assert see(box="unread").keeps(row)
+    assert make_inbox(box="unread").keeps(row)
 
 
-def test_whether_it_stays_is_asked_of_the_message_alone(user, see, django_assert_num_queries):
+def test_keeps_takes_no_query(user, make_inbox, django_assert_num_queries):
     row = fill(user)[0]
     with django_assert_num_queries(0):
-        see(box="unread", level="info").keeps(row)
+        make_inbox(box="unread", level="info").keeps(row)
 
 
 # Links
 
 
-def test_each_page_leads_to_the_next(user, see, settings):
+def test_older_query_leads_to_next_page(user, make_inbox, settings):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 2}
     rows = fill(user, 5)
     newest = f"&newest={rows[4].pk}"
-    assert see().older_query == f"?before={rows[3].pk}{newest}"
-    assert see(before=rows[3].pk).older_query == f"?before={rows[1].pk}{newest}"
-    assert see(level="info").older_query == f"?level=info&before={rows[3].pk}{newest}"
-    assert see(q="hello").older_query == f"?q=hello&before={rows[3].pk}"
+    assert make_inbox().older_query == f"?before={rows[3].pk}{newest}"
+    assert make_inbox(before=rows[3].pk).older_query == f"?before={rows[1].pk}{newest}"
+    assert make_inbox(level="info").older_query == f"?level=info&before={rows[3].pk}{newest}"
+    assert make_inbox(q="hello").older_query == f"?q=hello&before={rows[3].pk}"
 
 
-def test_a_search_leads_further_back(user, see, settings):
+def test_further_query_leads_to_older_messages(user, make_inbox, settings):
     settings.PERSISTENT_MESSAGES = {"SEARCH_WINDOW": 2}
     rows = fill(user, 5)
-    inbox = see(q="nothing", box="unread")
+    inbox = make_inbox(q="nothing", box="unread")
     place = Filter(box="unread", q="nothing", before=inbox.page.further)
     assert rows[2].pk < place.before <= rows[3].pk
     assert inbox.further_query == place.query()
 
 
-def test_an_inbox_has_the_address_of_its_first_page(see):
-    inbox = see(box="trash", level="error", q="hello", before=7)
+def test_query_is_that_of_first_page(make_inbox):
+    inbox = make_inbox(box="trash", level="error", q="hello", before=7)
     assert inbox.query == "?box=trash&level=error&q=hello"
     assert inbox.without_words == "?box=trash&level=error"
 
 
-def test_the_boxes_lead_to_each_other_and_keep_the_level(see):
-    inbox = see(box="trash", level="error", q="hello", before=7)
+def test_box_links_keep_level(make_inbox):
+    inbox = make_inbox(box="trash", level="error", q="hello", before=7)
     assert [(box.name, box.query, box.is_current) for box in inbox.boxes] == [
         ("inbox", "?level=error", False),
         ("unread", "?box=unread&level=error", False),
@@ -465,11 +469,11 @@ def test_the_boxes_lead_to_each_other_and_keep_the_level(see):
     ]
 
 
-def test_the_levels_lead_to_each_other_and_the_one_in_force_to_all(see, user, settings):
+def test_level_links_keep_search_and_current_level_can_be_cleared(make_inbox, user, settings):
     settings.DEBUG = True
     for level in LEVELS.values():
         fill(user, folder=Folder.TRASH, level=level)
-    inbox = see(box="trash", level="error", q="hello", before=7)
+    inbox = make_inbox(box="trash", level="error", q="hello", before=7)
     assert [(level.name, level.query, level.is_current) for level in inbox.levels] == [
         ("error", "?box=trash&q=hello", True),
         ("warning", "?box=trash&level=warning&q=hello", False),
@@ -479,19 +483,19 @@ def test_the_levels_lead_to_each_other_and_the_one_in_force_to_all(see, user, se
     ]
 
 
-def test_levels_and_unread_count_are_one_query(see, user):
+def test_levels_and_unread_count_take_one_query(make_inbox, user):
     fill(user, 3, level=140)
     fill(user, level=130, read_at=timezone.now())
-    inbox = see()
+    inbox = make_inbox()
     assert cost(inbox.prefetch) == 1
     assert cost(lambda: [inbox.levels, inbox.unread]) == 0
     assert ([level.name for level in inbox.levels], inbox.unread) == (["error", "warning"], 3)
 
 
-def test_every_box_and_level_has_a_name(see):
+def test_each_box_and_level_has_name(make_inbox):
     assert list(BOX_NAMES) == list(BOXES)
     assert list(LEVEL_NAMES) == list(FILTER_NAMES) == list(LEVELS)
-    assert [str(see(box=box).box_name) for box in BOXES] == [
+    assert [str(make_inbox(box=box).box_name) for box in BOXES] == [
         "Inbox",
         "Unread",
         "Archive",
@@ -499,11 +503,11 @@ def test_every_box_and_level_has_a_name(see):
         "Trash",
     ]
     with translation.override("de"):
-        assert all(str(choice.label) for choice in see().boxes + see().levels)
+        assert all(str(choice.label) for choice in make_inbox().boxes + make_inbox().levels)
 
 
-def test_the_trash_is_kept_as_long_as_the_site_says(see, settings):
-    inbox = see()
+def test_trash_days_follows_setting(make_inbox, settings):
+    inbox = make_inbox()
     assert inbox.trash_days == 30
     settings.PERSISTENT_MESSAGES = {"TRASH_DAYS": 7}
     assert inbox.trash_days == 7

@@ -62,7 +62,7 @@ def found(user, q, box="inbox"):
         ("a b c d e f g h i j", list("abcdefgh")),
     ],
 )
-def test_words_and_quoted_phrases_are_looked_for(q, words):
+def test_query_is_split_into_words_and_quoted_phrases(q, words):
     assert terms(q) == words
 
 
@@ -88,13 +88,13 @@ def test_words_and_quoted_phrases_are_looked_for(q, words):
         (" a \r\n\t b\u00a0c ", "a b c"),
     ],
 )
-def test_folding_leaves_what_is_compared(text, folded):
+def test_fold_normalizes_case_and_accents(text, folded):
     assert fold(text) == folded
 
 
 @fuzz(200)
 @given(odd_texts)
-def test_folding_again_changes_nothing(text):
+def test_fold_is_idempotent(text):
     assert fold(fold(text)) == fold(text)
 
 
@@ -124,7 +124,7 @@ def test_folding_again_changes_nothing(text):
         (mark_safe("one<br>two"), '"one two"'),
     ],
 )
-def test_what_a_reader_reads_is_found(user, send, text, q):
+def test_search_finds_visible_text(user, send, text, q):
     message = send(text)
 
     assert found(user, q) == [message]
@@ -149,14 +149,14 @@ def test_what_a_reader_reads_is_found(user, send, text, q):
         ("søster", "soster"),
     ],
 )
-def test_what_a_reader_does_not_read_is_not_found(user, send, text, q):
+def test_search_does_not_find_markup(user, send, text, q):
     send(text)
 
     assert found(user, q) == []
 
 
 @pytest.mark.parametrize("subject", ["Zwölf", "Twelve"])
-def test_a_phrase_is_of_one_line_of_the_row(user, send, subject):
+def test_phrase_does_not_match_across_fields(user, send, subject):
     message = send("Monkeys came", subject=subject, from_user=user)
 
     assert found(user, f'"{subject} Monkeys"') == []
@@ -166,15 +166,15 @@ def test_a_phrase_is_of_one_line_of_the_row(user, send, subject):
 # The stored text
 
 
-def kept(**fields):
+def stored_search_text(**fields):
     return Message.objects.get(**fields).search_text
 
 
-def test_a_short_plain_message_takes_no_more_room(user, send):
-    assert kept(pk=send("Order 17 has been shipped.", subject="Your order").pk) == ""
+def test_plain_ascii_message_stores_no_search_text(user, send):
+    assert stored_search_text(pk=send("Order 17 has been shipped.", subject="Your order").pk) == ""
 
 
-def test_every_way_to_write_a_row_writes_what_is_searched(user, other, client, send):
+def test_each_way_to_create_message_stores_search_text(user, other, client, send):
     send("Größe")
     send_message([user, other], INFO, "Größe")
     send_letter(other, user, "", "Größe")
@@ -191,7 +191,7 @@ def test_every_way_to_write_a_row_writes_what_is_searched(user, other, client, s
 
 
 @pytest.mark.parametrize("fields", [None, ["message"], ["message", "read_at"]])
-def test_a_changed_text_is_searched_as_it_is_now(user, send, fields):
+def test_saving_changed_text_updates_search_text(user, send, fields):
     send("Größe")
     message = Message.objects.inbox_of(user).get()
     message.message = "Länge"
@@ -202,7 +202,7 @@ def test_a_changed_text_is_searched_as_it_is_now(user, send, fields):
 
 
 @pytest.mark.parametrize("loaded", [["message"], ["message", "read_at"], ["subject", "message"]])
-def test_a_changed_text_of_a_row_that_was_loaded_in_parts_is_searched(user, send, loaded):
+def test_saving_deferred_instance_updates_search_text(user, send, loaded):
     send("Größe", subject="Maß")
     message = Message.objects.only(*loaded).get()
     message.message = "Länge"
@@ -213,7 +213,7 @@ def test_a_changed_text_of_a_row_that_was_loaded_in_parts_is_searched(user, send
 
 
 @pytest.mark.parametrize("fields", [["message"], ("subject", "message"), ["message", "read_at"]])
-def test_texts_that_change_together_are_searched_as_they_are_now(user, send, fields):
+def test_bulk_update_updates_search_text(user, send, fields):
     send("Größe")
     send("Weite")
     messages = list(Message.objects.inbox_of(user).order_by("pk"))
@@ -225,24 +225,27 @@ def test_texts_that_change_together_are_searched_as_they_are_now(user, send, fie
     assert len(found(user, "nicht")) == 2
 
 
-def test_what_does_not_concern_the_text_leaves_it(user, send):
+def test_saving_other_fields_keeps_search_text(user, send):
     key = send("Größe").pk
     message = Message.objects.only("read_at").get(pk=key)
     message.save()
     Message.objects.inbox_of(user).get().save(update_fields=["folder"])
 
-    assert kept(pk=key) == "grosse"
+    assert stored_search_text(pk=key) == "grosse"
 
 
-def test_nothing_is_left_of_a_letter_that_was_deleted_for_good(user, other):
+def test_permanent_deletion_clears_search_text_of_tombstone(user, other):
     sent = send_letter(user, other, "Größe", "Größe")
     for folder in (Folder.SENT, Folder.TRASH):
         mailbox.delete(user, folder, Message.objects.filter(pk=sent.pk))
 
-    assert (Message.objects.get(pk=sent.pk).folder, kept(pk=sent.pk)) == (Folder.TOMBSTONE, "")
+    assert (Message.objects.get(pk=sent.pk).folder, stored_search_text(pk=sent.pk)) == (
+        Folder.TOMBSTONE,
+        "",
+    )
 
 
-def test_a_page_does_not_read_what_only_a_search_does(user, send, django_assert_num_queries):
+def test_pages_defer_search_text(user, send, django_assert_num_queries):
     send("Größe")
     for ask in (
         lambda: Filter().page_of(user).messages,
@@ -272,14 +275,14 @@ def test_a_page_does_not_read_what_only_a_search_does(user, send, django_assert_
         (("", "e", "É", ""), False, "e\ne"),
     ],
 )
-def test_what_the_columns_say_themselves_is_not_kept_twice(columns, is_html, kept):
+def test_search_text_omits_what_columns_contain(columns, is_html, kept):
     subject, text, sender, recipients = columns
     assert search_text(subject, text, sender, recipients, is_html=is_html) == kept
 
 
 @pytest.mark.parametrize("text", ["x" * 10**6, "é" * 10**6, "ﷺ" * 10**6, "<p>é" * 10**6])
 @pytest.mark.parametrize("is_html", [False, True])
-def test_what_is_kept_has_a_bound(text, is_html):
+def test_search_text_has_maximum_length(text, is_html):
     kept = search_text("Subject", text, "Sally", "Harry\n" * 20, is_html=is_html)
 
     assert kept.startswith("subject\nsally\nharry\n")
@@ -307,7 +310,7 @@ def windows(user, q):
         place = Filter(q=q, before=last)
 
 
-def test_a_search_of_long_messages_looks_at_fewer(user, settings):
+def test_search_window_is_smaller_for_long_messages(user, settings):
     settings.PERSISTENT_MESSAGES = {"SEARCH_WINDOW": 50}
     long_rows(user, 40)
 
@@ -318,7 +321,7 @@ def test_a_search_of_long_messages_looks_at_fewer(user, settings):
     assert max(sizes) <= 10, "50,000 characters"
 
 
-def test_a_search_gets_on_by_a_message_longer_than_all_it_may_read(user, settings):
+def test_search_reads_at_least_one_message(user, settings):
     settings.PERSISTENT_MESSAGES = {"SEARCH_WINDOW": 1}
     long_rows(user, 3)
 
@@ -327,14 +330,14 @@ def test_a_search_gets_on_by_a_message_longer_than_all_it_may_read(user, setting
     assert len(found(user, "nadel")) == 1
 
 
-def test_a_search_of_short_messages_looks_at_all_its_window(user, settings):
+def test_search_window_is_full_for_short_messages(user, settings):
     settings.PERSISTENT_MESSAGES = {"SEARCH_WINDOW": 50}
     long_rows(user, 120, "Größe")
 
     assert windows(user, "needle") == [50, 50, 20]
 
 
-def test_the_letters_of_a_conversation_count(user, settings):
+def test_search_window_counts_letters_of_conversation(user, settings):
     settings.PERSISTENT_MESSAGES = {"SEARCH_WINDOW": 50}
     long_rows(user, 40, "Größe", thread_position=20)
 
@@ -343,7 +346,7 @@ def test_the_letters_of_a_conversation_count(user, settings):
     assert max(sizes) <= 3
 
 
-def test_a_page_says_that_it_looked_no_further(client, user, settings):
+def test_page_offers_to_search_older_messages(client, user, settings):
     settings.PERSISTENT_MESSAGES = {"SEARCH_WINDOW": 10}
     long_rows(user, 5, "é" * 9000)
 
@@ -370,7 +373,7 @@ def test_a_page_says_that_it_looked_no_further(client, user, settings):
         ("nothing", "x", []),
     ],
 )
-def test_what_was_found_is_marked(text, q, marked):
+def test_matches_are_highlighted(text, q, marked):
     shown = highlight(text, terms(q))
 
     assert [
@@ -381,7 +384,7 @@ def test_what_was_found_is_marked(text, q, marked):
 
 @fuzz(200)
 @given(odd_texts, st.data())
-def test_marks_are_where_the_text_folds_to_what_was_looked_for(text, data):
+def test_matches_fold_to_search_words(text, data):
     words = [*map(fold, text.split()[:3]), data.draw(st.sampled_from(["a", "ss", "<", "&"]))]
     words = [word for word in words if word]
     end = 0
@@ -394,7 +397,7 @@ def test_marks_are_where_the_text_folds_to_what_was_looked_for(text, data):
 
 
 @pytest.mark.parametrize("before", ["hay ", "ﬀ ", "e\u0301 ", "ß "])
-def test_an_excerpt_has_what_was_found_in_it(before):
+def test_excerpt_contains_match(before):
     message = Message(level=INFO, message=before * 900 + "ÜBER " + "hay " * 90)
 
     assert "ÜBER" in excerpt(message, ["uber"])
@@ -406,16 +409,16 @@ def test_an_excerpt_has_what_was_found_in_it(before):
 @pytest.mark.parametrize(
     "text", ["", " ", "\u200b", "\u00ad\u202e", "\u3164", "\u2800", "\n\t", "\u0301"]
 )
-def test_what_shows_nothing_is_not_visible(text):
+def test_invisible_characters_are_not_visible_text(text):
     assert not has_visible_text(text)
 
 
 @pytest.mark.parametrize("text", ["a", ".", "🎉", "\u200bа", "1", "e\u0301", "한"])
-def test_what_shows_something_is_visible(text):
+def test_visible_characters_are_visible_text(text):
     assert has_visible_text(text)
 
 
 @fuzz(100)
 @given(odd_texts)
-def test_a_text_reads_alike_in_markup(text):
+def test_plain_text_of_escaped_text_is_original_text(text):
     assert to_plain_text(html.escape(text)) in (text.strip(), html.escape(text))

@@ -30,64 +30,64 @@ def _topics(monkeypatch):
 
 
 @pytest.fixture
-def told(user):
-    def told(topic="", text="Hello", level=INFO):
+def send_notice(user):
+    def send_notice(topic="", text="Hello", level=INFO):
         send_message(user, level, text, topic=topic)
         return Message.objects.latest("pk").pk
 
-    return told
+    return send_notice
 
 
-def offered(page):
+def offered_topics(page):
     """The topics of the filter menu: where each leads, and whether it is the one in force."""
     link = r'<a class="pm-option[^"]*" href="([^"]*)"( aria-current="true")?'
     found = [(unescape(href), current) for href, current in re.findall(link, page.text)]
     return {href: bool(now) for href, now in found if "topic=" in href and "newest" not in href}
 
 
-def test_the_menu_offers_the_topics_that_the_folder_has(client, told):
-    assert offered(client.get("/messages/")) == {}
+def test_filter_menu_offers_topics_of_folder(client, send_notice):
+    assert offered_topics(client.get("/messages/")) == {}
 
-    told("billing")
+    send_notice("billing")
     page = client.get("/messages/")
 
-    assert offered(page) == {"/messages/?topic=billing": False}
+    assert offered_topics(page) == {"/messages/?topic=billing": False}
     assert "Billing &amp; plans" in page.text
-    assert offered(client.get("/messages/?box=archive")) == {}
+    assert offered_topics(client.get("/messages/?box=archive")) == {}
     unread = {"/messages/?box=unread&topic=billing": False}
-    assert offered(client.get("/messages/?box=unread")) == unread
+    assert offered_topics(client.get("/messages/?box=unread")) == unread
 
 
-def test_a_topic_that_is_not_registered_is_not_offered(client, user, told):
-    told("billing")
+def test_unregistered_topic_is_not_offered(client, user, send_notice):
+    send_notice("billing")
     Message.objects.update(topic="gone")
 
     page = client.get("/messages/")
 
-    assert offered(page) == {}
+    assert offered_topics(page) == {}
     assert rows(client.get("/messages/?topic=gone")) == rows(page)
 
 
-def test_an_address_shows_one_topic(client, told):
-    bills = [told("billing") for _ in range(3)]
-    told("storage")
-    told()
+def test_topic_parameter_filters_list(client, send_notice):
+    bills = [send_notice("billing") for _ in range(3)]
+    send_notice("storage")
+    send_notice()
 
     page = client.get(BILLING)
 
     assert rows(page) == bills[::-1]
-    assert offered(page) == {"/messages/?topic=storage": False}
+    assert offered_topics(page) == {"/messages/?topic=storage": False}
     assert re.search(r"pm-filtered.*?Billing &amp; plans", page.text, re.DOTALL)
     assert 'name="topic" value="billing"' in page.text
 
 
-def test_rows_show_the_name_of_their_topic(client, told):
-    told("billing")
+def test_row_shows_topic_label(client, send_notice):
+    send_notice("billing")
     assert "Billing &amp; plans" in client.get("/messages/").text
 
 
-def test_the_topic_in_force_leads_back_to_all(client, told):
-    told("storage")
+def test_current_topic_link_clears_filter(client, send_notice):
+    send_notice("storage")
 
     page = client.get(BILLING)
 
@@ -96,25 +96,25 @@ def test_the_topic_in_force_leads_back_to_all(client, told):
     assert "Clear filter" in page.text
 
 
-def test_a_level_and_a_topic_are_chosen_one_at_a_time(client, told):
-    told("billing", level=ERROR)
+def test_choosing_level_replaces_topic(client, send_notice):
+    send_notice("billing", level=ERROR)
 
     page = client.get("/messages/?topic=billing").text
     assert 'href="/messages/?level=error"' in page
     assert 'href="/messages/?topic=billing"' in client.get("/messages/?level=error").text
 
 
-def test_an_address_may_have_level_topic_and_words(client, told):
-    told("billing", "Alpha")
-    wanted = told("billing", "Alpha", ERROR)
-    told("billing", "Beta", ERROR)
-    told("storage", "Alpha", ERROR)
+def test_level_topic_and_search_can_be_combined_in_url(client, send_notice):
+    send_notice("billing", "Alpha")
+    wanted = send_notice("billing", "Alpha", ERROR)
+    send_notice("billing", "Beta", ERROR)
+    send_notice("storage", "Alpha", ERROR)
 
     assert rows(client.get("/messages/?topic=billing&level=error&q=alpha")) == [wanted]
 
 
-def test_the_folders_keep_the_topic(client, told):
-    told("billing")
+def test_folder_links_keep_topic(client, send_notice):
+    send_notice("billing")
     page = client.get(BILLING).text
 
     for box in ("unread", "archive", "trash"):
@@ -122,9 +122,9 @@ def test_the_folders_keep_the_topic(client, told):
     assert 'href="/messages/?box=sent"' in page
 
 
-def test_further_pages_keep_the_topic(client, told, settings):
+def test_older_pages_keep_topic(client, send_notice, settings):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 2}
-    bills = [told("billing") for _ in range(5) if told("storage")]
+    bills = [send_notice("billing") for _ in range(5) if send_notice("storage")]
 
     first = client.get(BILLING)
     (further,) = re.findall(r'href="(/messages/\?topic=billing&amp;before=[^"]*)"', first.text)
@@ -133,24 +133,24 @@ def test_further_pages_keep_the_topic(client, told, settings):
     assert rows(first) + rows(second) == bills[::-1][:4]
 
 
-def test_a_topic_is_found_however_much_arrived_since(client, told, settings):
+def test_topic_filter_finds_message_older_than_search_window(client, send_notice, settings):
     settings.PERSISTENT_MESSAGES = {"SEARCH_WINDOW": 3}
-    old = told("billing")
+    old = send_notice("billing")
     for _ in range(5):
-        told("storage")
-    new = told("billing")
+        send_notice("storage")
+    new = send_notice("billing")
 
     page = client.get(BILLING)
     assert rows(page) == [new, old]
     assert "Search older messages" not in page.text
 
 
-def test_of_a_level_it_looks_at_so_many_rows_and_offers_to_look_further(client, told, settings):
+def test_level_filter_is_limited_to_search_window(client, send_notice, settings):
     settings.PERSISTENT_MESSAGES = {"SEARCH_WINDOW": 3}
-    old = told(level=ERROR)
+    old = send_notice(level=ERROR)
     for _ in range(3):
-        told()
-    new = told(level=ERROR)
+        send_notice()
+    new = send_notice(level=ERROR)
 
     page = client.get("/messages/?level=error")
     assert rows(page) == [new]
@@ -163,29 +163,30 @@ def test_of_a_level_it_looks_at_so_many_rows_and_offers_to_look_further(client, 
 
 
 @pytest.mark.parametrize("query", ["?topic=billing", "?level=error", "?topic=billing&level=error"])
-def test_what_was_opened_page_by_page_is_shown_at_once(client, told, settings, query):
+def test_until_parameter_shows_all_loaded_pages(client, send_notice, settings, query):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 2}
-    bills = [told("billing", level=ERROR) for _ in range(6) if told("storage")]
+    bills = [send_notice("billing", level=ERROR) for _ in range(6) if send_notice("storage")]
 
     assert rows(client.get(f"/messages/{query}&until={bills[2]}")) == bills[:1:-1]
 
 
-def test_the_menu_looks_for_levels_among_the_latest_rows_and_for_topics_everywhere(
-    client, told, monkeypatch
-):
+def test_filter_menu_has_levels_of_latest_rows_and_all_topics(client, send_notice, monkeypatch):
     monkeypatch.setattr(querysets, "LEVEL_WINDOW", 2)
     monkeypatch.setattr(querysets.LATEST_LEVELS_QUERY, "compiled", {})
-    told("billing", level=ERROR)
-    told("storage")
-    told(level=WARNING)
+    send_notice("billing", level=ERROR)
+    send_notice("storage")
+    send_notice(level=WARNING)
 
     page = client.get("/messages/")
-    assert offered(page) == {"/messages/?topic=billing": False, "/messages/?topic=storage": False}
+    assert offered_topics(page) == {
+        "/messages/?topic=billing": False,
+        "/messages/?topic=storage": False,
+    }
     assert re.findall(r'href="/messages/\?level=(\w+)"', page.text) == ["warning", "info"]
 
 
 @pytest.mark.parametrize("folder", [Folder.INBOX, Folder.ARCHIVE, Folder.TRASH])
-def test_all_topics_of_a_folder_are_found_and_no_others(user, other, folder):
+def test_only_topics_of_folder_are_found(user, other, folder):
     def put(owner, topic, folder, **fields):
         Message.objects.create(
             user=owner, topic=topic, folder=folder, level=INFO, message="Hello", **fields
@@ -207,9 +208,9 @@ def test_all_topics_of_a_folder_are_found_and_no_others(user, other, folder):
     assert found == set()
 
 
-def test_the_topics_come_with_the_levels_and_the_count(user, told):
-    told("billing", level=ERROR)
-    told("storage")
+def test_topics_levels_and_unread_count_take_one_query(user, send_notice):
+    send_notice("billing", level=ERROR)
+    send_notice("storage")
 
     with CaptureQueriesContext(connection) as queries:
         found = Message.objects.count_unread_and_kinds_of(
@@ -221,8 +222,8 @@ def test_the_topics_come_with_the_levels_and_the_count(user, told):
 
 
 @pytest.mark.parametrize("address", ["/messages/", "/messages/?box=unread"])
-def test_a_page_costs_no_query_for_its_topics(client, told, address, monkeypatch):
-    told("billing")
+def test_topics_add_no_query_to_page(client, send_notice, address, monkeypatch):
+    send_notice("billing")
     with CaptureQueriesContext(connection) as queries:
         client.get(address)
     for module in ("inbox.filters", "inbox.counter", "inbox.page"):
@@ -237,8 +238,8 @@ def test_a_page_costs_no_query_for_its_topics(client, told, address, monkeypatch
 
 
 @pytest.mark.parametrize("name", ["message_mark_all_read", "message_delete_all"])
-def test_acting_on_all_acts_on_the_topic(client, told, name):
-    bills, other = [told("billing"), told("billing")], told("storage")
+def test_action_on_all_changes_only_topic(client, send_notice, name):
+    bills, other = [send_notice("billing"), send_notice("billing")], send_notice("storage")
 
     asked = {"newest": other, "pm-filter": "?topic=billing"}
     answer = client.post(reverse(name), asked, headers=HTMX)
@@ -251,17 +252,17 @@ def test_acting_on_all_acts_on_the_topic(client, told, name):
     assert sorted(touched.values_list("pk", flat=True)) == bills
 
 
-def test_the_page_that_asks_before_deleting_all_says_so(client, told):
-    newest = told("billing")
+def test_delete_all_confirmation_names_topic(client, send_notice):
+    newest = send_notice("billing")
 
     page = client.get(reverse("message_delete_all") + f"?topic=billing&newest={newest}")
 
     assert "under the filter “Billing &amp; plans”" in page.text
 
 
-def test_an_action_in_steps_keeps_the_topic(user, told, monkeypatch):
+def test_stepped_action_keeps_topic(user, send_notice, monkeypatch):
     monkeypatch.setattr(bulk_actions, "MAX_ROWS", 2)
-    bills = [told("billing") for _ in range(5) if told("storage")]
+    bills = [send_notice("billing") for _ in range(5) if send_notice("storage")]
     task = BulkAction.of_list("read", Filter(topic="billing"), bills[-1])
 
     while task is not None:
@@ -272,8 +273,8 @@ def test_an_action_in_steps_keeps_the_topic(user, told, monkeypatch):
     assert [*read.values_list("pk", flat=True)] == bills
 
 
-def test_an_action_on_one_row_renews_the_list_of_its_topic(client, told):
-    bill, other = told("billing"), told("storage")
+def test_action_on_row_refreshes_list_of_topic(client, send_notice):
+    bill, other = send_notice("billing"), send_notice("storage")
 
     asked = {"pm-part": ["strip"], "pm-filter": "?topic=billing", "pm-from": "list"}
     answer = client.post(reverse("message_archive", args=[bill]), asked, headers=HTMX)
@@ -283,18 +284,18 @@ def test_an_action_on_one_row_renews_the_list_of_its_topic(client, told):
 
 
 @pytest.mark.parametrize("said", ["", "nothing", "billing%00", "Billing", "x" * 200])
-def test_a_topic_that_there_is_not_is_as_good_as_not_said(said):
+def test_unknown_topic_is_ignored(said):
     assert Filter.from_query(QueryDict(f"topic={said}")).topic == ""
 
 
-def test_an_address_says_its_topic():
+def test_topic_round_trips_through_query_string():
     assert Filter(topic="billing").query() == "?topic=billing"
     assert Filter.from_query(QueryDict("topic=billing")) == Filter(topic="billing")
 
 
-def test_another_user_has_other_topics(client, told, other):
+def test_topics_of_other_users_are_not_offered(client, send_notice, other):
     send_message(other, INFO, "Hello", topic="storage")
-    told("billing")
+    send_notice("billing")
 
-    assert offered(client.get("/messages/")) == {"/messages/?topic=billing": False}
+    assert offered_topics(client.get("/messages/")) == {"/messages/?topic=billing": False}
     assert get_user_model().objects.count() == 2

@@ -21,7 +21,7 @@ def letters(user, other):
     return list(Message.objects.owned_by(user).order_by("pk"))
 
 
-def told(user):
+def unread_state(user):
     """The badge, and the keys that the Unread folder lists."""
     page = browser_of(user).get("/messages/", {"box": "unread"})
     storage = page.wsgi_request._messages
@@ -36,24 +36,24 @@ def only(message):
     return Message.objects.filter(pk=message.pk)
 
 
-def test_a_conversation_counts_once(user, letters):
-    assert told(user) == (1, [letters[1].pk])
+def test_conversation_counts_once(user, letters):
+    assert unread_state(user) == (1, [letters[1].pk])
 
 
-def test_a_letter_that_was_deleted_unread_comes_back_unread(client, user, letters):
+def test_restored_letter_that_was_unread_is_unread(client, user, letters):
     older, newer = letters
     mailbox.delete(user, Folder.INBOX, only(older))
     client.get(reverse("message_detail", args=[newer.pk]))
-    assert told(user) == (0, [])
+    assert unread_state(user) == (0, [])
 
     client.post(reverse("message_restore", args=[older.pk]))
 
-    assert told(user) == (1, [newer.pk])
+    assert unread_state(user) == (1, [newer.pk])
     client.get(reverse("message_detail", args=[newer.pk]))
-    assert told(user) == (0, [])
+    assert unread_state(user) == (0, [])
 
 
-def test_undo_of_mark_read_counts_although_a_newer_letter_was_read(client, user, other, letters):
+def test_undo_of_mark_read_counts_despite_newer_read_letter(client, user, other, letters):
     url = reverse("message_mark_read", args=[letters[1].pk])
     answer = client.post(url, SHOWN, headers=HTMX)
     undo = re.search(r"/messages/undo/[^/\"]+/", answer.text)[0]
@@ -61,29 +61,29 @@ def test_undo_of_mark_read_counts_although_a_newer_letter_was_read(client, user,
     send_letter(other, None, "", "Never mind.", sent)
     newest = Message.objects.owned_by(user).latest("pk")
     client.get(reverse("message_detail", args=[newest.pk]))
-    assert told(user) == (0, [])
+    assert unread_state(user) == (0, [])
 
     client.post(undo)
 
-    assert told(user) == (1, [newest.pk])
+    assert unread_state(user) == (1, [newest.pk])
 
 
 @pytest.mark.parametrize("place", [Folder.ARCHIVE, Folder.TRASH])
-def test_undo_of_a_move_counts_although_a_newer_letter_was_read(user, other, letters, place):
+def test_undo_of_move_counts_despite_newer_read_letter(user, other, letters, place):
     write = mailbox.archive if place == Folder.ARCHIVE else mailbox.delete
     change = write(user, Folder.INBOX, Message.objects.all())
     sent = Message.objects.owned_by(other).latest("pk")
     send_letter(other, None, "", "Never mind.", sent)
     newest = Message.objects.owned_by(user).latest("pk")
     mailbox.mark_read(user, Folder.INBOX, only(newest))
-    assert told(user) == (0, [])
+    assert unread_state(user) == (0, [])
 
     mailbox.undo(user, change)
 
-    assert told(user) == (1, [newest.pk])
+    assert unread_state(user) == (1, [newest.pk])
 
 
-def test_what_expired_unread_leaves_its_conversation_read(user, other, letters):
+def test_expired_unread_letter_does_not_make_conversation_unread(user, other, letters):
     older, newer = letters
     only(older).update(expires=older.created)
     mailbox.mark_read(user, Folder.INBOX, only(newer))
@@ -91,4 +91,4 @@ def test_what_expired_unread_leaves_its_conversation_read(user, other, letters):
 
     mailbox.undo(user, change)
 
-    assert told(user) == (0, [])
+    assert unread_state(user) == (0, [])
