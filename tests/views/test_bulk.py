@@ -69,7 +69,7 @@ def states(keys):
     return [(m.folder, m.read, m.moved_at is not None) for m in (found[key] for key in keys)]
 
 
-def tick(browser, do, keys, headers=None, **data):
+def post_selection(browser, do, keys, headers=None, **data):
     return browser.post(BULK, {"do": do, "ids": keys, **data}, headers=headers or {})
 
 
@@ -88,7 +88,7 @@ def confirmed(browser, page):
 
 
 @pytest.mark.parametrize("do", DO)
-def test_the_ticked_ones_change_by_the_form_of_the_page_and_no_other(user, do):
+def test_form_changes_only_selected_messages(user, do):
     query, begin, end = DO[do]
     keys = fill(user, 4, **begin)
     before = states(keys)
@@ -106,7 +106,7 @@ def test_the_ticked_ones_change_by_the_form_of_the_page_and_no_other(user, do):
 
 
 @pytest.mark.parametrize("do", DO)
-def test_the_ticked_ones_change_by_htmx_and_the_list_is_renewed(client, user, do):
+def test_htmx_changes_selected_messages_and_refreshes_list(client, user, do):
     query, begin, end = DO[do]
     keys = fill(user, 4, **begin)
     before = states(keys)
@@ -122,26 +122,26 @@ def test_the_ticked_ones_change_by_htmx_and_the_list_is_renewed(client, user, do
 
 @pytest.mark.parametrize("headers", [{}, HTMX])
 @pytest.mark.parametrize("do", DO)
-def test_the_messages_of_others_are_left_alone(client, user, other, do, headers):
+def test_bulk_action_ignores_messages_of_other_users(client, user, other, do, headers):
     query, begin, end = DO[do]
     own, his = fill(user, 1, **begin), fill(other, 3, **begin)
     before = mailbox(other)
 
-    answer = tick(client, do, [*his, *own], headers, **{"pm-filter": query})
+    answer = post_selection(client, do, [*his, *own], headers, **{"pm-filter": query})
 
     assert answer.status_code == (200 if headers else 302)
     assert mailbox(other) == before
     assert states(own) == [end]
 
 
-def test_only_what_lies_in_the_folder_of_the_page_is_changed(client, user):
+def test_bulk_action_ignores_messages_in_other_folders(client, user):
     """A message that another tab has moved since it was selected is left alone."""
     kept = fill(user, 1), fill(user, 1, folder=Folder.TRASH), fill(user, 1, folder=Folder.ARCHIVE)
     keys = [key for keys in kept for key in keys]
     passing = fill(user, 1, folder=Folder.ONE_SHOT, level=20)
 
     for query, changed in (("?", 0), ("?box=trash", 1), ("?box=archive", 2)):
-        tick(client, "read", [*keys, *passing], HTMX, **{"pm-filter": query})
+        post_selection(client, "read", [*keys, *passing], HTMX, **{"pm-filter": query})
         read = [m.read for m in map(Message.objects.in_bulk(keys).get, keys)]
         assert read == [number <= changed for number in range(3)]
 
@@ -149,7 +149,7 @@ def test_only_what_lies_in_the_folder_of_the_page_is_changed(client, user):
 
 
 @pytest.mark.parametrize("headers", [{}, HTMX])
-def test_no_tick_changes_nothing(client, user, headers):
+def test_empty_selection_changes_nothing(client, user, headers):
     fill(user, 3)
     before = mailbox(user)
 
@@ -162,31 +162,31 @@ def test_no_tick_changes_nothing(client, user, headers):
 
 
 @pytest.mark.parametrize("headers", [{}, HTMX])
-def test_a_garbage_key_changes_nothing_and_hides_no_other(client, user, headers):
+def test_invalid_key_is_ignored_beside_valid_one(client, user, headers):
     (key, *_) = fill(user, 3)
 
-    answer = tick(client, "read", [*ABSURD, "9" * 19, 2**63, 0, key], headers)
+    answer = post_selection(client, "read", [*ABSURD, "9" * 19, 2**63, 0, key], headers)
 
     assert answer.status_code == (200 if headers else 302)
     assert list(Message.objects.exclude(read_at=None).values_list("pk", flat=True)) == [key]
 
 
-def test_a_key_that_is_ticked_twice_is_one(client, user):
+def test_duplicate_keys_count_once(client, user):
     (key,) = fill(user, 1)
 
-    tick(client, "read", [key, key, f"0{key}"])
+    post_selection(client, "read", [key, key, f"0{key}"])
 
     assert "1 message marked as read." in texts(client.get("/"), ".pm-passing")[0]
 
 
 @pytest.mark.parametrize("do", ["", "destroy", "READ", "delete ", "mark_read", "__class__", "\x00"])
 @pytest.mark.parametrize("query", ["?", "?box=trash"])
-def test_what_there_is_not_to_do_is_refused_in_words(client, user, do, query):
+def test_unknown_action_is_rejected_with_error_message(client, user, do, query):
     keys = fill(user, 2, folder=Folder.TRASH if "trash" in query else Folder.INBOX)
     before = mailbox(user)
 
     for headers in MODES.values():
-        answer = tick(client, do, keys, headers, **{"pm-filter": query})
+        answer = post_selection(client, do, keys, headers, **{"pm-filter": query})
         # htmx would not show the text of a 400 response.
         assert answer.status_code == (200 if headers == HTMX else 400)
         assert "Unknown action." in answer.text
@@ -197,28 +197,30 @@ def test_what_there_is_not_to_do_is_refused_in_words(client, user, do, query):
 
 
 @pytest.mark.parametrize("headers", [{}, HTMX])
-def test_ten_thousand_keys_are_refused_in_words(client, user, settings, headers):
+def test_too_many_keys_are_rejected_with_error_message(client, user, settings, headers):
     settings.DATA_UPLOAD_MAX_NUMBER_FIELDS = None
     keys = fill(user, 3)
     before = mailbox(user)
 
-    answer = tick(client, "delete", [*keys, *range(10**6, 10**6 + 10_000)], headers)
+    answer = post_selection(client, "delete", [*keys, *range(10**6, 10**6 + 10_000)], headers)
 
     assert answer.status_code == (200 if headers == HTMX else 400)
     assert f"Select at most {bulk.MAX_IDS} messages." in answer.text
     assert mailbox(user) == before
 
 
-def test_ten_thousand_keys_are_too_many_for_a_site_with_djangos_own_limit_too(client, user):
+def test_too_many_keys_exceed_default_django_limit(client, user):
     keys = fill(user, 3)
     before = mailbox(user)
 
-    assert tick(client, "delete", [*keys, *range(10**6, 10**6 + 10_000)]).status_code == 400
+    assert (
+        post_selection(client, "delete", [*keys, *range(10**6, 10**6 + 10_000)]).status_code == 400
+    )
 
     assert mailbox(user) == before
 
 
-def test_as_many_as_may_be_ticked_can_be_sent_within_djangos_own_limit(user):
+def test_largest_selection_is_within_default_django_limit(user):
     """DATA_UPLOAD_MAX_NUMBER_FIELDS is 1000, including the token and the other fields."""
     keys = fill(user, bulk.MAX_IDS)
     browser = browser_of(user, enforce_csrf_checks=True)
@@ -239,7 +241,7 @@ def test_as_many_as_may_be_ticked_can_be_sent_within_djangos_own_limit(user):
     assert states(keys) == [(Folder.ARCHIVE, True, True)] * bulk.MAX_IDS
 
 
-def test_the_address_of_the_ticked_leads_who_asks_for_it_to_the_inbox(client, user):
+def test_get_request_to_bulk_action_redirects_to_inbox(client, user):
     keys = fill(user, 1)
     before = mailbox(user)
 
@@ -253,7 +255,7 @@ def test_the_address_of_the_ticked_leads_who_asks_for_it_to_the_inbox(client, us
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_deleting_the_ticked_for_good_asks_first(client, user, mode):
+def test_permanent_bulk_deletion_asks_for_confirmation(client, user, mode):
     keys = fill(user, 3, folder=Folder.TRASH, moved_at=NOW)
     before = mailbox(user)
     (pane,) = soup(client.get(f"{INBOX}?box=trash")).select(".pm-pane")
@@ -272,36 +274,36 @@ def test_deleting_the_ticked_for_good_asks_first(client, user, mode):
 
 
 @pytest.mark.parametrize("final", ["", "0", "true", "11"])
-def test_the_ticked_in_the_trash_stay_without_a_confirmation(client, user, final):
+def test_unconfirmed_bulk_deletion_keeps_messages_in_trash(client, user, final):
     keys = fill(user, 2, folder=Folder.TRASH)
     before = mailbox(user)
 
     for _ in range(2):
-        page = tick(client, "delete", keys, **{"pm-filter": "?box=trash", "final": final})
+        page = post_selection(client, "delete", keys, **{"pm-filter": "?box=trash", "final": final})
         assert heading(page) == "Permanently delete 2 messages?"
 
     assert mailbox(user) == before
 
 
 @pytest.mark.parametrize("headers", [{}, HTMX])
-def test_a_double_click_on_deleting_the_ticked_deletes_nothing_for_good(client, user, headers):
+def test_repeated_bulk_deletion_only_moves_to_trash(client, user, headers):
     keys = fill(user, 2)
 
     for _ in range(3):
-        tick(client, "delete", keys, headers, **{"pm-filter": "?"})
+        post_selection(client, "delete", keys, headers, **{"pm-filter": "?"})
 
     assert states(keys) == [(Folder.TRASH, False, True)] * 2
 
 
-def test_a_confirmation_for_the_trash_is_none_for_another_folder(client, user):
+def test_confirmation_is_ignored_outside_trash(client, user):
     keys = fill(user, 2)
 
-    tick(client, "delete", keys, **{"pm-filter": "?", "final": "1"})
+    post_selection(client, "delete", keys, **{"pm-filter": "?", "final": "1"})
 
     assert states(keys) == [(Folder.TRASH, False, True)] * 2
 
 
-def test_the_button_of_the_trash_posts_without_htmx_for_its_answer_is_a_question(client, user):
+def test_delete_button_of_trash_does_not_use_htmx(client, user):
     fill(user, 1, folder=Folder.TRASH)
 
     page = client.get(f"{INBOX}?box=trash")
@@ -310,11 +312,11 @@ def test_the_button_of_the_trash_posts_without_htmx_for_its_answer_is_a_question
     assert not [name for name in button.attrs if name.startswith("hx-")]
 
 
-def test_confirming_deletes_no_message_of_others(client, user, other):
+def test_confirmed_bulk_deletion_ignores_messages_of_other_users(client, user, other):
     his = fill(other, 2, folder=Folder.TRASH)
     before = mailbox(other)
 
-    page = tick(client, "delete", his, **{"pm-filter": "?box=trash"})
+    page = post_selection(client, "delete", his, **{"pm-filter": "?box=trash"})
     confirmed(client, page)
 
     assert mailbox(other) == before
@@ -325,7 +327,7 @@ def test_confirming_deletes_no_message_of_others(client, user, other):
 
 @pytest.mark.parametrize("headers", [{}, HTMX])
 @pytest.mark.parametrize("name", ON_ALL)
-def test_what_came_after_the_page_was_shown_stays_as_it_is(client, send, name, headers):
+def test_action_on_all_ignores_messages_newer_than_page(client, send, name, headers):
     shown = send("Shown")
     (pane,) = soup(client.get(INBOX)).select(".pm-pane")
     later = send("Came later")
@@ -338,7 +340,7 @@ def test_what_came_after_the_page_was_shown_stays_as_it_is(client, send, name, h
 
 
 @pytest.mark.parametrize("name", ON_ALL)
-def test_the_confirm_page_bounds_what_is_done_to_all(client, send, name):
+def test_action_on_all_ignores_messages_newer_than_confirmation(client, send, name):
     shown = send("Shown")
     page = ask(client, "get", name)
     later = send("Came later")
@@ -351,7 +353,7 @@ def test_the_confirm_page_bounds_what_is_done_to_all(client, send, name):
 
 
 @pytest.mark.parametrize("name", ON_ALL)
-def test_the_confirm_page_keeps_the_bound_of_the_page_before_it(client, send, name):
+def test_confirmation_page_keeps_newest_of_previous_page(client, send, name):
     shown = send("Shown")
     send("Came before the question")
 
@@ -361,7 +363,7 @@ def test_the_confirm_page_keeps_the_bound_of_the_page_before_it(client, send, na
 
 
 @pytest.mark.parametrize("name", ON_ALL)
-def test_a_bound_of_nothing_touches_nothing(client, user, send, name):
+def test_newest_of_zero_changes_nothing(client, user, send, name):
     """An empty page sends 0, so messages that arrive later are left alone."""
     send("Came later")
     before = mailbox(user)
@@ -373,7 +375,7 @@ def test_a_bound_of_nothing_touches_nothing(client, user, send, name):
 
 
 @pytest.mark.parametrize("name", ON_ALL)
-def test_an_absurd_bound_means_what_is_there_now(client, user, name):
+def test_invalid_newest_means_all_current_messages(client, user, name):
     for newest in [*ABSURD, "9" * 19, str(2**63)]:
         (key,) = fill(user, 1)
         response = ask(client, "post", name, headers=HTMX, data={"newest": newest})
@@ -382,7 +384,7 @@ def test_an_absurd_bound_means_what_is_there_now(client, user, name):
 
 
 @pytest.mark.parametrize("name", ON_ALL)
-def test_what_is_done_to_all_is_done_to_all_pages_and_no_other_folder(client, user, send, name):
+def test_action_on_all_covers_all_pages_of_one_folder(client, user, send, name):
     send("Passing", contrib_messages.INFO)
     others = [
         *fill(user, 1, folder=Folder.ARCHIVE),
@@ -411,7 +413,7 @@ FILTERS = {
 
 
 @pytest.fixture
-def spread(user):
+def messages_in_each_folder(user):
     """Create messages in each folder, of two levels, read and unread."""
     for folder in (Folder.INBOX, Folder.ARCHIVE, Folder.SENT, Folder.TRASH):
         for level in (120, 140):
@@ -419,7 +421,7 @@ def spread(user):
                 fill(user, 1, folder=folder, level=level, read_at=read_at)
 
 
-def apart(chosen):
+def split_rows(chosen):
     """Return the rows in `chosen`, and all others."""
     inside = Message.objects.filter(**chosen)
     keys = list(inside.values_list("pk", flat=True))
@@ -427,8 +429,8 @@ def apart(chosen):
 
 
 @pytest.mark.parametrize("query", FILTERS)
-def test_mark_all_read_acts_on_the_filter_in_force_only(client, user, spread, query):
-    chosen, others = apart(FILTERS[query])
+def test_mark_all_read_changes_only_filtered_messages(client, user, messages_in_each_folder, query):
+    chosen, others = split_rows(FILTERS[query])
     before = others()
     (pane,) = soup(client.get(INBOX + query)).select(".pm-pane")
 
@@ -441,8 +443,10 @@ def test_mark_all_read_acts_on_the_filter_in_force_only(client, user, spread, qu
 
 
 @pytest.mark.parametrize("query", FILTERS)
-def test_delete_all_acts_on_the_filter_in_force_only_and_says_how_many(client, spread, query):
-    chosen, others = apart(FILTERS[query])
+def test_delete_all_changes_only_filtered_messages_and_counts_them(
+    client, messages_in_each_folder, query
+):
+    chosen, others = split_rows(FILTERS[query])
     before = others()
     (link,) = [
         e["href"]
@@ -475,7 +479,7 @@ def test_delete_all_acts_on_the_filter_in_force_only_and_says_how_many(client, s
 
 @pytest.mark.parametrize("name", ON_ALL)
 @pytest.mark.parametrize("query", ["?q=Number", "?box=trash&q=Number", "?q=nothing"])
-def test_nothing_is_done_to_all_after_a_search(client, user, spread, name, query):
+def test_action_on_all_is_rejected_after_search(client, user, messages_in_each_folder, name, query):
     before = mailbox(user)
     (pane,) = soup(client.get(INBOX + query)).select(".pm-pane")
 
@@ -487,7 +491,7 @@ def test_nothing_is_done_to_all_after_a_search(client, user, spread, name, query
     assert [row for row in mailbox(user) if row["folder"] != Folder.ONE_SHOT] == before
 
 
-def test_the_question_counts_one_and_none_and_no_further_than_it_must(client, user, monkeypatch):
+def test_confirmation_count_is_limited(client, user, monkeypatch):
     assert heading(client.get(DELETE_ALL)) == "Delete all 0 messages in “Inbox”?"
     (key, *_) = fill(user, 6)
     assert heading(client.get(DELETE_ALL)) == "Delete all 6 messages in “Inbox”?"
@@ -501,7 +505,7 @@ def test_the_question_counts_one_and_none_and_no_further_than_it_must(client, us
     assert heading(client.get(DELETE_ALL, {"newest": key})) == question
 
 
-def test_a_double_click_on_delete_all_deletes_nothing_for_good(client, user):
+def test_repeated_delete_all_only_moves_to_trash(client, user):
     keys = fill(user, 3)
     (form,) = soup(client.get(DELETE_ALL)).select(".pm-form")
 
@@ -511,7 +515,7 @@ def test_a_double_click_on_delete_all_deletes_nothing_for_good(client, user):
     assert states(keys) == [(Folder.TRASH, False, True)] * 3
 
 
-def test_the_button_says_how_many_it_marks_read(client, user, settings):
+def test_mark_all_button_shows_count(client, user, settings):
     settings.PERSISTENT_MESSAGES = {"COUNTER_LIMIT": 5}
 
     def label(query=""):
@@ -534,10 +538,8 @@ def test_the_button_says_how_many_it_marks_read(client, user, settings):
 
 
 @pytest.mark.parametrize("query", ["?box=archive", "?level=error", "?q=Number", "?box=trash"])
-def test_closing_all_notices_closes_the_notices_whatever_the_list_beside_them_shows(
-    client, user, spread, query
-):
-    chosen, others = apart({"folder": Folder.INBOX})
+def test_closing_all_notices_ignores_filter_of_list(client, user, messages_in_each_folder, query):
+    chosen, others = split_rows({"folder": Folder.INBOX})
     before = others()
     newest = max(chosen)
     page = client.get(INBOX + query)
@@ -554,7 +556,7 @@ def test_closing_all_notices_closes_the_notices_whatever_the_list_beside_them_sh
 
 @pytest.mark.parametrize("place", ["pm-notices", "pm-pane"])
 @pytest.mark.parametrize("query", ["?", "?box=unread"])
-def test_after_one_was_closed_the_page_still_bounds_all_as_it_did(client, user, query, place):
+def test_action_on_one_message_keeps_newest_of_page(client, user, query, place):
     keys = fill(user, 3)
     # A page of ours has no notices, but one of a site may have both.
     page = client.get("/").text + client.get(INBOX + query).text
@@ -595,7 +597,7 @@ def cost(browser, url, data):
         *DO,
     ],
 )
-def test_an_action_costs_the_same_whatever_the_mailbox_holds(client, user, what):
+def test_query_count_of_action_does_not_depend_on_mailbox_size(client, user, what):
     costs = []
     for size in (10, 1000):
         Message.objects.all().delete()
@@ -631,23 +633,23 @@ def test_an_action_costs_the_same_whatever_the_mailbox_holds(client, user, what)
 # All messages
 
 
-def every(browser, do, newest, query="?", **data):
+def select_all(browser, do, newest, query="?", **data):
     shown = {"pm-part": "list", "pm-filter": query, "every": "1", "newest": newest, "do": do}
     return browser.post(BULK, {**shown, **data}, headers=HTMX)
 
 
-def offered(browser, newest, query="?"):
+def select_all_label(browser, newest, query="?"):
     url = f"{INBOX}{query}&newest={newest}&pm-fragment=every"
     return " ".join(texts(browser.get(url, headers=HTMX), ".pm-of"))
 
 
 @pytest.mark.parametrize("do", ["read", "archive", "delete"])
-def test_all_that_there_are_are_acted_on_up_to_what_the_page_showed(client, user, send, do):
+def test_select_all_covers_messages_up_to_newest_shown(client, user, send, do):
     keys = fill(user, 60)
     warning = send("Look here.", persistent_messages.WARNING).pk
     late = fill(user, 1)[0]
 
-    answer = every(client, do, keys[0], "?level=info", ids=keys[:25])
+    answer = select_all(client, do, keys[0], "?level=info", ids=keys[:25])
 
     assert answer.status_code == 200
     done = {
@@ -659,20 +661,20 @@ def test_all_that_there_are_are_acted_on_up_to_what_the_page_showed(client, user
     assert not done.filter(pk__in=[warning, late])
 
 
-def test_all_that_there_are_are_never_those_of_others_or_of_a_search(client, user, other):
+def test_select_all_excludes_other_users_and_searches(client, user, other):
     fill(other, 3)
     [newest, *_] = fill(user, 3)
 
-    every(client, "archive", newest, "?q=hello")
-    every(client, "archive", "")
+    select_all(client, "archive", newest, "?q=hello")
+    select_all(client, "archive", "")
     assert not Message.objects.filter(folder=Folder.ARCHIVE)
-    every(client, "archive", newest + 99)
+    select_all(client, "archive", newest + 99)
     assert set(Message.objects.filter(folder=Folder.ARCHIVE).values_list("user", flat=True)) == {
         user.pk
     }
 
 
-def test_all_of_the_trash_go_permanently_once_that_was_confirmed(client, user):
+def test_select_all_in_trash_is_deleted_after_confirmation(client, user):
     keys = fill(user, 30, folder=Folder.TRASH, moved_at=timezone.now(), trashed_at=timezone.now())
     data = {"pm-filter": "?box=trash", "every": "1", "newest": keys[0], "do": "delete"}
 
@@ -683,19 +685,19 @@ def test_all_of_the_trash_go_permanently_once_that_was_confirmed(client, user):
     assert not Message.objects.filter(folder=Folder.TRASH)
 
 
-def test_how_many_there_are_is_counted_only_when_asked_and_bounded(client, user, monkeypatch):
+def test_select_all_count_is_on_demand_and_limited(client, user, monkeypatch):
     newest = fill(user, 1121)[0]
     assert "1,121" not in client.get(INBOX).text
 
-    assert "of 1,121 selected" in offered(client, newest)
+    assert "of 1,121 selected" in select_all_label(client, newest)
     monkeypatch.setattr("persistent_messages.inbox.page.COUNT_LIMIT", 1000)
-    assert "of 1,000+ selected" in offered(client, newest)
+    assert "of 1,000+ selected" in select_all_label(client, newest)
 
 
-def test_asking_how_many_there_are_shows_no_message_and_counts_what_was_shown(client, user, send):
+def test_select_all_count_consumes_no_one_shot_message(client, user, send):
     newest = fill(user, 3)[0]
     fill(user, 2)
     send("Once.", contrib_messages.INFO)
 
-    assert "of 3 selected" in offered(client, newest)
+    assert "of 3 selected" in select_all_label(client, newest)
     assert Message.objects.filter(folder=Folder.ONE_SHOT).exists()

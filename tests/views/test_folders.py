@@ -60,7 +60,7 @@ ADDRESSES = [
 
 
 @pytest.fixture
-def full(user):
+def full_mailbox(user):
     fill_every_folder(user, LEVELS.values())
 
 
@@ -70,7 +70,7 @@ def links(page):
     return {re.sub(r" \d+\+?$", "", text_of(e)): e.attrs for e in soup(nav).select("a")}
 
 
-def undo_address(page):
+def undo_url(page):
     """Return the URL of the only undo button, or None."""
     found = [e["action"] for e in soup(page).select("form")]
     found = [action for action in found if action.startswith("/messages/undo/")]
@@ -82,7 +82,7 @@ def undo_address(page):
 
 
 @pytest.mark.parametrize("headers", [{}, HTMX])
-def test_each_folder_is_a_link_with_an_address_of_its_own(client, user, full, headers):
+def test_each_folder_has_link_with_own_url(client, user, full_mailbox, headers):
     for name, (query, folder) in BOXES.items():
         link = links(client.get(INBOX, headers=headers))[name]
         assert canonical(link["href"]) == canonical(INBOX + query)
@@ -97,7 +97,7 @@ def test_each_folder_is_a_link_with_an_address_of_its_own(client, user, full, he
         assert current == texts(page, ".pm-title") == [name]
 
 
-def test_each_level_is_a_link_that_leads_back_when_followed_again(client, full, settings):
+def test_current_level_link_clears_filter(client, full_mailbox, settings):
     settings.DEBUG = True
     for query, folder in (BOXES[name] for name in ("Inbox", "Archive", "Trash")):
         before = client.get(INBOX + query)
@@ -116,7 +116,7 @@ def offered(client, query=""):
     return [name for name in links(client.get(INBOX + query)) if name in LEVELS]
 
 
-def test_the_menu_offers_the_levels_that_the_folder_has(client, user, settings):
+def test_filter_menu_offers_levels_of_folder(client, user, settings):
     assert offered(client) == []
     fill(user, 1, level=130)
     fill(user, 1, level=110, folder=Folder.INBOX)
@@ -131,24 +131,24 @@ def test_the_menu_offers_the_levels_that_the_folder_has(client, user, settings):
     assert offered(client) == ["Warnings", "Debug"]
 
 
-def test_a_filter_does_not_follow_into_what_one_sent(client, full):
+def test_sent_link_drops_level(client, full_mailbox):
     sent = links(client.get(f"{INBOX}?level=error"))["Sent"]["href"]
     assert canonical(sent) == canonical(f"{INBOX}?box=sent")
 
 
-def test_a_filter_on_the_page_of_the_inbox_changes_its_address(client, full):
+def test_filter_on_inbox_page_pushes_url(client, full_mailbox):
     for link in links(client.get(INBOX)).values():
         assert link["hx-get"] == link["href"]
         assert link["hx-push-url"] == "true"
 
 
-def test_a_filter_inside_of_another_page_leads_to_the_page_of_the_inbox(client, full):
+def test_filter_of_embedded_inbox_links_to_inbox_page(client, full_mailbox):
     for link in links(client.get("/project/")).values():
         assert not [name for name in link if name.startswith("hx-")]
         assert urlsplit(link["href"]).path == INBOX
 
 
-def test_another_folder_keeps_the_level_and_drops_the_words_another_level_keeps_both(client, full):
+def test_folder_links_drop_search_and_level_links_keep_it(client, full_mailbox):
     found = links(client.get(f"{INBOX}?box=archive&level=error&q=quota&before=7"))
 
     assert canonical(found["Trash"]["href"]) == canonical(f"{INBOX}?box=trash&level=error")
@@ -159,19 +159,19 @@ def test_another_folder_keeps_the_level_and_drops_the_words_another_level_keeps_
 
 
 @pytest.mark.parametrize("query", ["box=nowhere", "box=", "level=loud", "box=INBOX&level=120"])
-def test_what_an_address_says_wrong_is_as_good_as_not_said(client, full, query):
+def test_invalid_query_parameters_are_ignored(client, full_mailbox, query):
     assert rows(client.get(f"{INBOX}?{query}")) == rows(client.get(INBOX))
 
 
 @pytest.mark.parametrize("mode", PAGES)
-def test_a_filter_gone_back_to_in_history_is_a_whole_page(client, full, mode):
+def test_filter_restored_from_history_is_full_page(client, full_mailbox, mode):
     page = client.get(f"{INBOX}?box=archive&level=error", headers=PAGES[mode])
 
     assert is_page(page)
     assert {(m.folder, m.level) for m in messages_on(page)} == {(Folder.ARCHIVE, 140)}
 
 
-def test_an_empty_folder_says_which_it_is(client):
+def test_empty_folder_has_own_text(client):
     words = {
         "Inbox": "No messages",
         "Unread": "All read",
@@ -185,7 +185,7 @@ def test_an_empty_folder_says_which_it_is(client):
         assert empty.startswith(words[name])
 
 
-def test_the_trash_says_how_long_it_is_kept(client, settings):
+def test_empty_trash_states_retention_period(client, settings):
     settings.PERSISTENT_MESSAGES = {"TRASH_DAYS": 7}
 
     (empty,) = texts(client.get(f"{INBOX}?box=trash"), ".pm-empty")
@@ -197,7 +197,7 @@ def test_the_trash_says_how_long_it_is_kept(client, settings):
 
 
 @pytest.mark.parametrize("url", ADDRESSES)
-def test_an_action_by_a_plain_form_leads_back_to_its_filter(client, full, url):
+def test_plain_form_redirects_to_filtered_list(client, full_mailbox, url):
     page = client.get(url)
     (pane,) = soup(page).select(".pm-pane")
     fields, (key, *_) = fields_of(pane), rows(page)
@@ -212,7 +212,7 @@ def test_an_action_by_a_plain_form_leads_back_to_its_filter(client, full, url):
 
 
 @pytest.mark.parametrize("url", ADDRESSES)
-def test_an_action_by_htmx_renews_the_list_of_its_filter(client, full, url):
+def test_htmx_action_refreshes_filtered_list(client, full_mailbox, url):
     page = client.get(url)
     (pane,) = soup(page).select(".pm-pane")
     data = {**fields_of(pane), "do": "unread", "ids": rows(page), "pm-part": ["list", "strip"]}
@@ -229,7 +229,7 @@ def test_an_action_by_htmx_renews_the_list_of_its_filter(client, full, url):
     assert after == before, "the same links, the same one in force"
 
 
-def test_an_action_on_a_further_page_by_htmx_shows_the_first_one(client, user, settings):
+def test_htmx_action_on_later_page_returns_first_page(client, user, settings):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 3}
     keys = fill(user, 9, folder=Folder.ARCHIVE)
     url = f"{INBOX}?box=archive&before={keys[2]}"
@@ -245,7 +245,7 @@ def test_an_action_on_a_further_page_by_htmx_shows_the_first_one(client, user, s
     "absurd",
     ["", "?", "x", "?box=nowhere", "?before=x", "?box=archive;", "\x00", "?q=\x00", "?&&="],
 )
-def test_an_absurd_filter_of_the_acting_page_is_the_inbox(client, full, absurd):
+def test_invalid_filter_of_acting_page_means_inbox(client, full_mailbox, absurd):
     (message, *_) = messages_on(client.get(INBOX))
     data = {"pm-filter": absurd, "do": "delete", "ids": message.pk}
 
@@ -265,7 +265,7 @@ def folder_of(message):
 
 
 @pytest.mark.parametrize("headers", [{}, HTMX])
-def test_what_is_archived_leaves_the_inbox_and_comes_back(client, send, headers):
+def test_archived_message_leaves_inbox_and_can_be_restored(client, send, headers):
     message = send("Hello")
 
     ask(client, "post", "message_archive", message, headers)
@@ -283,7 +283,7 @@ def test_what_is_archived_leaves_the_inbox_and_comes_back(client, send, headers)
 
 @pytest.mark.parametrize("away", [Folder.ARCHIVE, Folder.TRASH])
 @pytest.mark.parametrize("by", ["message_restore", "message_bulk"])
-def test_a_sent_copy_comes_back_to_what_was_sent(client, user, away, by):
+def test_sent_copy_is_restored_to_sent_folder(client, user, away, by):
     fill(user, 1, folder=away, moved_at=timezone.now(), from_user=user, letter=uuid4())
     message = Message.objects.get()
     data = {"ids": message.pk, "do": "restore", "pm-filter": f"?box={away.name.lower()}"}
@@ -298,7 +298,7 @@ def test_a_sent_copy_comes_back_to_what_was_sent(client, user, away, by):
 
 
 @pytest.mark.parametrize("folder", [Folder.SENT, Folder.TRASH, Folder.ARCHIVE])
-def test_only_what_lies_in_the_inbox_is_archived(client, user, folder):
+def test_only_inbox_messages_can_be_archived(client, user, folder):
     sent = {"from_user": user, "letter": uuid4()} if folder == Folder.SENT else {}
     fill(user, 1, folder=folder, **sent)
     message = Message.objects.get()
@@ -308,11 +308,11 @@ def test_only_what_lies_in_the_inbox_is_archived(client, user, folder):
 
     assert answer.status_code == 200
     assert mailbox(user) == before
-    assert undo_address(answer) is None
+    assert undo_url(answer) is None
 
 
 @pytest.mark.parametrize("folder", [Folder.INBOX, Folder.SENT])
-def test_what_is_not_put_away_is_not_brought_back(client, user, folder):
+def test_restore_ignores_inbox_and_sent_messages(client, user, folder):
     fill(user, 1, folder=folder)
     before = mailbox(user)
 
@@ -322,7 +322,7 @@ def test_what_is_not_put_away_is_not_brought_back(client, user, folder):
     assert mailbox(user) == before
 
 
-def test_each_folder_offers_what_can_be_done_there(client, full):
+def test_each_folder_offers_its_actions(client, full_mailbox):
     offered = {}
     for name, (query, _) in BOXES.items():
         page = client.get(INBOX + query)
@@ -352,7 +352,7 @@ def is_bulk(button):
 
 
 @pytest.mark.parametrize("headers", [{}, HTMX])
-def test_a_double_click_on_delete_deletes_nothing_for_good(client, send, headers):
+def test_repeated_delete_only_moves_to_trash(client, send, headers):
     message = send("Hello")
 
     for _ in range(4):
@@ -362,10 +362,10 @@ def test_a_double_click_on_delete_deletes_nothing_for_good(client, send, headers
     assert folder_of(message) == Folder.TRASH
 
 
-def test_a_double_click_still_offers_to_undo_the_first(client, send):
+def test_undo_works_after_repeated_delete(client, send):
     message = send("Hello")
 
-    first = undo_address(act(client, "message_delete", message, "strip", **{"pm-from": "row"}))
+    first = undo_url(act(client, "message_delete", message, "strip", **{"pm-from": "row"}))
     act(client, "message_delete", message, "strip", **{"pm-from": "row"})
     client.post(first)
 
@@ -374,7 +374,7 @@ def test_a_double_click_still_offers_to_undo_the_first(client, send):
 
 @pytest.mark.parametrize("final", ["", "0", "yes", "11", " 1", "true"])
 @pytest.mark.parametrize("headers", [{}, HTMX])
-def test_the_trash_lets_nothing_go_without_a_confirmation(client, send, headers, final):
+def test_unconfirmed_deletion_keeps_message_in_trash(client, send, headers, final):
     message = send("Hello")
     ask(client, "post", "message_delete", message)
 
@@ -384,7 +384,7 @@ def test_the_trash_lets_nothing_go_without_a_confirmation(client, send, headers,
 
 
 @pytest.mark.parametrize("headers", [{}, HTMX])
-def test_the_confirmation_of_the_trash_deletes_for_good(client, send, headers):
+def test_confirmed_deletion_from_trash_is_permanent(client, send, headers):
     message, other = send("Lunch at noon"), send("Stays")
     for one in (message, other):
         ask(client, "post", "message_delete", one)
@@ -404,10 +404,10 @@ def test_the_confirmation_of_the_trash_deletes_for_good(client, send, headers):
     assert list(Message.objects.in_folder(Folder.TRASH)) == [other]
     shown = client.get("/")
     assert "“Lunch at noon” permanently deleted." in texts(shown, ".pm-passing")[0]
-    assert undo_address(shown) is None
+    assert undo_url(shown) is None
 
 
-def test_a_confirmation_that_was_meant_for_the_trash_is_none_elsewhere(client, send):
+def test_confirmation_is_ignored_outside_trash(client, send):
     # If another tab has restored it, it is only moved to the trash.
     message = send("Hello")
 
@@ -416,7 +416,7 @@ def test_a_confirmation_that_was_meant_for_the_trash_is_none_elsewhere(client, s
     assert folder_of(message) == Folder.TRASH
 
 
-def test_the_page_of_a_message_in_the_trash_deletes_it_for_good_or_brings_it_back(client, send):
+def test_detail_page_in_trash_offers_deletion_and_restore(client, send):
     message = send("Hello")
     ask(client, "post", "message_delete", message)
 
@@ -430,7 +430,7 @@ def test_the_page_of_a_message_in_the_trash_deletes_it_for_good_or_brings_it_bac
     assert folder_of(message) == Folder.TRASH
 
 
-def test_emptying_the_trash_asks_says_how_many_and_leaves_the_rest(client, user, other, full):
+def test_emptying_trash_asks_with_count_and_keeps_other_messages(client, user, other, full_mailbox):
     fill(other, 3, folder=Folder.TRASH)
     kept = Message.objects.exclude(user=user, folder=Folder.TRASH)
     before = list(kept.order_by("pk").values())
@@ -448,7 +448,7 @@ def test_emptying_the_trash_asks_says_how_many_and_leaves_the_rest(client, user,
     assert left.message == "Deleted meanwhile"
     shown = client.get("/")
     assert "10 messages permanently deleted." in texts(shown, ".pm-passing")[0]
-    assert undo_address(shown) is None
+    assert undo_url(shown) is None
     fill(user, 1, folder=Folder.TRASH)
     assert list(kept.order_by("pk").values()) == before
 
@@ -469,7 +469,7 @@ UNDOABLE = {
 
 
 @pytest.mark.parametrize("what", UNDOABLE)
-def test_a_swap_offers_to_undo_and_that_restores_all(user, send, what):
+def test_htmx_undo_restores_previous_state(user, send, what):
     name, data = UNDOABLE[what]
     message = send("Lunch at noon")
     before = mailbox(user)
@@ -482,7 +482,7 @@ def test_a_swap_offers_to_undo_and_that_restores_all(user, send, what):
     answer = browser.post(address(name, message), data, headers=headers)
     assert mailbox(user) != before
     (said,) = [e for e in outermost(answer) if "pm-said" in str(e.attrs)]
-    form = form_to(said, undo_address(answer))
+    form = form_to(said, undo_url(answer))
     assert form["hx-post"] == form["action"]
     plain = browser.post(form["action"], fields_of(form))
 
@@ -491,7 +491,7 @@ def test_a_swap_offers_to_undo_and_that_restores_all(user, send, what):
 
 
 @pytest.mark.parametrize("what", UNDOABLE)
-def test_a_plain_form_offers_to_undo_on_the_next_page_once(user, send, what):
+def test_plain_form_offers_undo_once_on_next_page(user, send, what):
     name, data = UNDOABLE[what]
     message = send("Lunch at noon")
     before = mailbox(user)
@@ -500,9 +500,9 @@ def test_a_plain_form_offers_to_undo_on_the_next_page_once(user, send, what):
 
     browser.post(address(name, message), {**fields_of(pane), **data, "ids": message.pk})
     page = browser.get("/project/?tab=2")
-    form = form_to(page, undo_address(page))
+    form = form_to(page, undo_url(page))
     assert values_of(form, "csrfmiddlewaretoken")
-    assert undo_address(browser.get("/project/")) is None, "offered once"
+    assert undo_url(browser.get("/project/")) is None, "offered once"
     answer = browser.post(form["action"], fields_of(form))
 
     assert answer["Location"] == "/project/?tab=2"
@@ -510,13 +510,13 @@ def test_a_plain_form_offers_to_undo_on_the_next_page_once(user, send, what):
     assert "Undone." in texts(browser.get("/"), ".pm-passing")[0]
 
 
-def test_what_cannot_be_taken_back_offers_nothing(client, user, send):
+def test_irreversible_action_offers_no_undo(client, user, send):
     message = send("Hello")
 
     def offered(name, **data):
         answer = act(client, name, message, "list", "strip", **{"pm-from": "row", **data})
         assert answer.status_code == 200
-        return undo_address(answer)
+        return undo_url(answer)
 
     assert offered("message_mark_read")
     assert offered("message_mark_read") is None, "it was so already"
@@ -530,9 +530,9 @@ def test_what_cannot_be_taken_back_offers_nothing(client, user, send):
     assert not Message.objects.exists()
 
 
-def test_undoing_twice_does_nothing_more(client, user, send):
+def test_repeated_undo_changes_nothing(client, user, send):
     message = send("Hello")
-    url = undo_address(act(client, "message_delete", message, "strip", **{"pm-from": "row"}))
+    url = undo_url(act(client, "message_delete", message, "strip", **{"pm-from": "row"}))
     client.post(url)
     Message.objects.in_folder(Folder.ONE_SHOT).delete()
     before = mailbox(user)
@@ -544,7 +544,7 @@ def test_undoing_twice_does_nothing_more(client, user, send):
     assert mailbox(user) == before
 
 
-def test_undoing_touches_exactly_what_the_action_touched(client, send):
+def test_undo_changes_only_rows_of_its_action(client, send):
     first = send("Archived before")
     act(client, "message_archive", first)
     read = send("Read before")
@@ -552,9 +552,9 @@ def test_undoing_touches_exactly_what_the_action_touched(client, send):
     message = send("Hello")
 
     all_read = act(client, "message_mark_all_read", None, "strip", **{"pm-from": "list"})
-    client.post(undo_address(all_read))
+    client.post(undo_url(all_read))
     archived = act(client, "message_archive", message, "strip", **{"pm-from": "row"})
-    client.post(undo_address(archived))
+    client.post(undo_url(archived))
 
     assert folder_of(first) == Folder.ARCHIVE
     read.refresh_from_db()
@@ -563,9 +563,9 @@ def test_undoing_touches_exactly_what_the_action_touched(client, send):
     assert (message.folder, message.read) == (Folder.INBOX, False)
 
 
-def test_undoing_leaves_what_was_moved_on_since(client, send):
+def test_undo_skips_message_moved_since(client, send):
     message = send("Hello")
-    url = undo_address(act(client, "message_archive", message, "strip", **{"pm-from": "row"}))
+    url = undo_url(act(client, "message_archive", message, "strip", **{"pm-from": "row"}))
     ask(client, "post", "message_delete", message)
 
     client.post(url)
@@ -573,11 +573,11 @@ def test_undoing_leaves_what_was_moved_on_since(client, send):
     assert folder_of(message) == Folder.TRASH
 
 
-def test_an_undo_renews_the_list_the_counter_and_says_so(client, send):
+def test_undo_refreshes_list_and_counter_and_announces_result(client, send):
     message = send("Hello")
     answer = act(client, "message_delete", message, "strip", "list", **{"pm-from": "row"})
 
-    url = undo_address(answer)
+    url = undo_url(answer)
     data = {"pm-part": ["list", "strip", "counter"], "pm-from": "list", "pm-filter": "?"}
     undone = client.post(url, data, headers=HTMX)
 
@@ -587,9 +587,9 @@ def test_an_undo_renews_the_list_the_counter_and_says_so(client, send):
     assert "beforeend:.pm-said" in swaps(undone)
 
 
-def test_asking_before_an_undo_undoes_nothing(client, send):
+def test_undo_confirmation_page_changes_nothing(client, send):
     message = send("Hello")
-    url = undo_address(act(client, "message_delete", message, "strip", **{"pm-from": "row"}))
+    url = undo_url(act(client, "message_delete", message, "strip", **{"pm-from": "row"}))
 
     page = client.get(url)
 
@@ -602,7 +602,7 @@ FORGED = ["x", "x:y", "a:b:c", "é", "W10", "::", "." * 3000, "null", "%00", "..
 
 @pytest.mark.parametrize("headers", [{}, HTMX])
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_a_forged_undo_is_refused_in_words(client, user, send, method, headers):
+def test_forged_undo_token_is_rejected_with_error_message(client, user, send, method, headers):
     ask(client, "post", "message_delete", send("Hello"), HTMX)
     before = mailbox(user)
     real = undo_tokens.make_token(
@@ -630,16 +630,18 @@ def test_a_forged_undo_is_refused_in_words(client, user, send, method, headers):
 
 
 @pytest.mark.parametrize("content", [[], ["1"], {}, None, "text", 7, [1, 2, 3, 4, 5, 6]])
-def test_an_undo_that_says_something_else_is_refused(client, content):
+def test_undo_token_with_invalid_content_is_rejected(client, content):
     token = signing.dumps(content, salt=undo_tokens.SALT)
 
     assert client.post(reverse("message_undo", args=[token])).status_code == 400
 
 
 @pytest.mark.parametrize("headers", [{}, HTMX])
-def test_the_undo_of_another_is_refused_in_words(client, user, other, send, headers):
+def test_undo_token_of_other_user_is_rejected_with_error_message(
+    client, user, other, send, headers
+):
     message = send("Hello")
-    url = undo_address(act(client, "message_delete", message, "strip", **{"pm-from": "row"}))
+    url = undo_url(act(client, "message_delete", message, "strip", **{"pm-from": "row"}))
     before = mailbox(user)
 
     for method in ("get", "post"):
@@ -651,9 +653,9 @@ def test_the_undo_of_another_is_refused_in_words(client, user, other, send, head
 
 
 @pytest.mark.parametrize(("hours", "status", "folder"), [(23, 302, 1), (25, 400, 4)])
-def test_an_action_can_be_undone_for_a_day(client, send, monkeypatch, hours, status, folder):
+def test_undo_expires_after_one_day(client, send, monkeypatch, hours, status, folder):
     message = send("Hello")
-    url = undo_address(act(client, "message_delete", message, "strip", **{"pm-from": "row"}))
+    url = undo_url(act(client, "message_delete", message, "strip", **{"pm-from": "row"}))
     later = (timezone.now() + timedelta(hours=hours)).timestamp()
     monkeypatch.setattr(signing, "time", SimpleNamespace(time=lambda: later))
 
@@ -665,7 +667,7 @@ def test_an_action_can_be_undone_for_a_day(client, send, monkeypatch, hours, sta
 # All folders
 
 
-def test_no_form_stands_inside_of_another(client, full):
+def test_forms_are_not_nested(client, full_mailbox):
     # A browser would ignore it.
     def nested(element, inside=False):
         found = []

@@ -53,7 +53,7 @@ def walk_pages(browser, headers=None):
 
 @pytest.mark.parametrize("headers", [{}, HTMX])
 @pytest.mark.parametrize("count", [0, 1, 3, 4, 7])
-def test_pages_follow_each_other_without_gap_or_repeat(client, user, settings, count, headers):
+def test_pages_have_no_gap_or_duplicate(client, user, settings, count, headers):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 3}
     keys = fill(user, count)
 
@@ -63,7 +63,7 @@ def test_pages_follow_each_other_without_gap_or_repeat(client, user, settings, c
     assert len(pages) == max(1, -(-count // 3))
 
 
-def test_pages_stay_whole_when_messages_arrive_and_go_between_them(client, user, settings):
+def test_pages_stay_complete_when_messages_arrive_and_go(client, user, settings):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 3}
     keys = fill(user, 9)
     seen = []
@@ -80,7 +80,7 @@ def test_pages_stay_whole_when_messages_arrive_and_go_between_them(client, user,
 
 
 @pytest.mark.parametrize("headers", [{}, HTMX])
-def test_an_absurd_cursor_gives_the_first_page(client, user, headers):
+def test_invalid_cursor_gives_first_page(client, user, headers):
     keys = fill(user, 3)
 
     for cursor in ABSURD:
@@ -91,14 +91,14 @@ def test_an_absurd_cursor_gives_the_first_page(client, user, headers):
 
 
 @pytest.mark.parametrize("cursor", ["9" * 19, str(2**63 - 1), str(2**63)])
-def test_a_cursor_beyond_64_bit_is_no_error(client, user, cursor):
+def test_cursor_beyond_64_bits_gives_first_page(client, user, cursor):
     keys = fill(user, 3)
 
     assert rows(client.get(INBOX, {"before": cursor})) == keys
 
 
 @pytest.mark.parametrize("cursor", ["0", "1"])
-def test_a_page_beyond_the_oldest_is_empty(client, user, cursor):
+def test_page_beyond_oldest_message_is_empty(client, user, cursor):
     fill(user, 3)
     Message.objects.filter(pk=1).delete()
 
@@ -108,7 +108,7 @@ def test_a_page_beyond_the_oldest_is_empty(client, user, cursor):
     assert rows(page) == []
 
 
-def test_a_further_fragment_is_rows_and_nothing_else(client, user, settings):
+def test_older_rows_fragment_has_only_rows(client, user, settings):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 3}
     keys = fill(user, 9)
 
@@ -119,7 +119,7 @@ def test_a_further_fragment_is_rows_and_nothing_else(client, user, settings):
     assert {element.name for element in outermost(fragment)} == {"li"}
 
 
-def test_the_focus_goes_to_the_first_of_the_further_rows(client, user, settings):
+def test_older_rows_fragment_focuses_first_row(client, user, settings):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 3}
     keys = fill(user, 9)
 
@@ -129,7 +129,7 @@ def test_the_focus_goes_to_the_first_of_the_further_rows(client, user, settings)
     assert focused["href"] == f"/messages/detail/{keys[3]}/"
 
 
-def test_a_further_page_leads_back_to_the_newest(client, user, settings):
+def test_later_page_links_to_newest_messages(client, user, settings):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 3}
     keys = fill(user, 9)
 
@@ -140,7 +140,7 @@ def test_a_further_page_leads_back_to_the_newest(client, user, settings):
     assert "Newest messages" not in client.get(INBOX).text
 
 
-def test_the_forms_of_a_page_lead_back_to_it(client, user, settings):
+def test_forms_redirect_to_their_page(client, user, settings):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 2}
     keys = fill(user, 6)
     url = f"{INBOX}?before={keys[1]}"
@@ -150,7 +150,7 @@ def test_the_forms_of_a_page_lead_back_to_it(client, user, settings):
     assert set(values_of(page, "next")) == {url}
 
 
-def test_the_forms_of_a_further_fragment_lead_back_to_the_page_that_has_it(client, send):
+def test_forms_of_fragment_redirect_to_surrounding_page(client, send):
     # A new view of the inbox, in contrast, changes the address of the page: see test_folders.
     message = send("Hello")
     headers = {**HTMX, "HX-Current-URL": "http://testserver/project/?tab=2"}
@@ -167,7 +167,7 @@ def test_the_forms_of_a_further_fragment_lead_back_to_the_page_that_has_it(clien
 
 
 @pytest.fixture
-def over_days(user):
+def messages_over_three_days(user):
     """Create three messages on each of three days; return the keys, newest first."""
     keys = fill(user, 9)
     for number, key in enumerate(keys):
@@ -176,11 +176,13 @@ def over_days(user):
     return keys
 
 
-def test_each_day_has_one_heading(client, over_days):
+def test_each_day_has_single_heading(client, messages_over_three_days):
     assert headings(client.get(INBOX)) == ["May 20, 2020", "May 19, 2020", "May 18, 2020"]
 
 
-def test_a_further_fragment_does_not_repeat_the_day_above_it(client, over_days, settings):
+def test_older_rows_fragment_does_not_repeat_day_heading(
+    client, messages_over_three_days, settings
+):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 4}
     found, url = [], INBOX
     while url:
@@ -192,21 +194,21 @@ def test_a_further_fragment_does_not_repeat_the_day_above_it(client, over_days, 
     assert found == [["May 20, 2020", "May 19, 2020"], ["May 18, 2020"], []]
 
 
-def test_a_further_page_of_its_own_names_its_first_day(client, over_days, settings):
+def test_later_page_starts_with_day_heading(client, messages_over_three_days, settings):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 4}
 
-    page = client.get(INBOX, {"before": over_days[3]})
+    page = client.get(INBOX, {"before": messages_over_three_days[3]})
 
     assert headings(page) == ["May 19, 2020", "May 18, 2020"]
 
 
-def test_days_are_those_of_the_reader(client, over_days, settings):
+def test_day_headings_use_current_time_zone(client, messages_over_three_days, settings):
     settings.TIME_ZONE = "Pacific/Kiritimati"  # 14 hours ahead: past noon it is tomorrow
 
     assert headings(client.get(INBOX)) == ["May 21, 2020", "May 20, 2020", "May 19, 2020"]
 
 
-def test_today_and_yesterday_are_called_so(client, user):
+def test_today_and_yesterday_have_names(client, user):
     now = django_timezone.now()
     for number, key in enumerate(fill(user, 2)):
         Message.objects.filter(pk=key).update(created=now - timedelta(days=number))
@@ -215,12 +217,12 @@ def test_today_and_yesterday_are_called_so(client, user):
 
 
 @pytest.mark.parametrize("day", ["<script>alert(1)</script>", "\x00", "2020-05-20" * 500])
-def test_an_absurd_day_does_no_harm(client, over_days, day):
-    query = {"before": over_days[0], "day": day}
+def test_invalid_day_parameter_is_harmless(client, messages_over_three_days, day):
+    query = {"before": messages_over_three_days[0], "day": day}
 
     page = client.get(INBOX, query, headers=HTMX)
 
-    assert rows(page) == over_days[1:]
+    assert rows(page) == messages_over_three_days[1:]
     assert headings(page)[0] == "May 20, 2020"
     assert b"<script>" not in page.content
 
@@ -231,7 +233,7 @@ def test_an_absurd_day_does_no_harm(client, over_days, day):
 NASTY = "<script>alert(1)</script>\"' onmouseover=alert(1) x='"
 
 
-def harmless(response):
+def is_harmless(response):
     found = soup(response).find_all(True)
     assert not [e for e in found if e.name == "script" and "src" not in e.attrs]
     for element in found:
@@ -239,7 +241,7 @@ def harmless(response):
     return True
 
 
-def test_what_people_write_is_escaped_everywhere(client, other, send):
+def test_user_text_is_escaped_on_all_pages(client, other, send):
     other.first_name = NASTY[:150]
     other.save()
     message = send(NASTY, subject=NASTY, from_user=other, extra_tags=NASTY, url="/x?" + NASTY)
@@ -250,20 +252,20 @@ def test_what_people_write_is_escaped_everywhere(client, other, send):
     for target in (message, bare, sent):
         for headers in (HTMX, {}):
             for name in TAKES:
-                assert harmless(ask(client, "get", name, target, headers)), name
+                assert is_harmless(ask(client, "get", name, target, headers)), name
         for name in ("message_mark_unread", "message_mark_read", "message_archive"):
-            assert harmless(act(client, name, target))
+            assert is_harmless(act(client, name, target))
             prepare("message_restore", target)
-            assert harmless(act(client, name, target, "list", "strip", "counter", row=True))
+            assert is_harmless(act(client, name, target, "list", "strip", "counter", row=True))
     send(mark_safe("") + NASTY, contrib_messages.INFO)
-    assert harmless(client.get("/"))
+    assert is_harmless(client.get("/"))
     for name in ("message_restore", "message_delete", "message_undo"):
         answer = act(client, name, message, "list", "strip", **{"pm-from": "row"})
-        assert harmless(answer)
+        assert is_harmless(answer)
         assert soup(answer).select(".pm-notice")
 
 
-def test_quotes_do_not_leave_their_attribute(client, send):
+def test_quotes_in_attributes_are_escaped(client, send):
     message = send("text", subject='" autofocus="" data-evil="1')
 
     page = client.get(INBOX)
@@ -273,21 +275,21 @@ def test_quotes_do_not_leave_their_attribute(client, send):
     assert row["aria-label"] == message.subject
 
 
-def test_the_markup_of_the_site_is_kept(client, send):
+def test_safe_markup_of_site_is_kept(client, send):
     message = send(mark_safe('Read <a href="/terms/">the terms</a> &amp; more'))
 
     for page in (client.get("/"), ask(client, "get", "message_detail", message)):
         assert "/terms/" in [e.get("href") for e in soup(page).find_all(True)]
 
 
-def test_the_markup_of_a_sender_is_not_kept(client, other, send):
+def test_safe_markup_from_user_is_removed(client, other, send):
     message = send(mark_safe('<a href="/evil/">x</a>'), from_user=other)
 
     for page in (client.get("/"), ask(client, "get", "message_detail", message)):
         assert "/evil/" not in [e.get("href") for e in soup(page).find_all(True)]
 
 
-def test_the_title_of_marked_up_text_is_plain(client, send):
+def test_title_of_safe_markup_is_plain_text(client, send):
     send(mark_safe("<b>Tom &amp; Jerry</b> &lt;live&gt;"))
 
     (row,) = soup(client.get(INBOX)).select(".pm-row")
@@ -299,7 +301,7 @@ def test_the_title_of_marked_up_text_is_plain(client, send):
     }
 
 
-def test_text_of_another_direction_is_isolated(client, other, send):
+def test_bidirectional_text_is_isolated(client, other, send):
     turned = "\u202eabc \u0645\u0648\u0639\u062f"
     other.first_name = turned
     other.save()
@@ -333,7 +335,7 @@ def test_text_of_another_direction_is_isolated(client, other, send):
 # Expired
 
 
-def test_what_has_expired_is_in_no_list(client, send):
+def test_expired_message_is_in_no_list(client, send):
     past = django_timezone.now() - timedelta(seconds=1)
     message = send("Too late", expires=past)
     passing = send("Too late as well", contrib_messages.INFO, expires=past)
@@ -346,7 +348,7 @@ def test_what_has_expired_is_in_no_list(client, send):
     assert Message.objects.filter(pk=passing.pk).exists()
 
 
-def test_what_will_expire_is_shown_until_then(client, send):
+def test_expiring_message_is_shown_with_days_left(client, send):
     message = send("In time", expires=django_timezone.now() + timedelta(days=2))
 
     page = client.get(INBOX)
@@ -358,9 +360,7 @@ def test_what_will_expire_is_shown_until_then(client, send):
 
 @pytest.mark.parametrize("name", ON_ONE)
 @pytest.mark.parametrize("headers", [{}, HTMX])
-def test_an_expired_message_that_an_open_tab_still_shows_can_be_acted_on(
-    client, send, name, headers
-):
+def test_expired_message_in_open_tab_can_be_acted_on(client, send, name, headers):
     message = send("Was in time")
     prepare(name, message)
     Message.objects.filter(pk=message.pk).update(
@@ -378,7 +378,7 @@ def test_an_expired_message_that_an_open_tab_still_shows_can_be_acted_on(
 
 
 @pytest.mark.parametrize("name", ON_ALL)
-def test_what_has_expired_is_not_changed_with_the_rest(client, user, send, name):
+def test_action_on_all_ignores_expired_message(client, user, send, name):
     send("Too late", expires=django_timezone.now() - timedelta(seconds=1))
     before = mailbox(user)
 
@@ -390,7 +390,7 @@ def test_what_has_expired_is_not_changed_with_the_rest(client, user, send, name)
 # Words
 
 
-def test_the_inbox_of_nobody_says_so(client):
+def test_empty_inbox_has_text(client):
     page = client.get(INBOX)
 
     assert rows(page) == []
@@ -398,7 +398,7 @@ def test_the_inbox_of_nobody_says_so(client):
     assert empty.startswith("No messages")
 
 
-def test_unread_rows_say_so_in_words(client, send):
+def test_unread_row_has_text_label(client, send):
     read = send("Old")
     send("New")
     Message.objects.filter(pk=read.pk).update(read_at=django_timezone.now())
@@ -408,7 +408,7 @@ def test_unread_rows_say_so_in_words(client, send):
     assert texts(page, ".pm-subject") == ["Unread: New", "Old"]
 
 
-def test_a_row_names_each_of_its_controls_after_its_message(client, send):
+def test_row_controls_name_their_message(client, send):
     send("Lunch at noon", url="/project/")
 
     (row,) = soup(client.get(INBOX)).select(".pm-row")

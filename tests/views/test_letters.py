@@ -78,13 +78,13 @@ def write(browser, headers=None, url=WRITE, **given):
     return browser.post(url, form_of(browser, url, **given), headers=headers or {})
 
 
-def answer(browser, letter, headers=None, /, **given):
+def reply(browser, letter, headers=None, /, **given):
     url = reverse("message_reply", args=[letter.pk])
     data = form_of(browser, url, **{"message": "Yes.", **given})
     return browser.post(url, data, headers=headers or {})
 
 
-def issues(response):
+def field_errors(response):
     return texts(response, f".{ISSUES}")
 
 
@@ -93,7 +93,7 @@ def issues(response):
 
 @pytest.mark.parametrize("name", LETTERS)
 @pytest.mark.parametrize("mode", MODES)
-def test_a_visitor_is_asked_to_sign_in(visitor, letter, name, mode):
+def test_visitor_is_redirected_to_log_in(visitor, letter, name, mode):
     response = visitor.get(address(name, letter), headers=MODES[mode])
 
     assert log_in_of(response)
@@ -101,7 +101,7 @@ def test_a_visitor_is_asked_to_sign_in(visitor, letter, name, mode):
 
 @pytest.mark.parametrize("name", LETTERS)
 @pytest.mark.parametrize("mode", MODES)
-def test_its_owner_gets_a_page_or_a_fragment(client, letter, name, mode):
+def test_owner_gets_page_or_fragment(client, letter, name, mode):
     response = client.get(address(name, letter), {"to": "ha"}, headers=MODES[mode])
 
     assert response.status_code == 200
@@ -113,7 +113,7 @@ def test_its_owner_gets_a_page_or_a_fragment(client, letter, name, mode):
 @pytest.mark.parametrize("name", [name for name in LETTERS if ALL[name]])
 @pytest.mark.parametrize("method", ["get", "post"])
 @pytest.mark.parametrize("headers", [{}, HTMX])
-def test_the_letter_or_block_of_another_is_not_found(other, letter, name, method, headers):
+def test_letter_or_block_of_other_user_is_not_found(other, letter, name, method, headers):
     url = address(name, letter)
     blocks = Block.objects.count()
 
@@ -125,7 +125,7 @@ def test_the_letter_or_block_of_another_is_not_found(other, letter, name, method
 
 
 @pytest.mark.parametrize("name", LETTERS)
-def test_where_letters_are_off_there_is_no_such_page(client, letter, name, settings):
+def test_letter_pages_are_not_found_if_letters_are_disabled(client, letter, name, settings):
     url = address(name, letter)
     settings.PERSISTENT_MESSAGES = {}
 
@@ -140,7 +140,7 @@ def test_where_letters_are_off_there_is_no_such_page(client, letter, name, setti
 
 
 @pytest.mark.parametrize("name", [name for name in LETTERS if name not in READING])
-def test_nothing_changes_without_the_csrf_token(user, letter, name):
+def test_post_without_csrf_token_is_rejected(user, letter, name):
     url, browser = address(name, letter), Client(enforce_csrf_checks=True)
     browser.force_login(user)
 
@@ -148,7 +148,7 @@ def test_nothing_changes_without_the_csrf_token(user, letter, name):
 
 
 @pytest.mark.parametrize("name", LETTERS)
-def test_a_get_changes_nothing(client, letter, name):
+def test_get_request_changes_nothing(client, letter, name):
     url = address(name, letter)
     before = (list(Message.objects.values()), list(Block.objects.values()))
 
@@ -161,7 +161,7 @@ def test_a_get_changes_nothing(client, letter, name):
 # Writing
 
 
-def test_a_plain_form_sends_and_leads_to_the_letter(client, user, other):
+def test_plain_form_sends_and_redirects_to_letter(client, user, other):
     response = write(client)
 
     sent = all_letters().get(user=user)
@@ -172,7 +172,7 @@ def test_a_plain_form_sends_and_leads_to_the_letter(client, user, other):
     assert Message.objects.get(user=other).message == "Hello"
 
 
-def test_a_swap_sends_and_leads_to_the_letter(client, user, other):
+def test_htmx_form_sends_and_redirects_to_letter(client, user, other):
     response = write(client, HTMX)
 
     sent = all_letters().get(user=user)
@@ -180,7 +180,7 @@ def test_a_swap_sends_and_leads_to_the_letter(client, user, other):
     assert response.content == b""
 
 
-def test_who_sends_is_who_is_signed_in(client, user, other, third):
+def test_sender_is_always_request_user(client, user, other, third):
     """The form cannot set another sender."""
     write(client, from_user=third.pk, user=third.pk, thread="0" * 32, folder=Folder.TRASH)
 
@@ -189,7 +189,7 @@ def test_who_sends_is_who_is_signed_in(client, user, other, third):
 
 
 @pytest.mark.parametrize("headers", [{}, HTMX])
-def test_sending_the_same_form_twice_sends_once(client, other, headers):
+def test_same_form_sent_twice_sends_once(client, other, headers):
     data = form_of(client, WRITE, to="harry", message="Hello")
 
     answers = [client.post(WRITE, data, headers=headers) for _ in range(2)]
@@ -203,7 +203,7 @@ def test_sending_the_same_form_twice_sends_once(client, other, headers):
     "changed",
     [{"message": "Hello, Harry"}, {"message": "hello"}, {"subject": "Rota"}, {"to": "ida"}],
 )
-def test_a_corrected_form_is_sent_and_the_answer_says_to_whom(
+def test_corrected_form_is_sent_and_recipient_is_named(
     client, user, other, third, changed, headers
 ):
     """A user corrects a typo after a response was lost."""
@@ -224,19 +224,19 @@ def test_a_corrected_form_is_sent_and_the_answer_says_to_whom(
     assert f"Sent to {corrected['to']}." in client.get("/messages/").text
 
 
-def test_a_corrected_form_counts_against_the_rate(client, other, settings):
+def test_corrected_form_counts_towards_send_rate(client, other, settings):
     settings.PERSISTENT_MESSAGES = {"LETTERS": True, "SEND_RATE": "1/h"}
     data = form_of(client, WRITE, to="harry", message="Hello")
     client.post(WRITE, data)
 
     page = client.post(WRITE, {**data, "message": "Hello, Harry"})
 
-    assert "You’ve reached the sending limit." in " ".join(issues(page))
+    assert "You’ve reached the sending limit." in " ".join(field_errors(page))
     assert client.post(WRITE, data).status_code == 302
     assert all_letters().count() == 2
 
 
-def test_one_more_recipient_gets_it_and_the_others_not_again(client, user, other, third):
+def test_added_recipient_gets_letter_and_others_no_duplicate(client, user, other, third):
     data = form_of(client, WRITE, to="harry", message="Hello")
     client.post(WRITE, data)
     client.get("/messages/")
@@ -249,7 +249,7 @@ def test_one_more_recipient_gets_it_and_the_others_not_again(client, user, other
     assert [Message.objects.owned_by(person).count() for person in (other, third)] == [1, 1]
 
 
-def test_fewer_recipients_of_the_same_get_it_not_again(client, user, other, third):
+def test_form_resent_to_fewer_recipients_sends_nothing(client, user, other, third):
     data = form_of(client, WRITE, to="harry, ida", message="Hello")
     first = client.post(WRITE, data)
     client.get("/messages/")
@@ -261,7 +261,7 @@ def test_fewer_recipients_of_the_same_get_it_not_again(client, user, other, thir
     assert all_letters().count() == 3
 
 
-def test_another_form_with_the_same_content_is_another_letter(client, user, other):
+def test_second_form_with_same_content_sends_second_letter(client, user, other):
     for _ in range(2):
         write(client)
 
@@ -269,7 +269,7 @@ def test_another_form_with_the_same_content_is_another_letter(client, user, othe
 
 
 @pytest.mark.parametrize("headers", [{}, HTMX])
-def test_a_form_whose_letter_was_deleted_since_sends_it_not_again(client, user, other, headers):
+def test_form_resent_after_letter_was_deleted_sends_nothing(client, user, other, headers):
     data = form_of(client, WRITE, to="harry", message="Hello")
     client.post(WRITE, data)
     client.get("/messages/")
@@ -286,7 +286,7 @@ def test_a_form_whose_letter_was_deleted_since_sends_it_not_again(client, user, 
 
 
 @pytest.mark.parametrize("headers", [{}, HTMX])
-def test_a_corrected_answer_is_sent(client, user, other, letter, headers):
+def test_corrected_reply_is_sent(client, user, other, letter, headers):
     url = reverse("message_reply", args=[letter.pk])
     data = form_of(client, url, message="Yes.")
     client.post(url, data, headers=headers)
@@ -298,7 +298,7 @@ def test_a_corrected_answer_is_sent(client, user, other, letter, headers):
     assert [row.message for row in received] == ["Yes.", "No."]
 
 
-def test_the_form_of_one_answer_does_not_count_for_another(client, user, other, letter):
+def test_reply_form_token_is_bound_to_conversation(client, user, other, letter):
     sent = send_letter(other, user, "Party", "Can you come?")
     second = Message.objects.get(user=user, letter=sent.letter)
     data = form_of(client, reverse("message_reply", args=[letter.pk]), message="Yes.")
@@ -310,7 +310,7 @@ def test_the_form_of_one_answer_does_not_count_for_another(client, user, other, 
 
 
 @pytest.mark.parametrize("token", ["", "forged", "0" * 32, "a:b:c", "\x00"])
-def test_a_forged_or_stale_form_asks_to_be_sent_again(client, other, token):
+def test_forged_or_expired_form_asks_to_send_again(client, other, token):
     data = form_of(client, WRITE, to="harry", message="Hello", letter=token)
 
     page = client.post(WRITE, data)
@@ -322,7 +322,7 @@ def test_a_forged_or_stale_form_asks_to_be_sent_again(client, other, token):
     assert client.post(WRITE, {**again, "message": "Hello"}).status_code == 302
 
 
-def test_the_form_of_another_does_not_count_as_sent(client, user, other, third):
+def test_form_token_is_bound_to_user(client, user, other, third):
     """A token is valid only for the user it was made for."""
     data = form_of(browser_of(third), WRITE, to="harry", message="Hello")
 
@@ -353,14 +353,12 @@ def test_the_form_of_another_does_not_count_as_sent(client, user, other, third):
         ({"message": "x\x00"}, "Null characters are not allowed."),
     ],
 )
-def test_what_is_wrong_is_said_at_its_field_and_nothing_is_sent(
-    client, other, given, words, headers
-):
+def test_invalid_form_shows_field_error_and_sends_nothing(client, other, given, words, headers):
     response = write(client, headers, **given)
 
     assert response.status_code == 200
-    assert words in " ".join(issues(response))
-    assert len(issues(response)) == 1
+    assert words in " ".join(field_errors(response))
+    assert len(field_errors(response)) == 1
     assert not Message.objects.exists()
     (name,) = given
     typed = [*soup(response).select("input"), *soup(response).select("textarea")]
@@ -372,50 +370,50 @@ def test_what_is_wrong_is_said_at_its_field_and_nothing_is_sent(
         assert kept.split() == given[name].split()
 
 
-def test_the_form_says_when_the_next_letter_is_possible(client, other, settings):
+def test_form_over_send_rate_shows_error(client, other, settings):
     settings.PERSISTENT_MESSAGES = {"LETTERS": True, "SEND_RATE": "1/h"}
     write(client)
 
     page = write(client)
 
-    assert "You’ve reached the sending limit." in " ".join(issues(page))
+    assert "You’ve reached the sending limit." in " ".join(field_errors(page))
     assert all_letters().count() == 2
 
 
-def test_one_who_blocked_the_sender_is_as_unknown(client, user, other):
+def test_recipient_who_blocked_sender_gets_same_error_as_unknown(client, user, other):
     policy.block(other, user)
 
     response = write(client)
 
-    assert issues(response) == ["Your message can’t be delivered to “harry”."]
+    assert field_errors(response) == ["Your message can’t be delivered to “harry”."]
 
 
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [("to", "nobody", "can’t be delivered"), ("subject", "s" * 256, "255")],
 )
-def test_a_field_is_checked_by_itself(client, field, value, words):
+def test_single_field_is_validated(client, field, value, words):
     data = form_of(client, WRITE, **{field: value, "pm-field": field})
 
     response = client.post(WRITE, data, headers=HTMX)
 
-    (said,) = issues(response)
+    (said,) = field_errors(response)
     assert words in said
     assert not Message.objects.exists()
 
 
-def test_a_field_of_an_answer_is_checked_by_itself(client, user, letter):
+def test_single_field_of_reply_is_validated(client, user, letter):
     answers = [
-        answer(client, letter, HTMX, **{"pm-field": "message", "message": text})
+        reply(client, letter, HTMX, **{"pm-field": "message", "message": text})
         for text in ("x" * 10_001, "Yes.")
     ]
 
-    assert [len(issues(response)) for response in answers] == [1, 0]
+    assert [len(field_errors(response)) for response in answers] == [1, 0]
     assert Message.objects.count() == 2
 
 
 @pytest.mark.parametrize("headers", [HTMX, WHOLE], ids=["htmx 2", "htmx 4"])
-def test_a_field_that_is_checked_takes_no_message_with_it(client, other, headers):
+def test_field_validation_consumes_no_one_shot_message(client, other, headers):
     """The toast is shown on the next page, not on the one that the user leaves."""
     data = form_of(client, WRITE, to="harry", message="Hello")
     client.post(WRITE, data, headers=HTMX)
@@ -429,13 +427,13 @@ def test_a_field_that_is_checked_takes_no_message_with_it(client, other, headers
     assert "Sent to harry." in client.get("/messages/").text
 
 
-def test_a_checked_field_sends_nothing_even_if_all_is_right(client, other):
+def test_field_validation_sends_nothing(client, other):
     write(client, HTMX, **{"pm-field": "to"})
 
     assert not Message.objects.exists()
 
 
-def test_a_site_can_link_to_a_letter_to_somebody(client):
+def test_compose_form_is_filled_from_query_string(client):
     page = client.get(WRITE, {"to": "harry", "subject": 'A "quoted" <b>'})
 
     assert values_of(page, "to") == ["harry"]
@@ -443,11 +441,11 @@ def test_a_site_can_link_to_a_letter_to_somebody(client):
 
 
 @pytest.mark.parametrize("query", [{"to": "\x00"}, {"subject": "\x00" * 9}, {"to": "x" * 9000}])
-def test_an_absurd_link_is_a_form(client, query):
+def test_compose_form_accepts_invalid_query_string(client, query):
     assert client.get(WRITE, query).status_code == 200
 
 
-def test_a_letter_to_several_unfolds_in_sent(client, user, other, third):
+def test_sent_letter_to_several_lists_recipients(client, user, other, third):
     write(client, to="harry, ida")
 
     page = client.get("/messages/?box=sent")
@@ -462,7 +460,7 @@ def test_a_letter_to_several_unfolds_in_sent(client, user, other, third):
 # Names
 
 
-def test_names_are_completed(client, other, third):
+def test_recipients_are_autocompleted(client, other, third):
     page = client.get("/messages/write/people/", {"to": "ida, ha"}, headers=HTMX)
 
     (option,) = soup(page).select(".pm-option")
@@ -474,7 +472,7 @@ def test_names_are_completed(client, other, third):
 @pytest.mark.parametrize(
     "typed", ["", "h", "harry, ", "sal", "harry, har", "\x00\x00", "%%", "x" * 5000]
 )
-def test_names_are_not_listed_for_nothing(client, other, typed):
+def test_autocomplete_lists_nobody_without_match(client, other, typed):
     page = client.get("/messages/write/people/", {"to": typed}, headers=HTMX)
 
     assert page.status_code == 200
@@ -484,7 +482,7 @@ def test_names_are_not_listed_for_nothing(client, other, typed):
 # The conversation
 
 
-def test_opening_a_letter_shows_its_conversation_oldest_first(client, user, other, letter):
+def test_opening_letter_shows_conversation_oldest_first(client, user, other, letter):
     mine = send_letter(user, None, "", "Yes.", letter)
     send_letter(other, None, "", "Thanks.", Message.objects.get(user=other, letter=mine.letter))
 
@@ -497,7 +495,7 @@ def test_opening_a_letter_shows_its_conversation_oldest_first(client, user, othe
 
 
 @pytest.mark.parametrize("box", ["inbox", "unread"])
-def test_a_row_shows_the_owners_own_reply_and_counts_it(client, user, other, letter, box):
+def test_row_shows_and_counts_own_reply(client, user, other, letter, box):
     send_letter(user, None, "", "Yes, <b>I</b> can.", letter)
     Message.objects.filter(pk=letter.pk).update(read_at=None)
 
@@ -512,7 +510,7 @@ def test_a_row_shows_the_owners_own_reply_and_counts_it(client, user, other, let
     assert "You:" not in text_of(row)
 
 
-def test_a_row_shows_the_reply_to_a_letter_without_a_subject(client, user, other):
+def test_row_of_letter_without_subject_shows_reply(client, user, other):
     sent = send_letter(other, user, "", "Can you?")
     send_letter(user, None, "", "Yes.", Message.objects.get(user=user, letter=sent.letter))
 
@@ -522,7 +520,7 @@ def test_a_row_shows_the_reply_to_a_letter_without_a_subject(client, user, other
     assert "You: Yes." in " ".join(text_of(soup(row).select(".pm-snippet")[0]).split())
 
 
-def test_a_conversation_takes_the_same_queries_however_long(client, user, other, letter):
+def test_query_count_does_not_depend_on_conversation_length(client, user, other, letter):
     found = set()
     own = Message.objects.get(user=other, letter=letter.letter)
     for count in (0, 40):
@@ -536,7 +534,7 @@ def test_a_conversation_takes_the_same_queries_however_long(client, user, other,
     assert found.pop() <= 8
 
 
-def test_earlier_letters_come_by_keyset(client, user, other, letter, settings):
+def test_earlier_letters_use_keyset_pagination(client, user, other, letter, settings):
     settings.PERSISTENT_MESSAGES = {"LETTERS": True, "PAGE_SIZE": 3}
     own = Message.objects.get(user=other, letter=letter.letter)
     for number in range(7):
@@ -557,7 +555,7 @@ def test_earlier_letters_come_by_keyset(client, user, other, letter, settings):
     assert seen == [texts, texts]
 
 
-def test_a_conversation_does_not_show_what_lies_in_the_trash(client, user, letter):
+def test_conversation_omits_letters_in_trash(client, user, letter):
     mine = send_letter(user, None, "", "Yes.", letter)
     mailbox.delete(user, Folder.SENT, Message.objects.filter(pk=mine.pk))
 
@@ -569,7 +567,7 @@ def test_a_conversation_does_not_show_what_lies_in_the_trash(client, user, lette
 
 
 @pytest.mark.parametrize("opened_in", [Folder.TRASH, Folder.INBOX])
-def test_opening_marks_what_its_page_shows_and_nothing_else(client, user, other, letter, opened_in):
+def test_opening_marks_only_shown_letters_as_read(client, user, other, letter, opened_in):
     mailbox.delete(user, Folder.INBOX, Message.objects.filter(pk=letter.pk))
     mine = Message.objects.get(user=other, letter=letter.letter)
     send_letter(other, None, "", "And Friday?", mine)
@@ -586,7 +584,7 @@ def test_opening_marks_what_its_page_shows_and_nothing_else(client, user, other,
     assert not beside.read
 
 
-def test_the_list_has_one_row_a_conversation_with_how_many(client, user, other, letter):
+def test_list_has_one_row_per_conversation_with_count(client, user, other, letter):
     mine = send_letter(user, None, "", "Yes.", letter)
     send_letter(other, None, "", "Thanks.", Message.objects.get(user=other, letter=mine.letter))
 
@@ -597,7 +595,7 @@ def test_the_list_has_one_row_a_conversation_with_how_many(client, user, other, 
     assert "Thanks." in page.text
 
 
-def test_closing_a_row_closes_its_conversation(client, user, other, letter):
+def test_marking_row_as_read_marks_conversation(client, user, other, letter):
     own = Message.objects.get(user=other, letter=letter.letter)
     head = send_letter(other, None, "", "Or Friday?", own)
     key = Message.objects.get(user=user, letter=head.letter).pk
@@ -608,7 +606,7 @@ def test_closing_a_row_closes_its_conversation(client, user, other, letter):
 
 
 @pytest.mark.parametrize("do", ["archive", "delete"])
-def test_ticking_a_row_takes_its_conversation(client, user, other, letter, do):
+def test_bulk_action_on_row_includes_conversation(client, user, other, letter, do):
     own = Message.objects.get(user=other, letter=letter.letter)
     head = send_letter(other, None, "", "Or Friday?", own)
     key = Message.objects.get(user=user, letter=head.letter).pk
@@ -619,7 +617,7 @@ def test_ticking_a_row_takes_its_conversation(client, user, other, letter, do):
     assert not Message.objects.owned_by(other).in_folder(Folder.TRASH).exists()
 
 
-def test_a_search_finds_a_conversation_by_any_of_its_letters(client, user, other, letter):
+def test_search_finds_conversation_by_any_letter(client, user, other, letter):
     own = Message.objects.get(user=other, letter=letter.letter)
     head = send_letter(other, None, "", "Or Friday?", own)
     key = Message.objects.get(user=user, letter=head.letter).pk
@@ -631,16 +629,16 @@ def test_a_search_finds_a_conversation_by_any_of_its_letters(client, user, other
 # Replying
 
 
-def test_a_plain_answer_is_sent_and_leads_back(client, user, other, letter):
-    response = answer(client, letter)
+def test_plain_reply_is_sent_and_redirects_to_conversation(client, user, other, letter):
+    response = reply(client, letter)
 
     assert response["Location"] == reverse("message_detail", args=[letter.pk])
     assert "Sent to harry." in client.get(response["Location"]).text
     assert Message.objects.get(user=other, folder=Folder.INBOX).message == "Yes."
 
 
-def test_a_swap_appends_the_answer_and_empties_the_form(client, user, letter):
-    response = answer(client, letter, HTMX)
+def test_htmx_reply_is_appended_and_form_is_cleared(client, user, letter):
+    response = reply(client, letter, HTMX)
 
     assert (response["HX-Retarget"], response["HX-Reswap"]) == (".pm-posts", "beforeend settle:0ms")
     assert [text_of(e) for e in soup(response).select(".pm-body")] == ["Yes."]
@@ -649,7 +647,7 @@ def test_a_swap_appends_the_answer_and_empties_the_form(client, user, letter):
     assert soup(response).select(".pm-letter")[0]["hx-swap-oob"]
 
 
-def test_answering_twice_by_a_double_click_is_one_answer(client, user, letter):
+def test_double_click_sends_one_reply(client, user, letter):
     url = reverse("message_reply", args=[letter.pk])
     data = form_of(client, url, message="Yes.")
 
@@ -659,43 +657,43 @@ def test_answering_twice_by_a_double_click_is_one_answer(client, user, letter):
     assert shown == [["Yes."], []]
 
 
-def test_an_answer_brings_what_came_meanwhile(client, user, other, letter):
+def test_reply_response_includes_newly_received_letters(client, user, other, letter):
     own = Message.objects.get(user=other, letter=letter.letter)
     send_letter(other, None, "", "Or Friday?", own)
 
-    response = answer(client, letter, HTMX, after=letter.pk)
+    response = reply(client, letter, HTMX, after=letter.pk)
 
     assert texts(response, ".pm-body") == ["Or Friday?", "Yes."]
     assert not Message.objects.owned_by(user).unread().exists()
     # The response was lost.
-    again = answer(client, letter, HTMX, after=Message.objects.owned_by(user).latest("pk").pk)
+    again = reply(client, letter, HTMX, after=Message.objects.owned_by(user).latest("pk").pk)
     assert texts(again, ".pm-body") == ["Yes."]
 
 
-def test_an_answer_on_a_page_of_its_own_leads_to_the_conversation(client, user, letter):
+def test_reply_from_reply_page_redirects_to_conversation(client, user, letter):
     url = reverse("message_reply", args=[letter.pk])
     headers = {**HTMX, "HX-Current-URL": f"http://testserver{url}?quote=1"}
 
-    response = answer(client, letter, headers)
+    response = reply(client, letter, headers)
 
     assert response["HX-Redirect"] == reverse("message_detail", args=[letter.pk])
     assert "Sent to harry." in client.get(response["HX-Redirect"]).text
 
 
-def test_an_answer_leads_anew_to_a_page_that_is_far_behind(client, other, letter, settings):
+def test_reply_from_outdated_page_redirects_to_conversation(client, other, letter, settings):
     settings.PERSISTENT_MESSAGES = {"LETTERS": True, "PAGE_SIZE": 3}
     own = Message.objects.get(user=other, letter=letter.letter)
     for number in range(4):
         send_letter(other, None, "", f"Number {number}", own)
 
-    response = answer(client, letter, HTMX, after=letter.pk)
+    response = reply(client, letter, HTMX, after=letter.pk)
 
     assert response["HX-Redirect"] == reverse("message_detail", args=[letter.pk])
     fragment = client.get(response["HX-Redirect"], {"after": letter.pk}, headers=HTMX)
     assert fragment["HX-Redirect"] == response["HX-Redirect"]
 
 
-def test_the_inbox_leads_to_the_blocked_users(client, settings):
+def test_inbox_links_to_blocked_users(client, settings):
     page = client.get("/messages/")
     assert 'href="/messages/blocked/"' in page.text
     settings.PERSISTENT_MESSAGES = {"LETTERS": False}
@@ -705,13 +703,11 @@ def test_the_inbox_leads_to_the_blocked_users(client, settings):
 # Where it opens, and replies that arrive while it is open
 
 
-def marked(page):
+def initial_position(page):
     return [post for post in soup(page).select(".pm-post") if "autofocus" in post.attrs]
 
 
-def test_a_conversation_opens_at_the_first_unread_letter_else_at_its_end(
-    client, user, other, letter
-):
+def test_conversation_opens_at_first_unread_letter_or_at_end(client, user, other, letter):
     own = Message.objects.get(user=other, letter=letter.letter)
     mine = send_letter(user, None, "", "Yes.", letter)
     Message.objects.filter(pk=letter.pk).update(read_at=mine.created)
@@ -719,18 +715,20 @@ def test_a_conversation_opens_at_the_first_unread_letter_else_at_its_end(
         send_letter(other, None, "", f"Number {number}", own)
     url = reverse("message_detail", args=[letter.pk])
 
-    first, second = ([texts(post, ".pm-body") for post in marked(client.get(url))] for _ in "ab")
+    first, second = (
+        [texts(post, ".pm-body") for post in initial_position(client.get(url))] for _ in "ab"
+    )
 
     assert (first, second) == ([["Number 0"]], [["Number 2"]])
 
 
-def test_a_conversation_of_one_letter_opens_at_its_beginning(client, letter):
+def test_conversation_of_one_letter_opens_at_beginning(client, letter):
     url = reverse("message_detail", args=[letter.pk])
 
-    assert [marked(client.get(url)) for _ in "ab"] == [[], []]
+    assert [initial_position(client.get(url)) for _ in "ab"] == [[], []]
 
 
-def test_an_open_conversation_is_told_how_many_came(client, user, other, letter, send):
+def test_open_conversation_gets_number_of_new_letters(client, user, other, letter, send):
     own = Message.objects.get(user=other, letter=letter.letter)
     client.get(reverse("message_detail", args=[letter.pk]))
     news = {"of": letter.pk, "after": letter.pk, "pm-fragment": "part"}
@@ -760,7 +758,7 @@ def test_an_open_conversation_is_told_how_many_came(client, user, other, letter,
     assert client.get(url, {"after": letter.pk}).text.count("Can you take Thursday?") == 1
 
 
-def test_what_is_quoted_comes_below_what_was_typed(client, letter):
+def test_quote_is_inserted_below_typed_text(client, letter):
     url = reverse("message_reply", args=[letter.pk])
     for headers in ({}, HTMX):
         data = form_of(client, url, message="I can.\n", **{"pm-quote": "Quote"})
@@ -768,56 +766,56 @@ def test_what_is_quoted_comes_below_what_was_typed(client, letter):
         response = client.post(url, data, headers=headers)
 
         assert "\nI can.\n\n&gt; Can you take Thursday?\n</textarea>" in response.text
-        assert issues(response) == []
+        assert field_errors(response) == []
         assert is_page(response) != bool(headers)
     assert Message.objects.count() == 2
 
 
-def test_a_forged_thread_or_recipient_changes_nothing(client, user, other, third, letter):
-    answer(client, letter, thread="0" * 32, reply_to=0, to="ida", to_user=third.pk)
+def test_forged_thread_or_recipient_is_ignored(client, user, other, third, letter):
+    reply(client, letter, thread="0" * 32, reply_to=0, to="ida", to_user=third.pk)
 
     assert not Message.objects.owned_by(third).exists()
     assert {row.thread for row in all_letters()} == {letter.thread}
 
 
 @pytest.mark.parametrize("headers", [{}, HTMX])
-def test_what_cannot_be_answered_is_said_and_the_text_is_kept(client, user, other, letter, headers):
+def test_failed_reply_shows_error_and_keeps_text(client, user, other, letter, headers):
     url = reverse("message_reply", args=[letter.pk])
     data = form_of(client, url, message="A long answer")
     policy.block(other, user)
 
     response = client.post(url, data, headers=headers)
 
-    assert "Your message can’t be delivered to “harry”." in issues(response)[0]
+    assert "Your message can’t be delivered to “harry”." in field_errors(response)[0]
     assert "A long answer" in response.text
     assert Message.objects.count() == 2
 
 
-def test_a_notice_has_nothing_to_answer(client, send):
+def test_notice_cannot_be_replied_to(client, send):
     notice = send("Maintenance on Sunday.")
     page = client.get(reverse("message_detail", args=[notice.pk]))
 
     assert soup(page).select(".pm-letter") == []
     data = form_of(client, reverse("message_reply", args=[notice.pk]), message="Hello")
     response = client.post(reverse("message_reply", args=[notice.pk]), data)
-    assert "You can’t reply to this message." in issues(response)[0]
+    assert "You can’t reply to this message." in field_errors(response)[0]
 
 
 @pytest.mark.parametrize("gone", ["deleted", "expired"])
-def test_a_letter_that_went_meanwhile_is_not_answered(client, user, letter, gone):
+def test_reply_to_deleted_or_expired_letter_is_not_found(client, user, letter, gone):
     url = reverse("message_reply", args=[letter.pk])
     data = form_of(client, url, message="Yes.")
     row = Message.objects.filter(pk=letter.pk)
     if gone == "deleted":
         mailbox.delete(user, Folder.INBOX, row)
-        assert "Restore it to reply." in issues(client.post(url, data))[0]
+        assert "Restore it to reply." in field_errors(client.post(url, data))[0]
     else:
         row.update(expires=letter.created)
         assert client.post(url, data).status_code == 404
     assert Message.objects.count() == 2
 
 
-def test_an_answer_quotes_if_asked(client, letter):
+def test_reply_form_quotes_on_request(client, letter):
     url = reverse("message_reply", args=[letter.pk])
 
     (area,) = soup(client.get(url, {"quote": 1})).select("textarea")
@@ -827,7 +825,7 @@ def test_an_answer_quotes_if_asked(client, letter):
     assert text_of(plain) == ""
 
 
-def test_an_account_that_is_gone_shows_its_name_everywhere(client, user, other, letter):
+def test_deleted_account_keeps_name_and_cannot_be_replied_to(client, user, other, letter):
     send_letter(user, None, "", "Yes.", letter)
     other.delete()
 
@@ -844,7 +842,7 @@ def test_an_account_that_is_gone_shows_its_name_everywhere(client, user, other, 
 PAYLOAD = "<script>alert(1)</script> javascript:alert(1) https://example.com/?a=1&b=2"
 
 
-def test_what_users_write_is_text(client, user, other):
+def test_user_text_is_escaped_and_links_are_nofollow(client, user, other):
     other.first_name = "<i>Harry</i>"
     other.save()
     sent = send_letter(other, user, PAYLOAD, PAYLOAD)
@@ -870,7 +868,7 @@ def test_what_users_write_is_text(client, user, other):
         ("[x](https://example.com)", 'rel="nofollow noopener"'),
     ],
 )
-def test_markdown_is_rendered_where_it_is_on(client, user, other, settings, text, html):
+def test_markdown_is_rendered_if_enabled(client, user, other, settings, text, html):
     settings.PERSISTENT_MESSAGES = {"LETTERS": True, "MARKDOWN": True}
     sent = send_letter(other, user, "", text)
     key = Message.objects.get(user=user, letter=sent.letter).pk
@@ -890,7 +888,7 @@ def test_markdown_is_rendered_where_it_is_on(client, user, other, settings, text
         '<a href="https://example.com" style="position:fixed">x</a>',
     ],
 )
-def test_markdown_lets_nothing_through(client, user, other, settings, text):
+def test_markdown_renders_no_unsafe_markup(client, user, other, settings, text):
     settings.PERSISTENT_MESSAGES = {"LETTERS": True, "MARKDOWN": True}
     sent = send_letter(other, user, "", text)
     key = Message.objects.get(user=user, letter=sent.letter).pk
@@ -908,7 +906,7 @@ def test_markdown_lets_nothing_through(client, user, other, settings, text):
 
 
 @pytest.mark.parametrize("headers", [{}, HTMX])
-def test_a_sender_is_blocked_seen_and_let_through_again(client, user, other, letter, headers):
+def test_sender_can_be_blocked_listed_and_unblocked(client, user, other, letter, headers):
     response = client.post(reverse("message_block", args=[letter.pk]), headers=headers)
     assert response.status_code in {200, 302}
     (block,) = policy.blocks_of(user)
@@ -923,14 +921,14 @@ def test_a_sender_is_blocked_seen_and_let_through_again(client, user, other, let
     assert soup(client.get(reverse("message_detail", args=[letter.pk]))).select(".pm-letter")
 
 
-def test_a_notice_has_nobody_to_block(client, send):
+def test_sender_of_notice_cannot_be_blocked(client, send):
     response = client.post(reverse("message_block", args=[send("Hello").pk]))
 
     assert response.status_code == 400
     assert not Block.objects.exists()
 
 
-def test_a_letter_is_reported_with_a_reason(client, user, letter):
+def test_letter_is_reported_with_reason(client, user, letter):
     url = reverse("message_report", args=[letter.pk])
 
     response = client.post(url, {"reason": "Rude."})
@@ -940,14 +938,14 @@ def test_a_letter_is_reported_with_a_reason(client, user, letter):
     assert (report.reporter, report.reason, report.accused_name) == (user, "Rude.", "harry")
 
 
-def test_a_reason_has_its_bound(client, letter):
+def test_report_reason_has_maximum_length(client, letter):
     url = reverse("message_report", args=[letter.pk])
 
-    assert issues(client.post(url, {"reason": "x" * 1001}))
+    assert field_errors(client.post(url, {"reason": "x" * 1001}))
     assert not Report.objects.exists()
 
 
-def test_what_one_sent_is_not_reported(user, other, letter):
+def test_own_letter_cannot_be_reported(user, other, letter):
     own = Message.objects.get(user=other, letter=letter.letter)
 
     url = reverse("message_report", args=[own.pk])
@@ -966,7 +964,7 @@ def test_what_one_sent_is_not_reported(user, other, letter):
         ("tailwind", ["rounded-lg", "text-gray-700"]),
     ],
 )
-def test_forms_follow_the_pack_of_the_site(client, other, settings, pack, marks):
+def test_forms_use_crispy_template_pack_of_site(client, other, settings, pack, marks):
     if pack:
         app = {"bootstrap5": "crispy_bootstrap5", "tailwind": "crispy_tailwind"}[pack]
         settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "crispy_forms", app]

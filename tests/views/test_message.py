@@ -51,7 +51,7 @@ INBOX = "/messages/"
 
 
 @pytest.fixture
-def stranger(other):
+def other_client(other):
     return browser_of(other)
 
 
@@ -59,7 +59,7 @@ def stranger(other):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_every_address_asks_a_visitor_to_sign_in(visitor, user, send, mode):
+def test_visitor_is_redirected_to_log_in_from_each_url(visitor, user, send, mode):
     """With `HX-Redirect` for HTMX."""
     message = send("Secret")
     before = mailbox(user)
@@ -78,7 +78,7 @@ def test_every_address_asks_a_visitor_to_sign_in(visitor, user, send, mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_every_address_answers_its_owner_with_a_page_or_a_fragment(client, user, send, mode):
+def test_owner_gets_page_or_fragment_from_each_url(client, user, send, mode):
     message = send("Hello")
     prepare("message_open", message)  # else there is nothing to ask
     whole = mode in PAGES
@@ -104,13 +104,13 @@ def test_every_address_answers_its_owner_with_a_page_or_a_fragment(client, user,
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_the_message_of_another_user_is_not_found(stranger, user, send, mode):
+def test_message_of_other_user_is_not_found(other_client, user, send, mode):
     message = send("Very secret text", subject="Very secret subject", url="/secret/")
     before = mailbox(user)
 
     for name in ON_A_MESSAGE:
         for method in ("get", "head", "post"):
-            response = ask(stranger, method, name, message, MODES[mode])
+            response = ask(other_client, method, name, message, MODES[mode])
             # A token reveals that it belongs to another user, but not its content.
             found = {405} if (method, name) == ("post", "message_detail") else {404}
             refused = {200 if mode == "htmx" else 400}
@@ -122,9 +122,7 @@ def test_the_message_of_another_user_is_not_found(stranger, user, send, mode):
 
 @pytest.mark.parametrize("mode", ["plain", "htmx", "boosted"])
 @pytest.mark.parametrize("person", ["visitor", "owner", "stranger"])
-def test_no_page_shows_one_persons_text_to_another(
-    request, user, other, client, send, person, mode
-):
+def test_pages_show_text_only_to_its_owner(request, user, other, client, send, person, mode):
     browser = request.getfixturevalue({"owner": "client"}.get(person, person))
     send("His own text", to=other)
     message = send("Very secret text", subject="Very secret subject", url="/very secret/")
@@ -149,7 +147,7 @@ def test_no_page_shows_one_persons_text_to_another(
         assert mailbox(user) == before
 
 
-def test_the_middleware_that_requires_a_log_in_changes_nothing(send, settings):
+def test_login_required_middleware_changes_no_response(send, settings):
     message = send("Secret")
     # A token differs each time.
     urls = [address(name, message) for name in TAKES if name != "message_token"]
@@ -174,7 +172,7 @@ def test_the_middleware_that_requires_a_log_in_changes_nothing(send, settings):
 
 
 @pytest.mark.parametrize("name", READING)
-def test_a_visitor_who_goes_back_in_history_gets_the_log_in_page(visitor, send, name):
+def test_history_restore_redirects_visitor_to_log_in(visitor, send, name):
     """htmx 2 reads no headers of such a response, so an empty one would leave an empty page."""
     url = address(name, send("Secret"))
     headers = {**RESTORED, "HX-Current-URL": f"http://testserver{url}"}
@@ -190,14 +188,14 @@ ELSEWHERE += ["http://testserver//evil.example/x", "http://testserver/\\evil.exa
 
 
 @pytest.mark.parametrize("current", [None, *ELSEWHERE])
-def test_a_page_of_elsewhere_is_not_where_the_log_in_leads_back_to(visitor, current):
+def test_log_in_does_not_return_to_foreign_url(visitor, current):
     headers = HTMX if current is None else {**HTMX, "HX-Current-URL": current}
 
     assert log_in_of(visitor.get(INBOX, headers=headers)) == "/"
 
 
 @pytest.mark.parametrize("current", ELSEWHERE)
-def test_a_page_that_says_it_is_elsewhere_works(client, send, current):
+def test_foreign_current_url_is_ignored(client, send, current):
     message = send("Hello")
     headers = {**BOOSTED, "HX-Current-URL": current}
 
@@ -207,7 +205,7 @@ def test_a_page_that_says_it_is_elsewhere_works(client, send, current):
     assert set(values_of(page, "next")) == {"/"}
 
 
-def test_an_address_that_nobody_is_led_back_to_is_not_written_into_each_row(client, send):
+def test_long_url_is_not_repeated_in_rows(client, send):
     """A long URL would otherwise be repeated in every row."""
     for number in range(5):
         send(f"Hello {number}")
@@ -220,7 +218,7 @@ def test_an_address_that_nobody_is_led_back_to_is_not_written_into_each_row(clie
 
 @pytest.mark.parametrize("charset", ["utf-7", "utf-16", "latin-1"])
 @pytest.mark.parametrize("name", TAKES)
-def test_a_request_in_another_charset_than_utf8_is_refused(client, send, name, charset):
+def test_request_in_other_charset_than_utf_8_is_rejected(client, send, name, charset):
     """UTF-7 can express half a surrogate pair, which cannot be rendered."""
     message = send("Hello")
     url = address(name, message, q="+2AA-", to="+2AA-", next="+2AA-", subject="+2AA-")
@@ -232,7 +230,7 @@ def test_a_request_in_another_charset_than_utf8_is_refused(client, send, name, c
     assert Message.objects.get() == message
 
 
-def test_the_target_and_the_trigger_of_a_swap_decide_nothing(client, send):
+def test_htmx_target_and_trigger_are_ignored(client, send):
     send("Hello")
     odd = {**HTMX, "HX-Target": "pm-main", "HX-Trigger": "pm-other", "HX-Trigger-Name": "x"}
 
@@ -243,7 +241,7 @@ def test_the_target_and_the_trigger_of_a_swap_decide_nothing(client, send):
     assert not is_page(with_target)
 
 
-def test_a_page_has_one_main_heading_and_one_main_part(client, send):
+def test_page_has_one_h1_and_one_main_element(client, send):
     message = send("Hello", url="/project/")
 
     for name in [*ASKING, "message_list", "message_detail"]:
@@ -255,7 +253,7 @@ def test_a_page_has_one_main_heading_and_one_main_part(client, send):
 SET_BY_HTMX = {mode: MODES[mode] for mode in ("htmx", "boosted", "full")}
 
 
-def asked_by_parts(client):
+def htmx_get_controls(client):
     """Return the attributes of the parts that send GET requests, on pages and in fragments."""
     pages = [client.get(INBOX), client.get("/")]
     pages.append(client.get(address("message_latest"), headers=HTMX))
@@ -264,12 +262,10 @@ def asked_by_parts(client):
 
 
 @pytest.mark.parametrize("mode", SET_BY_HTMX)
-def test_what_a_part_asks_for_is_a_fragment_and_no_message_is_lost_with_it(
-    client, user, settings, mode
-):
+def test_htmx_get_returns_fragment_and_loses_no_one_shot_message(client, user, settings, mode):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 3}
     fill(user, 5)
-    controls = asked_by_parts(client)
+    controls = htmx_get_controls(client)
     assert len(controls) > 10
 
     for number, control in enumerate(controls):
@@ -285,7 +281,7 @@ def test_what_a_part_asks_for_is_a_fragment_and_no_message_is_lost_with_it(
 
 
 @pytest.mark.parametrize("mode", SET_BY_HTMX)
-def test_what_a_part_does_is_answered_with_parts_whatever_the_headers_say(client, send, mode):
+def test_htmx_action_returns_parts_in_each_mode(client, send, mode):
     message = send("Hello")
 
     response = client.post(
@@ -300,7 +296,7 @@ def test_what_a_part_does_is_answered_with_parts_whatever_the_headers_say(client
 
 @pytest.mark.parametrize("mode", SET_BY_HTMX)
 @pytest.mark.parametrize(("asked", "heads"), [("view", 1), ("pane", 0)])
-def test_a_new_view_gets_its_address_without_what_asked_for_it(client, send, mode, asked, heads):
+def test_pushed_url_omits_fragment_parameter(client, send, mode, asked, heads):
     message = send("Hello")
     query = {"pm-fragment": asked, "q": "hello", "box": "inbox"}
 
@@ -313,7 +309,7 @@ def test_a_new_view_gets_its_address_without_what_asked_for_it(client, send, mod
 
 
 @pytest.mark.parametrize("mode", ["plain", "restored"])
-def test_who_visits_the_address_of_a_fragment_gets_the_page(client, send, mode):
+def test_fragment_url_without_htmx_returns_page(client, send, mode):
     send("Hello")
 
     for asked in ("view", "pane", "part", "x"):
@@ -324,7 +320,7 @@ def test_who_visits_the_address_of_a_fragment_gets_the_page(client, send, mode):
 
 
 @pytest.mark.parametrize("query", [{}, {"pm-fragment": "part"}])
-def test_further_rows_have_no_address_of_their_own(client, user, query):
+def test_older_rows_fragment_pushes_no_url(client, user, query):
     keys = fill(user, 3)
 
     response = client.get(INBOX, {"before": keys[0], **query}, headers=HTMX)
@@ -337,7 +333,7 @@ def test_further_rows_have_no_address_of_their_own(client, user, query):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_caches_keep_no_private_page_and_know_what_it_depends_on(client, send, mode):
+def test_private_page_has_no_store_and_vary_headers(client, send, mode):
     message = send("Hello", url="/project/")
 
     for name in [*ASKING, *READING]:
@@ -352,7 +348,7 @@ def test_caches_keep_no_private_page_and_know_what_it_depends_on(client, send, m
 
 
 @pytest.mark.parametrize("mode", ["plain", "htmx"])
-def test_caches_know_what_the_answer_to_a_visitor_depends_on(visitor, send, mode):
+def test_response_to_visitor_has_vary_header(visitor, send, mode):
     message = send("Hello")
 
     for name in TAKES:
@@ -360,7 +356,7 @@ def test_caches_know_what_the_answer_to_a_visitor_depends_on(visitor, send, mode
         assert "hx-request" in response.get("Vary", "").lower(), name
 
 
-def test_the_answer_to_an_action_is_in_no_cache(client, send):
+def test_response_to_action_has_no_store_and_vary_headers(client, send):
     for name in CHANGING:
         message = send("Hello")
         response = ask(client, "post", name, message, HTMX, prepare(name, message))
@@ -374,7 +370,7 @@ def test_the_answer_to_an_action_is_in_no_cache(client, send):
 
 
 @pytest.mark.parametrize("key", [2**63 - 1, 2**63, 2**64, int("9" * 40)])
-def test_a_key_beyond_64_bit_is_not_found(client, send, key):
+def test_message_id_beyond_64_bits_is_not_found(client, send, key):
     send("Hello")
 
     for name in [*ON_ONE, "message_detail"]:
@@ -384,7 +380,7 @@ def test_a_key_beyond_64_bit_is_not_found(client, send, key):
         assert posted == (405 if name == "message_detail" else 404), name
 
 
-def test_a_message_shown_once_has_no_page_and_no_action(client, send):
+def test_one_shot_message_has_no_page_and_no_action(client, send):
     message = send("Passing", contrib_messages.INFO)
     assert message.folder == Folder.ONE_SHOT
 
@@ -398,13 +394,13 @@ def test_a_message_shown_once_has_no_page_and_no_action(client, send):
     assert Message.objects.get(pk=message.pk).folder == Folder.ONE_SHOT
 
 
-def test_what_is_done_to_all_is_done_to_ones_own(stranger, user, other, send):
+def test_action_on_all_changes_only_own_messages(other_client, user, other, send):
     for name in ON_ALL:
         send("Hers")
         his = send("His", to=other)
         before = mailbox(user)
 
-        answer = ask(stranger, "post", name, headers=HTMX, data={"newest": "9" * 18})
+        answer = ask(other_client, "post", name, headers=HTMX, data={"newest": "9" * 18})
 
         assert mailbox(user) == before
         his.refresh_from_db()
@@ -416,7 +412,7 @@ def test_what_is_done_to_all_is_done_to_ones_own(stranger, user, other, send):
 
 
 @pytest.mark.parametrize("name", CHANGING)
-def test_a_get_to_a_changing_address_asks_and_changes_nothing(client, user, send, name):
+def test_get_request_to_action_shows_confirmation_only(client, user, send, name):
     message = send("Hello")
     prepare(name, message)
     before = mailbox(user)
@@ -433,7 +429,7 @@ def test_a_get_to_a_changing_address_asks_and_changes_nothing(client, user, send
 
 
 @pytest.mark.parametrize("name", ASKING)
-def test_the_form_of_the_confirm_page_does_what_it_asks(user, send, name):
+def test_confirmation_form_performs_action(user, send, name):
     message = send("Hello")
     prepare(name, message)
     before = mailbox(user)
@@ -463,7 +459,7 @@ def test_other_methods_are_not_allowed(client, user, send, name):
 
 
 @pytest.mark.parametrize("installed", [True, False])
-def test_nothing_changes_without_the_csrf_token(user, send, settings, installed):
+def test_post_without_csrf_token_is_rejected(user, send, settings, installed):
     # Without the middleware the views still ask for it.
     if not installed:
         csrf = "django.middleware.csrf.CsrfViewMiddleware"
@@ -480,7 +476,7 @@ def test_nothing_changes_without_the_csrf_token(user, send, settings, installed)
             assert mailbox(user) == before, name
 
 
-def test_every_form_that_posts_has_its_token_in_a_fragment_too(user, send):
+def test_post_forms_have_csrf_token_in_pages_and_fragments(user, send):
     browser = browser_of(user, enforce_csrf_checks=True)
     message = send("Hello", url="/project/")
 
@@ -498,7 +494,7 @@ def test_every_form_that_posts_has_its_token_in_a_fragment_too(user, send):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_opening_a_message_marks_it_read(client, send, mode):
+def test_opening_message_marks_it_as_read(client, send, mode):
     message = send("Hello")
 
     response = ask(client, "get", "message_detail", message, MODES[mode])
@@ -517,7 +513,7 @@ def test_opening_a_message_marks_it_read(client, send, mode):
         {**HTMX, "HX-Preloaded": "true"},
     ],
 )
-def test_fetching_ahead_marks_nothing_read(client, send, headers):
+def test_prefetch_does_not_mark_as_read(client, send, headers):
     message = send("Hello")
 
     response = ask(client, "get", "message_detail", message, headers)
@@ -527,7 +523,7 @@ def test_fetching_ahead_marks_nothing_read(client, send, headers):
     assert not message.read
 
 
-def test_a_head_request_marks_nothing_read(client, send):
+def test_head_request_does_not_mark_as_read(client, send):
     message = send("Hello")
 
     assert ask(client, "head", "message_detail", message).status_code == 200
@@ -536,7 +532,7 @@ def test_a_head_request_marks_nothing_read(client, send):
     assert not message.read
 
 
-def test_the_time_of_the_first_reading_stays(client, send):
+def test_read_at_of_first_reading_is_kept(client, send):
     message = send("Hello", url="/project/")
     first = datetime(2020, 1, 2, 3, 4, tzinfo=timezone.utc)
     Message.objects.filter(pk=message.pk).update(read_at=first)
@@ -551,7 +547,7 @@ def test_the_time_of_the_first_reading_stays(client, send):
     assert message.read_at == first
 
 
-def test_the_page_of_a_message_no_longer_counts_it(client, send):
+def test_detail_page_no_longer_counts_its_message(client, send):
     page = ask(client, "get", "message_detail", send("Hello"))
 
     assert soup(page).select(".pm-badge") == []
@@ -563,7 +559,7 @@ def test_the_page_of_a_message_no_longer_counts_it(client, send):
 
 @pytest.mark.parametrize("headers", [{}, BOOSTED])
 @pytest.mark.parametrize("url", ["/project/?tab=2", "https://example.com/orders/7"])
-def test_opening_what_a_message_is_about_goes_there_and_marks_it_read(client, send, url, headers):
+def test_open_redirects_to_message_url_and_marks_as_read(client, send, url, headers):
     message = send("Your order", url=url)
 
     response = ask(client, "post", "message_open", message, headers)
@@ -573,7 +569,7 @@ def test_opening_what_a_message_is_about_goes_there_and_marks_it_read(client, se
     assert message.read
 
 
-def test_opening_leads_nowhere_but_to_the_stored_address(client, send):
+def test_open_ignores_url_of_request(client, send):
     message = send("Your order", url="/project/")
     evil = {"next": "https://evil.example/", "url": "https://evil.example/"}
 
@@ -582,7 +578,7 @@ def test_opening_leads_nowhere_but_to_the_stored_address(client, send):
     assert response["Location"] == "/project/"
 
 
-def test_asking_before_opening_marks_nothing_read(client, send):
+def test_open_confirmation_page_does_not_mark_as_read(client, send):
     message = send("Your order", url="/project/")
 
     page = ask(client, "get", "message_open", message)
@@ -593,7 +589,7 @@ def test_asking_before_opening_marks_nothing_read(client, send):
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_what_leads_nowhere_opens_its_own_page(client, send, method):
+def test_open_without_message_url_redirects_to_detail_page(client, send, method):
     message = send("Hello")
 
     response = ask(client, method, "message_open", message)
@@ -603,7 +599,7 @@ def test_what_leads_nowhere_opens_its_own_page(client, send, method):
     assert not message.read, "opening that page will"
 
 
-def test_an_address_that_no_browser_may_be_sent_to_is_not_gone_to(client, send):
+def test_open_rejects_unsafe_message_url(client, send):
     # The app does not store such a value, but a site's own import may.
     message = send("Your order")
     Message.objects.filter(pk=message.pk).update(url="javascript:alert(1)")
@@ -613,7 +609,7 @@ def test_an_address_that_no_browser_may_be_sent_to_is_not_gone_to(client, send):
     assert response.status_code == 400
 
 
-def test_the_button_to_open_stands_where_a_message_leads_somewhere(client, send):
+def test_open_button_is_shown_only_for_message_with_url(client, send):
     leads, stays = send("Your order", url="/project/"), send("Hello")
 
     page = client.get(INBOX)
@@ -629,7 +625,7 @@ def test_the_button_to_open_stands_where_a_message_leads_somewhere(client, send)
 # The bell and new messages
 
 
-def test_the_bell_shows_the_newest_five_and_marks_nothing_read(client, send):
+def test_bell_shows_five_newest_and_does_not_mark_as_read(client, send):
     for number in range(7):
         send(f"Number {number}")
 
@@ -641,7 +637,7 @@ def test_the_bell_shows_the_newest_five_and_marks_nothing_read(client, send):
     assert Message.objects.unread().count() == 7
 
 
-def test_the_bell_leads_to_the_inbox_and_marks_all_that_it_counts_read(client, user, send):
+def test_bell_links_to_inbox_and_marks_counted_messages_as_read(client, user, send):
     for _ in range(7):
         newest = send("Hello")
     send("Done with")
@@ -662,7 +658,7 @@ def test_the_bell_leads_to_the_inbox_and_marks_all_that_it_counts_read(client, u
     assert {message.message for message in unread} == {later.message, "Done with"}
 
 
-def test_the_bell_of_an_empty_inbox_says_so(client):
+def test_bell_of_empty_inbox_has_text(client):
     fragment = ask(client, "get", "message_latest", headers=HTMX)
 
     assert "No messages" in fragment.text
@@ -673,7 +669,7 @@ def test_the_bell_of_an_empty_inbox_says_so(client):
 # One-shot messages
 
 
-def test_closing_an_only_passing_message_asks_the_server_for_nothing(visitor, client, user, send):
+def test_dismissing_one_shot_message_changes_nothing(visitor, client, user, send):
     send("Stays")
     before = mailbox(user)
     dismiss = address("message_dismiss")
@@ -712,7 +708,7 @@ EVIL = [
 
 
 @pytest.mark.parametrize("wanted", EVIL)
-def test_nobody_is_sent_to_another_site(client, send, wanted):
+def test_unsafe_next_is_ignored(client, send, wanted):
     message = send("Hello")
 
     assert ask(client, "get", "message_dismiss", next=wanted)["Location"] == INBOX
@@ -728,7 +724,7 @@ def test_nobody_is_sent_to_another_site(client, send, wanted):
 
 
 @pytest.mark.parametrize("name", [name for name in CHANGING if name != "message_open"])
-def test_no_action_leads_to_another_site_and_each_back_to_a_page_of_this_one(client, send, name):
+def test_each_action_ignores_unsafe_next(client, send, name):
     for wanted in ("//evil.example/x", "https://evil.example/"):
         message = send("Hello")
         data = prepare(name, message)
@@ -745,7 +741,7 @@ def test_no_action_leads_to_another_site_and_each_back_to_a_page_of_this_one(cli
         assert "evil" not in str(form)
 
 
-def test_a_referer_leads_nowhere(client, send):
+def test_referer_is_ignored(client, send):
     headers = {"Referer": "https://evil.example/x"}
 
     response = ask(client, "post", "message_mark_read", send("Hello"), headers)
@@ -753,7 +749,7 @@ def test_a_referer_leads_nowhere(client, send):
     assert response["Location"] == INBOX
 
 
-def test_an_encrypted_site_does_not_lead_to_its_unencrypted_self(client, send):
+def test_https_request_does_not_redirect_to_http(client, send):
     wanted = "http://testserver/project/"
 
     response = client.post(
@@ -766,7 +762,7 @@ def test_an_encrypted_site_does_not_lead_to_its_unencrypted_self(client, send):
 # Names
 
 
-def test_the_names_of_the_addresses_are_those_of_2011():
+def test_url_names_are_those_of_2011():
     """They have no namespace."""
     assert reverse("message_detail", args=[7]).endswith("/detail/7/")
     assert reverse("message_mark_read", kwargs={"message_id": 7}).endswith("/mark_read/7/")
@@ -780,7 +776,7 @@ def test_the_names_of_the_addresses_are_those_of_2011():
 
 
 @pytest.mark.parametrize("name", ["message_detail", "message_delete", "message_reply"])
-def test_unknown_and_foreign_are_one_page_in_the_frame_of_the_site(client, other, send, name):
+def test_unknown_and_foreign_message_get_same_error_page(client, other, send, name):
     theirs = send("Theirs", to=other)
     paths = [reverse(name, args=[key]) for key in (theirs.pk, theirs.pk + 1000)]
 
@@ -795,7 +791,7 @@ def test_unknown_and_foreign_are_one_page_in_the_frame_of_the_site(client, other
     assert "no-store" in foreign["Cache-Control"]
 
 
-def test_a_swap_of_what_is_unknown_gets_no_page(client):
+def test_htmx_request_for_unknown_message_gets_no_page(client):
     answer = client.get(reverse("message_detail", args=[99]), headers=HTMX)
 
     assert answer.status_code == 404
@@ -806,7 +802,7 @@ def test_a_swap_of_what_is_unknown_gets_no_page(client):
     ("path", "headers", "is_ours"),
     [("/messages/delete/all/", {}, True), ("/messages/delete/all/", HTMX, False)],
 )
-def test_a_form_that_has_expired_says_so_and_leads_back(user, settings, path, headers, is_ours):
+def test_expired_csrf_token_shows_error_page_with_retry(user, settings, path, headers, is_ours):
     browser = Client(enforce_csrf_checks=True)
     browser.force_login(user)
 
@@ -819,7 +815,7 @@ def test_a_form_that_has_expired_says_so_and_leads_back(user, settings, path, he
         assert again["href"] == path
 
 
-def test_other_pages_keep_djangos_answer_to_a_wrong_token(rf):
+def test_other_pages_keep_csrf_failure_view_of_django(rf):
     request = rf.post("/log-in/")
     request.resolver_match = resolve("/log-in/")
 

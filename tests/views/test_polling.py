@@ -33,7 +33,7 @@ def user_of(page):
     return next(value for e in soup(page).find_all(True) if (value := e.get("data-pm-user")))
 
 
-def says(page):
+def page_state(page):
     """Return the state that the script sends: the outputs and the hidden fields of the parts."""
     badge = [*texts(page, ".pm-badge"), *texts(page, ".pm-unread-num"), ""][0]
     said = {"pm-fragment": ["part"], "user": [user_of(page)], "unread": [badge]}
@@ -53,9 +53,9 @@ def says(page):
     return said
 
 
-def renew(browser, page, **changes):
+def poll(browser, page, **changes):
     headers = {**HTMX, "HX-Current-URL": "http://testserver/project/"}
-    return browser.get(NEWS, {**says(page), **changes}, headers=headers)
+    return browser.get(NEWS, {**page_state(page), **changes}, headers=headers)
 
 
 def change(user, write, message):
@@ -63,7 +63,7 @@ def change(user, write, message):
 
 
 @pytest.fixture
-def three(send):
+def three_messages(send):
     return [send("Look here.", subject=name) for name in ("First", "Second", "Third")]
 
 
@@ -71,11 +71,11 @@ def three(send):
 
 
 @pytest.mark.parametrize("path", [INBOX, "/", "/messages/?box=archive", "/messages/?q=look"])
-def test_what_is_still_true_is_not_told_again(client, three, path):
+def test_unchanged_page_gets_empty_response(client, three_messages, path):
     page = client.get(path)
 
-    first = renew(client, page)
-    again = renew(client, page, known=first[STATE])
+    first = poll(client, page)
+    again = poll(client, page, known=first[STATE])
 
     for response in (first, again):
         assert (response.status_code, response.content) == (204, b"")
@@ -83,14 +83,14 @@ def test_what_is_still_true_is_not_told_again(client, three, path):
         assert "private" in response["Cache-Control"]
 
 
-def test_a_page_gets_the_parts_that_differ(client, user, three, send):
+def test_poll_returns_only_changed_parts(client, user, three_messages, send):
     home, inbox = client.get("/"), client.get(INBOX)
-    _, second, third = three
+    _, second, third = three_messages
     change(user, mailbox.mark_read, third)
     change(user, mailbox.delete, second)
     send("Look here.", subject="Fourth")
 
-    told = renew(client, inbox)
+    told = poll(client, inbox)
     assert texts(told, ".pm-badge") == ["2"]
     assert texts(told, ".pm-unread-num") == ["2"]
     assert texts(told, ".pm-more") == ["1 new message"]
@@ -98,7 +98,7 @@ def test_a_page_gets_the_parts_that_differ(client, user, three, send):
     assert not soup(told).select(".pm-row--unread")
     assert f"delete:[data-pm-message='{second.pk}']" in swaps(told)
 
-    told = renew(client, home)
+    told = poll(client, home)
     assert texts(told, ".pm-badge") == ["2"]
     (notices,) = soup(told).select(".pm-notices")
     assert [text_of(e) for e in soup(notices).select(".pm-notice")] == [
@@ -110,41 +110,41 @@ def test_a_page_gets_the_parts_that_differ(client, user, three, send):
     assert set(values_of(told, "next")) == {"/project/"}
 
 
-def test_a_notice_that_was_closed_takes_no_other_with_it(client, user, three):
+def test_closed_notice_is_removed_alone(client, user, three_messages):
     home = client.get("/")
-    change(user, mailbox.mark_read, three[1])
+    change(user, mailbox.mark_read, three_messages[1])
 
-    told = renew(client, home)
+    told = poll(client, home)
 
-    assert f"delete:[data-pm-notice='{three[1].pk}']" in swaps(told)
+    assert f"delete:[data-pm-notice='{three_messages[1].pk}']" in swaps(told)
     assert not soup(told).select(".pm-notice")
 
 
-def test_other_unread_messages_of_the_same_number_are_a_change(client, user, three, send):
+def test_same_count_of_other_unread_messages_is_change(client, user, three_messages, send):
     page = client.get("/")
-    known = renew(client, page)[STATE]
-    change(user, mailbox.mark_read, three[0])
+    known = poll(client, page)[STATE]
+    change(user, mailbox.mark_read, three_messages[0])
     send("Look here.", subject="Fourth")
 
     told = client.get(NEWS, {"pm-fragment": "part", "pm-part": "counter", "unread": "3"})
     assert (told.status_code, told[STATE] == known) == (204, False)
-    told = renew(client, page, known=known)
+    told = poll(client, page, known=known)
     assert told.status_code == 200
     assert told[STATE] != known
 
 
-def test_a_conversation_counts_once(client, user, other):
+def test_conversation_counts_once(client, user, other):
     first = send_letter(other, user, "Thursday", "Can you take it?")
     page = client.get(INBOX)
     send_letter(other, None, "", "Are you there?", first)
 
-    told = renew(client, page)
+    told = poll(client, page)
 
     assert not soup(told).select(".pm-row--unread")
     assert [text_of(e) for e in soup(told).select(".pm-badge")] in ([], ["1"])
 
 
-def test_news_are_counted_in_the_list_that_is_shown(client, other, send):
+def test_new_messages_are_counted_in_shown_list(client, other, send):
     shown = send("Shown")
     send("Later")
     send("Later", persistent_messages.ERROR)
@@ -163,7 +163,7 @@ def test_news_are_counted_in_the_list_that_is_shown(client, other, send):
     assert told("?box=archive") == ("1 new message", "/messages/?box=archive")
 
 
-def test_news_are_counted_no_further_than_the_counter(client, user, settings):
+def test_count_of_new_messages_is_limited(client, user, settings):
     settings.PERSISTENT_MESSAGES = {"COUNTER_LIMIT": 3}
     fill(user, 9)
 
@@ -172,11 +172,11 @@ def test_news_are_counted_no_further_than_the_counter(client, user, settings):
     assert texts(told, ".pm-more") == ["3+ new messages"]
 
 
-def test_news_that_are_gone_again_are_told_no_more(client, send):
+def test_deleted_new_message_is_no_longer_announced(client, send):
     page = client.get(INBOX)
     Message.objects.filter(pk=send("Look here.").pk).delete()
 
-    told = renew(client, page, news="1")
+    told = poll(client, page, news="1")
 
     assert swaps(told) == ["innerHTML:.pm-news"]
     assert not soup(told).select(".pm-more")
@@ -187,20 +187,20 @@ ABSURD = ["", "abc", "-1", "9" * 40, "\x00", "١٢", "1.5", "u", "1uu", "?", "%"
 
 @pytest.mark.parametrize("value", ABSURD)
 @pytest.mark.parametrize("name", ["after", "pm-row", "pm-notice", "pm-filter", "known", "unread"])
-def test_what_a_page_says_wrong_does_no_harm(client, three, name, value):
+def test_invalid_poll_parameters_are_harmless(client, three_messages, name, value):
     query = {"pm-fragment": "part", "pm-part": ["strip", "counter", "list"], name: value}
 
     assert client.get(NEWS, query).status_code in {200, 204}
 
 
-def test_more_rows_than_a_page_shows_are_not_looked_at(client, django_assert_num_queries):
+def test_number_of_polled_rows_is_limited(client, django_assert_num_queries):
     keys = [f"{key}u" for key in range(1, 900)]
     with django_assert_num_queries(4):  # session, user, unread, rows
         told = client.get(NEWS, {"pm-fragment": "part", "pm-row": keys})
     assert len(swaps(told)) == 200
 
 
-def test_rows_of_another_user_are_gone_and_never_shown(client, other, send):
+def test_rows_of_other_user_are_removed_and_never_shown(client, other, send):
     his = send("Very secret", to=other)
 
     told = client.get(NEWS, {"pm-fragment": "part", "pm-row": f"{his.pk}", "pm-notice": his.pk})
@@ -212,10 +212,10 @@ def test_rows_of_another_user_are_gone_and_never_shown(client, other, send):
 # The user of the request
 
 
-def test_who_is_logged_out_is_told_to_stop(visitor, client, three):
+def test_poll_after_log_out_stops_polling(visitor, client, three_messages):
     page = client.get("/")
 
-    told = renew(visitor, page)
+    told = poll(visitor, page)
 
     assert (told.status_code, told.content) == (286, b"")
     assert not told.has_header("HX-Redirect")
@@ -223,17 +223,17 @@ def test_who_is_logged_out_is_told_to_stop(visitor, client, three):
     assert "no-store" in told["Cache-Control"]
 
 
-def test_a_page_of_another_user_gets_nothing(client, other, three):
+def test_poll_from_page_of_other_user_stops_polling(client, other, three_messages):
     page = client.get(INBOX)
     assert user_of(page) == user_of(client.get("/"))
     assert user_of(page) != user_of(browser_of(other).get(INBOX))
 
-    told = renew(browser_of(other), page)
+    told = poll(browser_of(other), page)
 
     assert (told.status_code, told.content) == (286, b"")
 
 
-def test_the_name_of_the_tabs_does_not_tell_the_key_of_the_user(client, user, settings):
+def test_channel_name_does_not_reveal_user_id(client, user, settings):
     name = user_of(client.get("/"))
     assert str(user.pk) not in (name, name.lstrip("0"))
     settings.SECRET_KEY = "another"
@@ -241,19 +241,19 @@ def test_the_name_of_the_tabs_does_not_tell_the_key_of_the_user(client, user, se
     assert user_of(browser.get("/")) != name
 
 
-def test_nobody_is_led_to_the_log_in_where_all_pages_ask_for_it(visitor, settings):
+def test_poll_is_not_redirected_by_login_required_middleware(visitor, settings):
     login_required = "django.contrib.auth.middleware.LoginRequiredMiddleware"
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, login_required]
 
     assert visitor.get(NEWS, {"pm-fragment": "part"}).status_code == 286
 
 
-def test_visitors_get_no_address_to_ask(visitor, client):
+def test_page_of_visitor_has_no_poll_url(visitor, client):
     assert b"data-pm-news" not in visitor.get("/").content
     assert b"data-pm-news" in client.get("/").content
 
 
-def test_its_address_by_itself_is_the_inbox(client):
+def test_poll_url_without_fragment_redirects_to_inbox(client):
     for headers in ({}, HTMX):
         response = client.get(NEWS, {"after": "0"}, headers=headers)
         assert (response.status_code, response["Location"]) == (302, INBOX)
@@ -263,17 +263,17 @@ def test_its_address_by_itself_is_the_inbox(client):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_asking_keeps_no_session_alive(user, three, settings, engine):
+def test_poll_does_not_extend_session(user, three_messages, settings, engine):
     settings.SESSION_ENGINE = engine
     settings.SESSION_SAVE_EVERY_REQUEST = True
     browser = browser_of(user)
     page = browser.get("/")
     assert django_settings.SESSION_COOKIE_NAME in page.cookies
     before = list(Session.objects.values())
-    change(user, mailbox.mark_read, three[0])
+    change(user, mailbox.mark_read, three_messages[0])
 
-    for query in ({}, {"known": renew(browser, page)[STATE]}):
-        told = renew(browser, page, **query)
+    for query in ({}, {"known": poll(browser, page)[STATE]}):
+        told = poll(browser, page, **query)
         assert told.status_code == 200
         assert django_settings.SESSION_COOKIE_NAME not in told.cookies
 
@@ -283,7 +283,7 @@ def test_asking_keeps_no_session_alive(user, three, settings, engine):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_session_that_django_renews_meanwhile_is_not_lost(user, settings, engine):
+def test_session_hash_upgraded_during_poll_is_kept(user, settings, engine):
     settings.SESSION_ENGINE = engine
     settings.SESSION_SAVE_EVERY_REQUEST = True
     browser = browser_of(user)
@@ -293,11 +293,13 @@ def test_a_session_that_django_renews_meanwhile_is_not_lost(user, settings, engi
     assert browser.get(NEWS, {"pm-fragment": "part"}).status_code == 204
 
 
-def test_asking_consumes_no_one_shot_message_and_marks_nothing_read(client, user, three, send):
+def test_poll_consumes_no_one_shot_message_and_marks_none_as_read(
+    client, user, three_messages, send
+):
     page = client.get("/")
     passing = send("Saved.", contrib_messages.SUCCESS)
 
-    told = renew(client, page, unread="")
+    told = poll(client, page, unread="")
 
     assert b"Saved." not in told.content
     assert Message.objects.filter(pk=passing.pk).exists()
@@ -308,24 +310,24 @@ def test_asking_consumes_no_one_shot_message_and_marks_nothing_read(client, user
 @pytest.mark.parametrize(
     ("path", "unchanged"), [("/", 2), (INBOX, 3), ("/messages/?level=info", 3)]
 )
-def test_asking_costs_a_query_for_each_part(
-    client, user, three, django_assert_num_queries, path, unchanged
+def test_poll_takes_one_query_per_part(
+    client, user, three_messages, django_assert_num_queries, path, unchanged
 ):
     page = client.get(path)
     with django_assert_num_queries(2 + unchanged):  # session and user first
-        assert renew(client, page).status_code == 204
+        assert poll(client, page).status_code == 204
 
-    change(user, mailbox.mark_read, three[0])
+    change(user, mailbox.mark_read, three_messages[0])
     with django_assert_num_queries(2 + unchanged + (path != "/") + 2 * ("level" in path)):
-        assert renew(client, page).status_code == 200
+        assert poll(client, page).status_code == 200
 
 
-def test_a_page_that_hides_the_notices_gets_none(client, three, settings):
+def test_poll_from_plain_page_gets_no_notices(client, three_messages, settings):
     settings.PERSISTENT_MESSAGES = {"PLAIN_PAGES": "tests.views.test_polling.is_home"}
     page = client.get("/")
     assert not soup(page).select(".pm-notice")
 
-    assert renew(client, page).status_code == 204
+    assert poll(client, page).status_code == 204
 
 
 def is_home(request):
@@ -335,14 +337,14 @@ def is_home(request):
 # The title
 
 
-def test_the_title_says_folder_and_number(client, user, three):
+def test_title_has_folder_and_unread_count(client, user, three_messages):
     def title(path):
         page = client.get(path).text
         return page[page.index("<title>") + 7 : page.index("</title>")]
 
     assert title(INBOX) == "(3) Inbox · Northbank"
     assert title(INBOX + "?box=archive") == "(3) Archive · Northbank"
-    change(user, mailbox.mark_read, three[0])
+    change(user, mailbox.mark_read, three_messages[0])
     assert title(INBOX + "?box=unread") == "(2) Unread · Northbank"
     Message.objects.all().delete()
     assert title(INBOX) == "Inbox · Northbank"

@@ -47,7 +47,7 @@ def rows():
 # The page
 
 
-def test_each_topic_is_on_the_page_in_its_words(client, url):
+def test_preferences_page_lists_topics_with_labels(client, url):
     page = client.get(url).text
 
     assert selects(page) == {
@@ -61,36 +61,36 @@ def test_each_topic_is_on_the_page_in_its_words(client, url):
     assert headings[:3] == ["Billing {{ 1 }} & <more>", "Alerts", "Messages from people"]
 
 
-def test_without_letters_there_is_no_choice_for_them(client, url, settings):
+def test_letter_preference_is_missing_if_letters_are_disabled(client, url, settings):
     settings.PERSISTENT_MESSAGES = {}
     assert "mail-_letters" not in selects(client.get(url).text)
 
 
-def test_the_inbox_leads_to_it(client, url):
+def test_inbox_links_to_preferences(client, url):
     assert f'href="{url}"' in client.get(reverse("message_list")).text
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_it_is_a_page_or_a_fragment(client, url, mode):
+def test_preferences_are_page_or_fragment(client, url, mode):
     answer = client.get(url, headers=MODES[mode])
     assert ("<html" in answer.text) == (mode in PAGES)
     assert "no-store" in answer["Cache-Control"]
 
 
-def test_it_asks_visitors_to_sign_in(visitor, url):
+def test_visitor_is_redirected_to_log_in(visitor, url):
     for ask in (visitor.get, visitor.post):
         assert ask(url)["Location"].startswith(reverse("login"))
         assert reverse("login") in ask(url, headers=HTMX)["HX-Redirect"]
 
 
-def test_it_needs_a_csrf_token(user, url):
+def test_post_without_csrf_token_is_rejected(user, url):
     browser = Client(enforce_csrf_checks=True)
     browser.force_login(user)
     assert browser.post(url, {"mail-billing": "daily"}).status_code == 403
     assert rows() == {}
 
 
-def test_what_is_chosen_is_saved(client, url, other):
+def test_preferences_are_saved(client, url, other):
     data = {"inbox-billing": "archive", "mail-billing": "daily", "mail-alerts": "now", "mail-": ""}
 
     answer = client.post(url, data, follow=True)
@@ -102,7 +102,7 @@ def test_what_is_chosen_is_saved(client, url, other):
     assert not choices.choices_of([other.pk], ["billing"], "default").chosen(other.pk, "billing")[1]
 
 
-def test_a_script_saves_as_one_chooses(client, url):
+def test_preference_is_saved_by_htmx(client, url):
     data = {"mail-billing": "never", "pm-part": ["strip"], "pm-from": "preferences"}
 
     answer = client.post(url, data, headers=HTMX)
@@ -113,7 +113,7 @@ def test_a_script_saves_as_one_chooses(client, url):
     assert rows() == {"billing": (True, "never")}
 
 
-def test_what_is_as_the_site_set_it_is_no_row(client, url):
+def test_default_preference_is_not_stored(client, url):
     client.post(url, {"mail-alerts": "never"})
     client.post(url, {"mail-alerts": "now"})
     assert rows() == {}
@@ -122,12 +122,12 @@ def test_what_is_as_the_site_set_it_is_no_row(client, url):
 @pytest.mark.parametrize(
     "data", [{"mail-billing": "monthly"}, {"inbox-billing": "spam"}, {"mail-unknown": "now"}]
 )
-def test_what_is_no_choice_is_not_saved(client, url, data):
+def test_invalid_preference_is_not_saved(client, url, data):
     client.post(url, data)
     assert rows() == {}
 
 
-def test_a_mandatory_topic_cannot_leave_the_inbox(client, url):
+def test_mandatory_topic_cannot_leave_inbox(client, url):
     client.post(url, {"inbox-alerts": "archive"})
     assert rows() == {}
 
@@ -135,7 +135,7 @@ def test_a_mandatory_topic_cannot_leave_the_inbox(client, url):
 # The pause
 
 
-def test_all_mail_is_paused_until_a_day(client, url, user, settings):
+def test_mail_is_paused_until_date(client, url, user, settings):
     settings.TIME_ZONE = "America/New_York"
     day = (timezone.localtime() + timedelta(3)).date()
 
@@ -149,14 +149,14 @@ def test_all_mail_is_paused_until_a_day(client, url, user, settings):
     assert rows() == {}
 
 
-def test_no_pause_is_longer_than_ten_years(client, url):
+def test_pause_is_limited_to_ten_years(client, url):
     assert client.post(url, {"pause_until": "9999-12-31"}, follow=True).status_code == 200
     assert Preference.objects.get().until < timezone.now() + timedelta(3651)
 
 
 @pytest.mark.parametrize("day", ["2020-01-01", "soon", "9999-99-99", "0001-01-01"])
 @pytest.mark.parametrize("headers", [{}, HTMX], ids=["plain", "htmx"])
-def test_an_impossible_day_is_said(client, url, day, headers):
+def test_invalid_pause_date_shows_error(client, url, day, headers):
     answer = client.post(url, {"pause_until": day, "mail-billing": "now"}, headers=headers)
 
     assert answer.status_code == 200
@@ -165,7 +165,7 @@ def test_an_impossible_day_is_said(client, url, day, headers):
     assert answer.headers.get("HX-Retarget") == (".pm-choices" if headers else None)
 
 
-def test_a_user_whose_mail_came_back_ends_that(client, url, user):
+def test_user_can_resume_mail_after_bounce(client, url, user):
     mail_failed(user)
     assert "Mail to you came back" in client.get(url).text
     client.post(url, {"mail-billing": "now"})
@@ -181,73 +181,78 @@ def test_a_user_whose_mail_came_back_ends_that(client, url, user):
 
 
 @pytest.fixture
-def unsubscribe(user):
-    def unsubscribe(*about, token=None):
+def unsubscribe_url(user):
+    def unsubscribe_url(*about, token=None):
         return reverse("message_unsubscribe", args=[token or tokens.make_token(user, about)])
 
-    return unsubscribe
+    return unsubscribe_url
 
 
 @pytest.fixture
-def program(db):
+def mail_program(db):
     """Return the client of a mail program: no log-in, no cookies, no CSRF token."""
     return Client(enforce_csrf_checks=True)
 
 
-def test_one_click_unsubscribes_from_that_topic_alone(program, unsubscribe, user):
+def test_one_click_unsubscribes_from_one_topic(mail_program, unsubscribe_url, user):
     choices.save(user, {"billing": choices.Choice(in_inbox=False, mail="daily")})
 
-    answer = program.post(unsubscribe("billing"), ONE_CLICK)
+    answer = mail_program.post(unsubscribe_url("billing"), ONE_CLICK)
 
     assert answer.status_code == 200
     assert rows() == {"billing": (False, "never")}
     assert not answer.cookies
 
 
-def test_it_may_be_clicked_twice(program, unsubscribe):
+def test_one_click_unsubscribe_can_be_repeated(mail_program, unsubscribe_url):
     for _ in range(2):
-        assert program.post(unsubscribe("alerts", ""), ONE_CLICK).status_code == 200
+        assert mail_program.post(unsubscribe_url("alerts", ""), ONE_CLICK).status_code == 200
     assert rows() == {"alerts": (True, "never"), "": (True, "never")}
 
 
 @pytest.mark.parametrize("method", ["get", "head"])
-def test_a_scanner_changes_nothing(program, unsubscribe, method):
-    answer = getattr(program, method)(unsubscribe("billing"))
+def test_get_and_head_requests_do_not_unsubscribe(mail_program, unsubscribe_url, method):
+    answer = getattr(mail_program, method)(unsubscribe_url("billing"))
     assert answer.status_code == 200
     assert rows() == {}
 
 
-def test_a_person_is_asked(visitor, unsubscribe):
-    page = visitor.get(unsubscribe("alerts")).text
+def test_unsubscribe_page_asks_for_confirmation(visitor, unsubscribe_url):
+    page = visitor.get(unsubscribe_url("alerts")).text
     assert "Stop mail about “Alerts”?" in page
-    assert f'action="{unsubscribe("alerts")}"' in page
-    assert "You won’t get any more mail about “Alerts”." in visitor.post(unsubscribe("alerts")).text
+    assert f'action="{unsubscribe_url("alerts")}"' in page
+    assert (
+        "You won’t get any more mail about “Alerts”."
+        in visitor.post(unsubscribe_url("alerts")).text
+    )
 
 
-def test_a_topic_that_is_gone_can_be_unsubscribed_from(program, unsubscribe):
-    assert program.post(unsubscribe("gone"), ONE_CLICK).status_code == 200
+def test_removed_topic_can_be_unsubscribed_from(mail_program, unsubscribe_url):
+    assert mail_program.post(unsubscribe_url("gone"), ONE_CLICK).status_code == 200
     assert rows() == {"gone": (True, "never")}
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
 @pytest.mark.parametrize("kind", ["forged", "old", "of nobody", "of a deleted user", "another"])
-def test_a_wrong_token_does_nothing(program, unsubscribe, user, method, kind, time_machine_token):
+def test_invalid_unsubscribe_token_is_not_found(
+    mail_program, unsubscribe_url, user, method, kind, expired_token
+):
     token = {
         "forged": "a:b:c",
-        "old": time_machine_token,
+        "old": expired_token,
         "of nobody": signing.dumps(["abc", "billing"], salt=tokens.SALT),
         "of a deleted user": signing.dumps([str(user.pk + 99), "billing"], salt=tokens.SALT),
         "another": signing.dumps([str(user.pk), "billing"], salt="another"),
     }[kind]
 
-    answer = getattr(program, method)(unsubscribe(token=token))
+    answer = getattr(mail_program, method)(unsubscribe_url(token=token))
 
     assert answer.status_code == 404
     assert rows() == {}
 
 
 @pytest.fixture
-def time_machine_token(user, monkeypatch):
+def expired_token(user, monkeypatch):
     """Return a token that is two years old."""
     with monkeypatch.context() as patch:
         now = signing.time.time()
@@ -258,7 +263,7 @@ def time_machine_token(user, monkeypatch):
 # Downloads
 
 
-def test_a_user_downloads_all_that_is_kept(client, other, send):
+def test_user_can_download_messages(client, other, send):
     send("Hers", subject="Für Sally")
     send("Not hers", to=other)
 
@@ -271,7 +276,7 @@ def test_a_user_downloads_all_that_is_kept(client, other, send):
     assert (message["subject"], message["message"]) == ("Für Sally", "Hers")
 
 
-def test_the_event_loop_streams_it_too(client, user, monkeypatch):
+def test_export_is_streamed_under_asgi(client, user, monkeypatch):
     """Otherwise, Django would read all lines before it sends the first one."""
     monkeypatch.setattr(views, "LINES", 3)
     fill(user, 7)
@@ -288,16 +293,16 @@ def test_the_event_loop_streams_it_too(client, user, monkeypatch):
     assert len({json.loads(line)["id"] for line in b"".join(parts).splitlines()}) == 7
 
 
-def test_of_whom_nothing_is_kept_the_file_is_empty(client):
+def test_export_of_empty_mailbox_is_empty(client):
     assert client.get(reverse("message_export")).getvalue() == b""
 
 
-def test_the_page_of_preferences_leads_to_the_download(client, url):
+def test_preferences_page_links_to_export(client, url):
     link = soup(client.get(url)).select_one("a[download]")
     assert (link["href"], text_of(link)) == (reverse("message_export"), "Download your messages")
 
 
-def test_a_visitor_is_asked_to_log_in_and_nothing_is_posted(visitor, client):
+def test_export_requires_log_in_and_get(visitor, client):
     asked = visitor.get(reverse("message_export"))
     assert asked.status_code == 302
     assert "log-in" in asked["Location"]

@@ -26,7 +26,7 @@ LEVELS = {"Error": 140, "Warning": 130, "Success": 125, "Info": 120, "Debug": 11
 
 
 @pytest.fixture
-def full(user):
+def full_mailbox(user):
     fill_every_folder(user, LEVELS.values())
 
 
@@ -41,7 +41,7 @@ def search(client, words, headers=None, **query):
 
 
 @pytest.mark.parametrize("headers", [{}, HTMX])
-def test_a_search_finds_all_words_in_subject_text_and_names(client, other, send, headers):
+def test_search_finds_all_words_in_subject_text_and_names(client, other, send, headers):
     other.first_name = "Harriet Quimby"
     other.save()
     subject = send("First", subject="The nightly export")
@@ -55,7 +55,7 @@ def test_a_search_finds_all_words_in_subject_text_and_names(client, other, send,
     assert rows(search(client, "nightly daily", headers)) == []
 
 
-def test_a_search_looks_in_the_folder_and_level_in_force(client, full):
+def test_search_is_limited_to_current_folder_and_level(client, full_mailbox):
     page = search(client, "quota", box="archive", level="error")
 
     assert {(m.folder, m.level) for m in messages_on(page)} == {(Folder.ARCHIVE, 140)}
@@ -87,7 +87,7 @@ TEXT = 'Tom & "Jerry" <b>bold</b> it\'s 100% &amp; a_b'
         ("\\", []),
     ],
 )
-def test_what_was_found_is_marked_and_nothing_else_is_markup(client, send, words, expected, safe):
+def test_matches_are_highlighted_and_text_is_escaped(client, send, words, expected, safe):
     # The plain text of the message is the same in both cases.
     text = html.escape(TEXT) if safe else TEXT
     send(mark_safe(text) if safe else text, subject="Rest")
@@ -119,7 +119,7 @@ INJECTIONS = [
 
 @pytest.mark.parametrize("words", INJECTIONS)
 @pytest.mark.parametrize("hit", [False, True])
-def test_words_to_look_for_are_never_markup(client, user, settings, words, hit):
+def test_search_words_are_escaped(client, user, settings, words, hit):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 1, "SEARCH_WINDOW": 3}
     if hit:
         fill(user, 3, subject=words, message=words)
@@ -130,7 +130,7 @@ def test_words_to_look_for_are_never_markup(client, user, settings, words, hit):
         page = search(client, words, headers)
         assert page.status_code == 200
         assert bool(rows(page)) is hit
-        harmless(page)
+        assert_harmless(page)
         (field,) = soup(page).find_all(attrs={"type": "search"})
         assert set(field.attrs) == set(search_field(plain).attrs)
         assert field["value"].split() == words.split()
@@ -143,11 +143,11 @@ def test_words_to_look_for_are_never_markup(client, user, settings, words, hit):
         for link in soup(soup(page).select(".pm-list")[0]).select("a"):
             if "pm-more" not in link.get("class", "").split():
                 continue
-            harmless(client.get(link["hx-get"], headers=HTMX))
+            assert_harmless(client.get(link["hx-get"], headers=HTMX))
         (pane,) = soup(page).select(".pm-pane")
         data = {**fields_of(pane), "do": "read", "ids": rows(page), "pm-part": ["list", "strip"]}
         here = {**HTMX, "HX-Current-URL": "http://testserver" + page.wsgi_request.get_full_path()}
-        harmless(client.post(address("message_bulk"), data, headers=here))
+        assert_harmless(client.post(address("message_bulk"), data, headers=here))
 
 
 def search_field(page):
@@ -155,7 +155,7 @@ def search_field(page):
     return field
 
 
-def harmless(page):
+def assert_harmless(page):
     for element in soup(page).find_all(True):
         names = element.attrs
         assert not [name for name in names if name.startswith("on")], element
@@ -164,7 +164,7 @@ def harmless(page):
     assert "14" not in texts(page, ".pm-empty")
 
 
-def test_an_excerpt_shows_what_stands_around_the_hit(client, send):
+def test_excerpt_shows_text_around_match(client, send):
     words = " ".join(f"word{number}" for number in range(400))
     send(f"{words} needle {words}", subject="Haystack")
 
@@ -182,7 +182,7 @@ def test_an_excerpt_shows_what_stands_around_the_hit(client, send):
     assert "word0" in texts(near, ".pm-snippet")[0]
 
 
-def test_a_hit_at_the_beginning_shows_the_beginning(client, send):
+def test_excerpt_of_early_match_starts_at_beginning(client, send):
     send("The needle is here. " + "Hay. " * 100, subject="Haystack")
 
     (snippet,) = texts(search(client, "needle"), ".pm-snippet")
@@ -191,13 +191,13 @@ def test_a_hit_at_the_beginning_shows_the_beginning(client, send):
 
 
 @pytest.mark.parametrize("place", range(140, 175, 5))
-def test_a_hit_is_in_the_excerpt_wherever_it_is(client, send, place):
+def test_excerpt_contains_match_at_any_position(client, send, place):
     send("x" * (place - 1) + " needle " + "y" * 200, subject="Haystack")
 
     assert marked(search(client, "needle")) == ["needle"]
 
 
-def test_the_markup_of_a_hit_is_not_shown(client, send):
+def test_excerpt_strips_safe_markup(client, send):
     send(mark_safe("<p>" + "Hay. " * 100 + "A <em>needle</em> &amp; thread.</p>"), subject="Hay")
 
     page = search(client, "needle")
@@ -209,7 +209,7 @@ def test_the_markup_of_a_hit_is_not_shown(client, send):
     assert "& thread." in text_of(snippet)
 
 
-def test_a_search_that_finds_nothing_says_so_and_leads_back(client, full):
+def test_search_without_match_has_text_and_clear_link(client, full_mailbox):
     page = search(client, "haystack", box="archive", level="error")
 
     (empty,) = soup(page).select(".pm-empty")
@@ -218,7 +218,7 @@ def test_a_search_that_finds_nothing_says_so_and_leads_back(client, full):
     assert canonical(link["href"]) == canonical(f"{INBOX}?box=archive&level=error")
 
 
-def test_searching_while_one_types_leaves_the_focus_in_the_field(client, full):
+def test_search_while_typing_does_not_move_focus(client, full_mailbox):
     """The field searches after a pause, and must keep the focus of a user who continues to type."""
     for words in ("quota", "haystack", ""):
         page = search(client, words, HTMX)
@@ -227,7 +227,7 @@ def test_searching_while_one_types_leaves_the_focus_in_the_field(client, full):
         assert not soup(pane).select("[data-pm-focus]"), words
 
 
-def test_a_search_beyond_its_window_goes_on_when_asked(client, user, settings):
+def test_search_continues_beyond_window_on_demand(client, user, settings):
     settings.PERSISTENT_MESSAGES = {"SEARCH_WINDOW": 5, "PAGE_SIZE": 3}
     needle = fill(user, 1, message="A needle")
     fill(user, 12)
@@ -243,7 +243,7 @@ def test_a_search_beyond_its_window_goes_on_when_asked(client, user, settings):
     assert seen == [[], [], needle]
 
 
-def test_the_end_of_a_search_says_so_and_takes_the_focus(client, user, settings):
+def test_end_of_search_has_text_and_takes_focus(client, user, settings):
     settings.PERSISTENT_MESSAGES = {"SEARCH_WINDOW": 5}
     keys = fill(user, 7)
 
@@ -254,7 +254,7 @@ def test_the_end_of_a_search_says_so_and_takes_the_focus(client, user, settings)
     assert "data-pm-focus" in end.attrs
 
 
-def test_a_search_offers_nothing_that_acts_on_all(client, full):
+def test_search_offers_no_action_on_all(client, full_mailbox):
     page = search(client, "quota")
 
     assert rows(page)
@@ -263,7 +263,7 @@ def test_a_search_offers_nothing_that_acts_on_all(client, full):
 
 
 @pytest.mark.parametrize("words", ["x" * 5000, "a " * 500, "\x00", "  ", "\u202e", "%", "_", "'"])
-def test_absurd_words_are_no_error(client, full, words):
+def test_invalid_search_words_cause_no_error(client, full_mailbox, words):
     for headers in ({}, HTMX):
         page = search(client, words, headers)
         assert page.status_code == 200

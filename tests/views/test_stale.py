@@ -11,7 +11,7 @@ INBOX = "/messages/"
 SHOWN = {"pm-part": ["list", "said", "counter"], "pm-filter": "?", "pm-from": "row", "pm-page": "1"}
 
 
-def put(message, folder):
+def move_to(message, folder):
     moved = {"folder": folder, "moved_at": message.created}
     Message.objects.filter(pk=message.pk).update(
         **moved, trashed_at=message.created if folder == Folder.TRASH else None
@@ -30,11 +30,9 @@ def press(client, name, message):
         (Folder.ARCHIVE, "“Backup” was already archived."),
     ],
 )
-def test_a_stale_row_says_where_its_message_is_and_brings_it_back(
-    client, send, name, folder, words
-):
+def test_stale_row_names_folder_and_offers_to_restore_message(client, send, name, folder, words):
     message = send("Look here.", subject="Backup")
-    put(message, folder)
+    move_to(message, folder)
 
     told = press(client, name, message)
 
@@ -52,9 +50,9 @@ def test_a_stale_row_says_where_its_message_is_and_brings_it_back(
     assert Message.objects.get().folder == Folder.INBOX
 
 
-def test_a_stale_page_without_the_script_says_so_too(client, send):
+def test_stale_page_without_javascript_names_folder(client, send):
     message = send("Look here.", subject="Backup")
-    put(message, Folder.TRASH)
+    move_to(message, Folder.TRASH)
 
     page = client.post(reverse("message_archive", args=[message.pk]), follow=True)
 
@@ -63,7 +61,7 @@ def test_a_stale_page_without_the_script_says_so_too(client, send):
 
 
 @pytest.mark.parametrize("name", ["message_archive", "message_mark_read", "message_delete"])
-def test_a_row_that_was_permanently_deleted_leaves_the_page(client, other, send, name):
+def test_permanently_deleted_row_is_removed(client, other, send, name):
     gone, his = send("Look here."), send("Very secret", to=other)
     Message.objects.filter(pk=gone.pk).delete()
 
@@ -78,7 +76,7 @@ def test_a_row_that_was_permanently_deleted_leaves_the_page(client, other, send,
     assert Message.objects.get(pk=his.pk).folder == Folder.INBOX
 
 
-def test_a_selection_of_which_nothing_is_left_says_so(client, send):
+def test_selection_without_remaining_messages_is_reported(client, send):
     message = send("Look here.")
     Message.objects.all().delete()
 
@@ -87,24 +85,26 @@ def test_a_selection_of_which_nothing_is_left_says_so(client, send):
     assert "There was nothing left to change." in told.text
 
 
-def empty(client, query):
+def empty_state_of(client, query):
     (state,) = soup(client.get(INBOX + query)).select(".pm-empty")
     return text_of(state)
 
 
-def test_empty_states_are_true(client, user):
+def test_empty_state_text_matches_folder(client, user):
     fill(user, 9)
 
-    assert empty(client, "?box=unread&level=warning") == (
+    assert empty_state_of(client, "?box=unread&level=warning") == (
         "No unread “Warnings” messages There are other unread messages. Clear filter"
     )
     fill(user, 1, folder=Folder.ARCHIVE)
     for box in ("inbox", "archive", "sent", "trash"):
-        assert empty(client, f"?box={box}&level=warning").startswith("No “Warnings” messages")
-    assert empty(client, "?before=1") == "No older messages Newest messages"
+        assert empty_state_of(client, f"?box={box}&level=warning").startswith(
+            "No “Warnings” messages"
+        )
+    assert empty_state_of(client, "?before=1") == "No older messages Newest messages"
 
     Message.objects.all().delete()
     nothing = "No unread “Warnings” messages Clear filter"
-    assert empty(client, "?box=unread&level=warning") == nothing
-    assert empty(client, "?box=unread").startswith("All read")
-    assert empty(client, "?box=archive").startswith("Nothing archived")
+    assert empty_state_of(client, "?box=unread&level=warning") == nothing
+    assert empty_state_of(client, "?box=unread").startswith("All read")
+    assert empty_state_of(client, "?box=archive").startswith("Nothing archived")

@@ -46,7 +46,7 @@ SAID = {
 
 @pytest.mark.parametrize("name", ACTIONS)
 @pytest.mark.parametrize("headers", [{}, BOOSTED, RESTORED])
-def test_a_plain_form_acts_goes_on_and_says_what_happened(client, send, name, headers):
+def test_plain_form_acts_redirects_and_shows_result_once(client, send, name, headers):
     message = send("Lunch at noon")
     data = prepare(name, message)
 
@@ -61,7 +61,7 @@ def test_a_plain_form_acts_goes_on_and_says_what_happened(client, send, name, he
 
 
 @pytest.mark.parametrize("name", ACTIONS)
-def test_a_swap_acts_and_tells_the_page_how_many_are_unread(client, send, name):
+def test_htmx_action_returns_unread_count(client, send, name):
     before = send("Came before")
     message = send("Lunch at noon")
     data = prepare(name, message)
@@ -78,7 +78,7 @@ def test_a_swap_acts_and_tells_the_page_how_many_are_unread(client, send, name):
 
 
 @pytest.mark.parametrize("name", ACTIONS)
-def test_a_swap_says_what_happened(client, send, name):
+def test_htmx_action_announces_result(client, send, name):
     message = send("Lunch at noon")
     data = prepare(name, message)
     data.setdefault("pm-from", "row")
@@ -104,14 +104,14 @@ def swap_of(element):
     return element.get("hx-swap-oob")
 
 
-def test_the_status_line_says_what_happened(client, send):
+def test_status_line_announces_result(client, send):
     answer = act(client, "message_delete", send("Lunch at noon"), "list", **{"pm-from": "row"})
 
     (line,) = [e for e in outermost(answer) if swap_of(e) == "innerHTML:.pm-status"]
     assert text_of(line) == SAID["message_delete"]
 
 
-def test_what_closes_by_itself_says_nothing(client, send):
+def test_closing_notice_announces_nothing(client, send):
     # Its timer posts without a button. The focus stays on another notice.
     message = send("Lunch at noon")
 
@@ -124,7 +124,7 @@ def test_what_closes_by_itself_says_nothing(client, send):
     assert not soup(answer).select("[data-pm-focus]")
 
 
-def test_the_event_counts_no_further_than_the_counter(client, user, settings):
+def test_unread_count_of_event_is_limited(client, user, settings):
     settings.PERSISTENT_MESSAGES = {"COUNTER_LIMIT": 5}
     newest, *_ = fill(user, 20)
 
@@ -135,7 +135,7 @@ def test_the_event_counts_no_further_than_the_counter(client, user, settings):
 
 @pytest.mark.parametrize("headers", [{}, HTMX])
 @pytest.mark.parametrize("name", ["message_mark_read", "message_archive", "message_delete"])
-def test_doing_the_same_twice_is_no_error_and_changes_nothing(client, send, headers, name):
+def test_repeated_action_changes_nothing(client, send, headers, name):
     message = send("Hello")
 
     first = ask(client, "post", name, message, headers)
@@ -149,7 +149,7 @@ def test_doing_the_same_twice_is_no_error_and_changes_nothing(client, send, head
 
 
 @pytest.mark.parametrize("name", ["message_mark_read", "message_mark_unread"])
-def test_marking_what_lies_in_the_trash_is_no_error_and_brings_it_not_back(client, send, name):
+def test_marking_message_in_trash_does_not_restore_it(client, send, name):
     message = send("Hello")
     act(client, "message_delete", message)
 
@@ -165,7 +165,7 @@ def test_marking_what_lies_in_the_trash_is_no_error_and_brings_it_not_back(clien
 
 
 @pytest.mark.parametrize("name", ["message_mark_read", "message_mark_unread"])
-def test_a_request_that_names_no_part_gets_the_row_as_content(client, send, name):
+def test_mark_request_without_parts_returns_row(client, send, name):
     message = send("Hello")
 
     response = act(client, name, message)
@@ -175,12 +175,12 @@ def test_a_request_that_names_no_part_gets_the_row_as_content(client, send, name
 
 
 @pytest.mark.parametrize("name", ["message_delete", "message_archive"])
-def test_a_request_that_names_no_part_gets_nothing_in_place_of_a_row_that_went(client, send, name):
+def test_move_request_without_parts_returns_nothing(client, send, name):
     assert act(client, name, send("Hello")).content.strip() == b""
 
 
 @pytest.mark.parametrize("name", [*ON_ALL, "message_bulk", "message_undo"])
-def test_a_request_that_names_no_part_gets_the_list_as_content(client, send, name):
+def test_bulk_request_without_parts_returns_list(client, send, name):
     message = send("Hello")
 
     response = act(client, name, message, **prepare(name, message))
@@ -221,7 +221,7 @@ def places(*parts, **more):
         (("<script>",), "<script>", set()),
     ],
 )
-def test_an_answer_about_one_message_carries_what_the_page_has(client, send, parts, row, expected):
+def test_response_for_one_message_has_parts_of_page(client, send, parts, row, expected):
     another = send("Another")
     message = send("Hello")
     shown = {"own": message.pk, "another": another.pk, None: ""}.get(row, row)
@@ -241,7 +241,7 @@ def test_an_answer_about_one_message_carries_what_the_page_has(client, send, par
     assert all("hx-swap-oob" in e.attrs for e in outside), "nothing but out of band"
 
 
-def test_what_is_unread_again_is_back_among_the_notices(client, send):
+def test_message_marked_as_unread_returns_to_strip(client, send):
     message = send("Hello")
     act(client, "message_mark_read", message)
 
@@ -253,7 +253,7 @@ def test_what_is_unread_again_is_back_among_the_notices(client, send):
 
 
 @pytest.mark.parametrize("name", [*ON_ALL, "message_bulk", "message_undo"])
-def test_an_answer_about_many_carries_what_the_page_has(client, send, name):
+def test_response_for_many_messages_has_parts_of_page(client, send, name):
     message = send("Hello")
 
     def answer(*parts):
@@ -268,7 +268,7 @@ def test_an_answer_about_many_carries_what_the_page_has(client, send, name):
 
 
 @pytest.mark.parametrize("name", ["message_delete", "message_archive"])
-def test_a_row_that_went_goes_out_of_band(client, send, name):
+def test_removed_row_is_deleted_out_of_band(client, send, name):
     message = send("Hello")
 
     response = act(client, name, message, "list", row=True)
@@ -277,7 +277,7 @@ def test_a_row_that_went_goes_out_of_band(client, send, name):
     assert sorted(swaps(response)) == places("row", "status", "totals", row=went)
 
 
-def test_what_was_just_read_stays_in_sight_of_the_unread(client, send):
+def test_row_marked_as_read_stays_in_unread_folder(client, send):
     message = send("Hello")
 
     response = act(
@@ -287,7 +287,7 @@ def test_what_was_just_read_stays_in_sight_of_the_unread(client, send):
     assert rows(response) == [message.pk]
 
 
-def test_the_counter_and_the_strip_of_an_answer_are_those_after_the_action(client, send):
+def test_counter_and_strip_of_response_reflect_action(client, send):
     send("Stays")
     message = send("Goes")
 
@@ -305,7 +305,7 @@ def test_the_counter_and_the_strip_of_an_answer_are_those_after_the_action(clien
     assert texts(many, ".pm-badge") == ["1"]
 
 
-def test_the_focus_goes_to_the_successor_of_the_button(client, send):
+def test_response_focuses_opposite_button_or_refreshed_list(client, send):
     message = send("Hello")
 
     def focused(name, target, *parts, came_from, **data):
@@ -325,7 +325,7 @@ def test_the_focus_goes_to_the_successor_of_the_button(client, send):
     assert focused("message_delete", message, "list", came_from="row", row=True) == []
 
 
-def test_the_page_names_the_parts_it_has(client, send):
+def test_page_lists_its_parts(client, send):
     message = send("Hello")
 
     def told(page, name):
@@ -338,7 +338,7 @@ def test_the_page_names_the_parts_it_has(client, send):
     assert told(home, "pm-part") == {"strip", "counter"}
 
 
-def test_a_page_does_not_send_what_it_has_with_the_forms_of_others(client, send):
+def test_part_list_is_not_submitted_with_site_forms(client, send):
     """Browsers do not submit an `<output>`, so `hx-include` adds it."""
     send("Hello")
 
@@ -351,7 +351,7 @@ def test_a_page_does_not_send_what_it_has_with_the_forms_of_others(client, send)
 @pytest.mark.parametrize(
     "name", ["message_mark_read", "message_mark_unread", "message_archive", "message_delete"]
 )
-def test_the_answer_to_an_action_on_a_row_is_small(client, user, send, name):
+def test_response_to_action_on_row_is_small(client, user, send, name):
     """Under 2 KB as it travels, compressed, even where it brings the ten notices of the strip.
 
     As it is: a row or what takes its place, what was said and some numbers, under 6 KB.

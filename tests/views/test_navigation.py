@@ -47,15 +47,15 @@ def link_of(page, relation):
     return found[0]["href"] if found else None
 
 
-def shown_at(url):
+def htmx_headers_at(url):
     """Return the headers of an htmx request on the page at `url`."""
     return {**HTMX, "HX-Current-URL": f"http://testserver{url}"}
 
 
-def joining(client, link, here):
+def load_older(client, link, here):
     """Request more rows as htmx does on the page at `here`."""
     url = link["hx-get"] + "&pm-fragment=part"
-    return client.get(url, headers=shown_at(here))
+    return client.get(url, headers=htmx_headers_at(here))
 
 
 # Back from a message
@@ -63,7 +63,7 @@ def joining(client, link, here):
 
 @pytest.mark.parametrize("name", ["message_mark_unread", "message_archive", "message_delete"])
 @pytest.mark.parametrize("place", [UNREAD_ERRORS, f"{LIST}?level=error", f"{LIST}?q=failed"])
-def test_an_action_on_the_page_of_a_message_leads_back_to_its_list(client, errors, place, name):
+def test_action_on_detail_page_redirects_to_originating_list(client, errors, place, name):
     link = links(client.get(place))[0]
 
     page = client.get(link)
@@ -74,7 +74,7 @@ def test_an_action_on_the_page_of_a_message_leads_back_to_its_list(client, error
     assert any(canonical(e.get("href", "")) == canonical(place) for e in soup(page).select("a"))
 
 
-def test_a_page_further_down_is_a_place_too(client, errors, settings):
+def test_action_on_detail_page_redirects_to_later_page(client, errors, settings):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 2}
     place = older_link(client.get(f"{LIST}?level=error"))["href"]
     page = client.get(links(client.get(place))[0])
@@ -85,11 +85,11 @@ def test_a_page_further_down_is_a_place_too(client, errors, settings):
     assert canonical(answer["Location"]) == canonical(place)
 
 
-def test_a_message_of_the_plain_inbox_has_a_plain_address(client, errors):
+def test_row_of_unfiltered_inbox_links_to_plain_url(client, errors):
     assert links(client.get(LIST))[1] == reverse("message_detail", args=[errors[2].pk])
 
 
-def test_deleting_permanently_leads_back_to_the_list(client, errors):
+def test_permanent_deletion_redirects_to_originating_list(client, errors):
     for message in errors:
         client.post(reverse("message_delete", args=[message.pk]))
     place = f"{LIST}?box=trash&level=error"
@@ -106,7 +106,7 @@ def test_deleting_permanently_leads_back_to_the_list(client, errors):
 @pytest.mark.parametrize(
     "wanted", ["https://evil.example/", "//evil.example", "javascript:1", "\0"]
 )
-def test_no_page_of_another_site_is_a_place(client, errors, wanted):
+def test_detail_page_ignores_unsafe_next(client, errors, wanted):
     address = reverse("message_detail", args=[errors[0].pk])
 
     page = client.get(f"{address}?{urlencode({'next': wanted})}")
@@ -117,10 +117,10 @@ def test_no_page_of_another_site_is_a_place(client, errors, wanted):
     assert fields_of(form_to(page, action))["next"] == [LIST]
 
 
-def test_places_do_not_pile_up(client, errors):
+def test_next_parameters_are_not_nested(client, errors):
     opened = f"{reverse('message_detail', args=[errors[0].pk])}?{urlencode({'next': '/project/'})}"
 
-    bell = client.get(reverse("message_latest"), PART, headers=shown_at(opened))
+    bell = client.get(reverse("message_latest"), PART, headers=htmx_headers_at(opened))
 
     assert links(bell)[0].endswith(urlencode({"next": "/project/"}))
 
@@ -128,7 +128,7 @@ def test_places_do_not_pile_up(client, errors):
 # The next message
 
 
-def test_a_message_leads_to_those_above_and_below_it_in_its_list(client, errors):
+def test_detail_page_links_to_neighbors_in_list(client, errors):
     newest, middle, oldest = links(client.get(f"{LIST}?level=error"))
 
     page = client.get(middle)
@@ -145,7 +145,7 @@ def billing(monkeypatch):
     return f"{LIST}?topic=billing"
 
 
-def test_it_leads_to_those_of_its_topic(client, user, errors, billing):
+def test_detail_page_links_to_neighbors_in_topic(client, user, errors, billing):
     bills = [fill(user, 1, topic="billing")[0] for _ in range(3) if fill(user, 1)]
     shown = client.get(billing)
     newest, middle, oldest = links(shown)
@@ -162,7 +162,7 @@ def test_it_leads_to_those_of_its_topic(client, user, errors, billing):
     "name",
     ["message_mark_unread", "message_archive", "message_delete"],
 )
-def test_what_is_done_to_a_message_of_a_topic_leads_back_to_the_topic(client, user, billing, name):
+def test_action_on_detail_page_redirects_to_topic(client, user, billing, name):
     fill(user, 1, topic="billing")
     page = client.get(links(client.get(billing))[0])
 
@@ -173,7 +173,7 @@ def test_what_is_done_to_a_message_of_a_topic_leads_back_to_the_topic(client, us
     assert canonical(answer["Location"]) == canonical(billing)
 
 
-def test_the_way_through_the_unread_leads_to_the_end(client, errors):
+def test_next_links_lead_through_all_unread_messages(client, errors):
     link, seen = links(client.get(f"{LIST}?box=unread"))[0], 0
     while link:
         link, seen = link_of(client.get(link), "next"), seen + 1
@@ -182,7 +182,7 @@ def test_the_way_through_the_unread_leads_to_the_end(client, errors):
     assert not Message.objects.unread().exists()
 
 
-def test_nobody_is_led_to_messages_of_others(client, other, send):
+def test_detail_page_does_not_link_to_messages_of_other_users(client, other, send):
     send("For Harry.", to=other)
     mine = send("For Sally.")
     send("For Harry.", to=other)
@@ -196,13 +196,13 @@ def test_nobody_is_led_to_messages_of_others(client, other, send):
 
 
 @pytest.mark.parametrize("query", ["", "?level=info", "?q=quota"])
-def test_the_address_says_how_far_a_list_is_open(client, user, settings, query):
+def test_url_records_how_far_list_is_loaded(client, user, settings, query):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 3}
     keys = fill(user, 11, message="The quota was reached.")
     here, shown = f"{LIST}{query}", rows(client.get(f"{LIST}{query}"))
     link = older_link(client.get(here))
     for _ in range(2):
-        part = joining(client, link, here)
+        part = load_older(client, link, here)
         shown += rows(part)
         here, link = part["HX-Replace-Url"], older_link(part)
 
@@ -214,7 +214,7 @@ def test_the_address_says_how_far_a_list_is_open(client, user, settings, query):
     assert rows(rest) == keys[9:]
 
 
-def test_the_end_of_a_list_has_an_address(client, user, settings):
+def test_until_parameter_can_reach_end_of_list(client, user, settings):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 3}
     keys = fill(user, 5)
 
@@ -224,7 +224,7 @@ def test_the_end_of_a_list_has_an_address(client, user, settings):
     assert older_link(page) is None
 
 
-def test_such_a_list_stays_as_long_after_an_action_on_many(client, user, settings):
+def test_list_keeps_its_length_after_bulk_action(client, user, settings):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 3}
     keys = fill(user, 9)
     page = client.get(LIST, {"until": keys[5]})
@@ -233,7 +233,7 @@ def test_such_a_list_stays_as_long_after_an_action_on_many(client, user, setting
     assert rows(press(client, page, archive, tick=[keys[0]])) == keys[1:7]
 
 
-def test_an_address_asks_for_a_bounded_number_of_rows(client, user, settings):
+def test_until_parameter_is_limited(client, user, settings):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 2}
     keys = fill(user, 2 * MAX_PAGES + 5)
 
@@ -244,7 +244,7 @@ def test_an_address_asks_for_a_bounded_number_of_rows(client, user, settings):
 
 
 @pytest.mark.parametrize("until", ["x", "-1", "9" * 30, "", str(2**63 - 1)])
-def test_a_row_that_is_not_there_is_no_bound(client, user, settings, until):
+def test_invalid_until_parameter_is_ignored(client, user, settings, until):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 2}
     keys = fill(user, 5)
 
@@ -252,7 +252,7 @@ def test_a_row_that_is_not_there_is_no_bound(client, user, settings, until):
         assert len(rows(client.get(LIST, {**query, "until": until}))) == (0 if query else 2), keys
 
 
-def test_a_long_list_costs_no_query_more(client, user, settings, django_assert_max_num_queries):
+def test_until_parameter_adds_no_query(client, user, settings, django_assert_max_num_queries):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 2}
     keys = fill(user, 20)
     client.get(LIST)
@@ -261,7 +261,7 @@ def test_a_long_list_costs_no_query_more(client, user, settings, django_assert_m
         client.get(LIST, {"until": keys[11]})
 
 
-def test_other_views_begin_at_their_top(client, user, settings):
+def test_folder_links_drop_until_parameter(client, user, settings):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 2}
     keys = fill(user, 9)
 
@@ -272,12 +272,12 @@ def test_other_views_begin_at_their_top(client, user, settings):
     assert not [e for e in filters if "until" in e["href"]]
 
 
-def test_an_embedded_list_leaves_the_address_of_the_page_alone(client, user, settings):
+def test_embedded_list_does_not_replace_url(client, user, settings):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 2}
     fill(user, 5)
     link = older_link(client.get(LIST))
 
-    part = joining(client, link, "/project/")
+    part = load_older(client, link, "/project/")
 
     assert rows(part)
     assert "HX-Replace-Url" not in part
@@ -286,10 +286,12 @@ def test_an_embedded_list_leaves_the_address_of_the_page_alone(client, user, set
 # A search
 
 
-def test_typing_a_search_adds_one_entry_of_history(client, errors):
+def test_typed_search_adds_one_history_entry(client, errors):
     here, added = LIST, []
     for typed in ("f", "fa", "failed", "", "x"):
-        answer = client.get(LIST, {"pm-fragment": "pane", "q": typed}, headers=shown_at(here))
+        answer = client.get(
+            LIST, {"pm-fragment": "pane", "q": typed}, headers=htmx_headers_at(here)
+        )
         here = answer.get("HX-Push-Url") or answer["HX-Replace-Url"]
         added += [here] if "HX-Push-Url" in answer else []
 
@@ -301,7 +303,7 @@ def test_typing_a_search_adds_one_entry_of_history(client, errors):
 
 @pytest.mark.parametrize("where", ["list", "bell"])
 @pytest.mark.parametrize("url", ["/project/?tab=2", "https://example.com/orders/7"])
-def test_the_row_of_a_message_leads_where_it_does_and_marks_it_read(client, send, url, where):
+def test_row_link_redirects_to_message_url_and_marks_as_read(client, send, url, where):
     message = send("Your order", url=url)
     address = LIST if where == "list" else reverse("message_latest")
     page = client.get(address, PART, headers=HTMX if where == "bell" else {})
@@ -313,7 +315,7 @@ def test_the_row_of_a_message_leads_where_it_does_and_marks_it_read(client, send
     assert message.read
 
 
-def test_the_text_of_such_a_message_can_be_read(client, send):
+def test_text_of_message_with_url_has_link(client, send):
     message = send("Your order was sent by bike.", url="/project/")
     page, address = client.get(LIST), reverse("message_detail", args=[message.pk])
 
@@ -322,7 +324,7 @@ def test_the_text_of_such_a_message_can_be_read(client, send):
 
 
 @pytest.mark.parametrize("how", [{"method": "HEAD"}, {"headers": {"Sec-Purpose": "prefetch"}}])
-def test_fetching_ahead_marks_nothing_read(client, send, how):
+def test_prefetch_of_message_url_does_not_mark_as_read(client, send, how):
     message = send("Your order", url="/project/")
     address = reverse("message_detail", args=[message.pk])
 
@@ -333,7 +335,7 @@ def test_fetching_ahead_marks_nothing_read(client, send, how):
 
 
 @pytest.mark.parametrize("url", ["", "javascript:alert(1)"])
-def test_what_leads_nowhere_is_not_followed(client, send, url):
+def test_follow_without_safe_url_does_not_redirect(client, send, url):
     message = send("Hello")
     Message.objects.filter(pk=message.pk).update(url=url)
 
