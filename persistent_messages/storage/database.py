@@ -30,7 +30,7 @@ from persistent_messages.users import accounts
 from .browser import BrowserStorage, to_contrib
 from .browser_id import BrowserId
 from .removal import Removal
-from .visitor_messages import VisitorMessages
+from .visitor_messages import Select, VisitorMessages
 
 T = TypeVar("T")
 
@@ -415,30 +415,31 @@ class PersistentMessageStorage(BrowserStorage):
         waiting = Message.objects.one_shot_of(user).for_browser(self._browser.number)
         return waiting.with_callback(self._mark_one_shown, ONE_SHOT_LIMIT)
 
-    def _peek_at_end(self, wanted: Callable[[Any], bool]) -> list[Any]:
+    def _peek_at_end(self, select: Select) -> list[Any]:
         here = [*self._loaded_messages, *self._queued_messages]
-        return [m for m in here if not is_persistent(m.level) and wanted(m)]
+        return select([m for m in here if not is_persistent(m.level)])
 
     def _mark_one_shown(self, message: Message) -> None:
         self._used = True
         caching.mark_no_store(self.request)
         self._shown[message.pk] = message
 
-    def _peek(self, wanted: Callable[[Any], bool]) -> list[Any]:
+    def _peek(self, select: Select) -> list[Any]:
         waiting = self._from_browser()
         if self._user is not None:
             waiting = [m for m in self._loaded_messages if not is_persistent(m.level)]
         here = [*waiting, *self._shown_unsaved, *self._queued_messages]
         # Unique by identity: after an iteration, the loaded list includes the shown messages.
-        return [message for message in {id(m): m for m in here}.values() if wanted(message)]
+        return select(list({id(m): m for m in here}.values()))
 
-    def _consume(self, wanted: Callable[[Any], bool]) -> list[Any]:
+    def _consume(self, select: Select) -> list[Any]:
         if not self._may_show:
             return []
-        found = self._peek(wanted)
+        found = self._peek(select)
+        if not found:
+            return []
         self._used = True
-        if found:
-            caching.mark_no_store(self.request)
+        caching.mark_no_store(self.request)
         self._mark_browser_shown(found)
         self._mark_shown(found)
         chosen = {id(message) for message in found}

@@ -8,8 +8,9 @@ from django.contrib import auth, messages
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.messages import Message as ContribMessage
+from django.core.exceptions import FieldError
 from django.db import connection, transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpResponse, JsonResponse
 from django.template import engines
 from django.test import AsyncClient, RequestFactory
@@ -140,6 +141,10 @@ def page_of_2011(request):
     return HttpResponse(template.render(request=request))
 
 
+def source(request):
+    return HttpResponse(engines["django"].from_string(request.GET["source"]).render({}, request))
+
+
 def read_one(request):
     storage = request._messages
     read = texts(storage.get_nonpersistent().filter(message=request.GET["text"]))
@@ -155,6 +160,7 @@ def read_and_set_back(request):
 
 VIEWS = [
     page_of_2011,
+    source,
     read_one,
     read_and_set_back,
     add,
@@ -891,6 +897,18 @@ READ = {
     "some": (lambda waiting: texts(waiting.exclude(level__in=[messages.INFO])), ["Two"]),
     "a slice": (lambda waiting: texts(waiting[:2]), ["One", "Two"]),
     "the first": (lambda waiting: [waiting.first().message], ["One"]),
+    "the last": (lambda waiting: [waiting.last().message], ["Two"]),
+    "the latest": (lambda waiting: [waiting.latest("created").message], ["Two"]),
+    "one by its place": (lambda waiting: [waiting[1].message], ["Two"]),
+    "one by its text": (lambda waiting: [waiting.get(message="One").message], ["One"]),
+    "from behind": (lambda waiting: texts(waiting.reverse()), ["Two", "One"]),
+    "in an order": (lambda waiting: texts(waiting.order_by("-level", "pk")), ["Two", "One"]),
+    "a part of a text": (lambda waiting: texts(waiting.filter(message__icontains="tw")), ["Two"]),
+    "what is empty": (lambda waiting: texts(waiting.filter(read_at=None)), ["One", "Two"]),
+    "either": (
+        lambda waiting: texts(waiting.filter(Q(level=messages.INFO) | Q(message="Two"))),
+        ["One", "Two"],
+    ),
     "an iterator": (lambda waiting: texts(waiting.iterator()), ["One", "Two"]),
 }
 
@@ -901,6 +919,7 @@ def test_a_visitors_getter_is_read_as_that_of_a_user(anyones, read, expected):
     assert isinstance(waiting, QuerySet)
     assert (waiting.count(), waiting.exists()) == (2, True)
     assert waiting.filter(level=messages.DEBUG).exists() is False
+    assert list(waiting.exclude(expires__isnull=True)) == []
     assert anyones.used is False
     assert anyones.count_nonpersistent() == 2
     assert read(waiting) == expected
@@ -914,6 +933,39 @@ def test_a_visitors_getter_consumes_only_what_was_read_from_it(web):
     assert response.json() == {"read": ["Two"], "left": 1}
     assert shown_to(web) == ["One"]
     assert shown_to(web) == []
+
+
+def test_values_and_none_of_the_getter_count_nothing_as_shown(anyones):
+    waiting = anyones.get_nonpersistent().filter(message="Two")
+    assert list(waiting.values_list("message", flat=True)) == ["Two"]
+    assert list(waiting.values_list("message", "subject")) == [("Two", "")]
+    assert list(waiting.values("level", "message")) == [{"level": messages.ERROR, "message": "Two"}]
+    assert list(waiting.none()) == []
+    assert waiting[:0].count() == 0
+    assert anyones.used is False
+
+
+@pytest.mark.parametrize(
+    "source", ["messages.get_nonpersistent.first", "messages.get_nonpersistent.0"]
+)
+def test_a_template_that_shows_one_message_leaves_the_others(web, source):
+    for text in ("One", "Two", "Three"):
+        web.get("/add/", {"text": text})
+    assert web.get("/source/", {"source": f"{{{{ {source} }}}}"}).text == "One"
+    assert shown_to(web) == ["Two", "Three"]
+
+
+def test_a_template_that_shows_a_slice_leaves_the_others(web):
+    for text in ("One", "Two", "Three"):
+        web.get("/add/", {"text": text})
+    loop = '{% for m in messages.get_nonpersistent|slice:"1:" %}{{ m }}, {% endfor %}'
+    assert web.get("/source/", {"source": loop}).text == "Two, Three, "
+    assert shown_to(web) == ["One"]
+
+
+def test_a_lookup_that_a_visitors_getter_lacks_is_named(visitors_storage):
+    with pytest.raises(FieldError, match="from_user__username"):
+        visitors_storage.get_nonpersistent().filter(from_user__username="harry")
 
 
 def test_a_getter_that_was_read_and_set_back_consumes_nothing(web):
