@@ -55,7 +55,7 @@ def all_of(user, newest):
 
 
 @pytest.fixture
-def told():
+def changes_signalled():
     """Record the arguments of `mailbox_changed`, in order."""
     heard = []
 
@@ -69,7 +69,7 @@ def told():
 
 
 @pytest.fixture
-def delivered():
+def deliveries_signalled():
     """Record the arguments of `messages_delivered`: the keys, and whether to mail the rows."""
     heard = []
 
@@ -83,10 +83,10 @@ def delivered():
 
 
 @pytest.fixture
-def ready(user, send):
+def make_changeable(user, send):
     """Create rows that a write changes; return their keys."""
 
-    def ready(action, count=3, to=None):
+    def make_changeable(action, count=3, to=None):
         keys = [send(f"Number {number}", to=to).pk for number in range(count)]
         rows = Message.objects.filter(pk__in=keys)
         if action == "unread":
@@ -96,7 +96,7 @@ def ready(user, send):
             rows.update(folder=Folder.TRASH, moved_at=now, trashed_at=now)
         return keys
 
-    return ready
+    return make_changeable
 
 
 def state():
@@ -117,7 +117,7 @@ def age(rows, **delta):
 # Arrivals
 
 
-def test_delivery_chooses_the_folder_by_the_level(user):
+def test_deliver_chooses_folder_by_level(user):
     mailbox.deliver([Message(user=user, level=level, message="x") for level in (20, 120, 100, 199)])
     folders = Message.objects.order_by("pk").values_list("level", "folder")
     assert list(folders) == [
@@ -129,7 +129,7 @@ def test_delivery_chooses_the_folder_by_the_level(user):
 
 
 @pytest.mark.parametrize("count", [1, 2, 20])
-def test_delivery_is_one_statement(user, count):
+def test_deliver_takes_one_insert(user, count):
     rows = [Message(user=user, level=120, message="x") for _ in range(count)]
     with CaptureQueriesContext(connection) as queries:
         mailbox.deliver(rows)
@@ -138,37 +138,41 @@ def test_delivery_is_one_statement(user, count):
     assert Message.objects.count() == count
 
 
-def test_delivery_of_nothing_is_nothing(delivered, django_capture_on_commit_callbacks):
+def test_deliver_without_rows_does_nothing(
+    deliveries_signalled, django_capture_on_commit_callbacks
+):
     with (
         django_capture_on_commit_callbacks(execute=True),
         CaptureQueriesContext(connection) as queries,
     ):
         mailbox.deliver([])
     assert len(queries) == 0
-    assert delivered == []
+    assert deliveries_signalled == []
 
 
 @pytest.mark.parametrize("email", [False, True])
-def test_delivery_is_told_after_commit(user, delivered, email, django_capture_on_commit_callbacks):
+def test_deliver_sends_signal_after_commit(
+    user, deliveries_signalled, email, django_capture_on_commit_callbacks
+):
     rows = [Message(user=user, level=120, message="x") for _ in range(2)]
     with django_capture_on_commit_callbacks(execute=True):
         mailbox.deliver(rows, email=email)
-        assert delivered == []
-    assert delivered == [([row.pk for row in rows], email)]
+        assert deliveries_signalled == []
+    assert deliveries_signalled == [([row.pk for row in rows], email)]
 
 
-def test_a_delivery_that_is_rolled_back_is_not_told(
-    user, delivered, django_capture_on_commit_callbacks
+def test_rolled_back_delivery_sends_no_signal(
+    user, deliveries_signalled, django_capture_on_commit_callbacks
 ):
     with django_capture_on_commit_callbacks(execute=True), transaction.atomic():
         mailbox.deliver([Message(user=user, level=120, message="x")])
         transaction.set_rollback(True)
-    assert delivered == []
+    assert deliveries_signalled == []
     assert not Message.objects.exists()
 
 
-def test_a_receiver_that_raises_stops_no_other(
-    user, delivered, caplog, django_capture_on_commit_callbacks
+def test_failing_receiver_does_not_stop_other_receivers(
+    user, deliveries_signalled, caplog, django_capture_on_commit_callbacks
 ):
     def broken(**kwargs):
         raise RuntimeError("receiver is down")
@@ -179,7 +183,7 @@ def test_a_receiver_that_raises_stops_no_other(
             mailbox.deliver([Message(user=user, level=120, message="x")])
     finally:
         persistent_messages.messages_delivered.disconnect(broken)
-    assert len(delivered) == 1
+    assert len(deliveries_signalled) == 1
     assert "receiver is down" in caplog.text
 
 
@@ -187,8 +191,8 @@ def test_a_receiver_that_raises_stops_no_other(
 
 
 @pytest.mark.parametrize("action", WRITES)
-def test_a_write_changes_the_rows_named_and_no_others(user, ready, action):
-    keys = ready(action)
+def test_change_affects_only_given_rows(user, make_changeable, action):
+    keys = make_changeable(action)
     before = {row["pk"]: row for row in state()}
     assert act(action, user, keys[:2]).count == 2
     after = {row["pk"]: row for row in state()}
@@ -197,22 +201,22 @@ def test_a_write_changes_the_rows_named_and_no_others(user, ready, action):
 
 
 @pytest.mark.parametrize("action", WRITES)
-def test_a_write_changes_only_the_owners_rows(
-    user, other, ready, action, told, django_capture_on_commit_callbacks
+def test_change_affects_only_rows_of_owner(
+    user, other, make_changeable, action, changes_signalled, django_capture_on_commit_callbacks
 ):
-    keys = ready(action, to=other)
+    keys = make_changeable(action, to=other)
     before = state()
     with django_capture_on_commit_callbacks(execute=True):
         assert act(action, user, keys).count == 0
         assert act_on(action, user, Message.objects.all()).count == 0
     assert state() == before
-    assert told == []
+    assert changes_signalled == []
 
 
 @pytest.mark.parametrize("action", WRITES)
 @pytest.mark.parametrize("who", [AnonymousUser(), None])
-def test_a_write_for_nobody_changes_nothing(ready, action, who, django_assert_num_queries):
-    keys = ready(action)
+def test_change_without_user_does_nothing(make_changeable, action, who, django_assert_num_queries):
+    keys = make_changeable(action)
     before = state()
     with django_assert_num_queries(0):
         assert act(action, who, keys).count == 0
@@ -220,9 +224,9 @@ def test_a_write_for_nobody_changes_nothing(ready, action, who, django_assert_nu
 
 
 @pytest.mark.parametrize("action", WRITES)
-def test_an_empty_selection_is_nothing(user, ready, action, django_assert_num_queries):
+def test_empty_selection_changes_nothing(user, make_changeable, action, django_assert_num_queries):
     """An empty selection must not mean all messages."""
-    ready(action)
+    make_changeable(action)
     before = state()
     with django_assert_num_queries(0):
         assert act(action, user, []).count == 0
@@ -231,9 +235,9 @@ def test_an_empty_selection_is_nothing(user, ready, action, django_assert_num_qu
 
 
 @pytest.mark.parametrize("action", WRITES)
-def test_what_is_meant_must_be_said(user, ready, action):
+def test_change_requires_folder_and_messages(user, make_changeable, action):
     """An empty selection must not mean all messages."""
-    ready(action)
+    make_changeable(action)
     before = state()
     write, folder, _ = WRITES[action]
     with pytest.raises(TypeError, match="messages"):
@@ -244,16 +248,16 @@ def test_what_is_meant_must_be_said(user, ready, action):
 
 
 @pytest.mark.parametrize("action", WRITES)
-def test_unknown_keys_are_no_error(user, ready, action):
-    [key] = ready(action, 1)
+def test_unknown_keys_are_ignored(user, make_changeable, action):
+    [key] = make_changeable(action, 1)
     assert act(action, user, [key, key + 1000]).count == 1
     assert act(action, user, [key + 1000]).count == 0
 
 
 @pytest.mark.parametrize("action", WRITES)
 @pytest.mark.parametrize("count", [1, 50])
-def test_a_write_is_one_statement_once_it_is_known_what_it_moves(user, ready, action, count):
-    keys = ready(action, count)
+def test_change_takes_one_write_statement(user, make_changeable, action, count):
+    keys = make_changeable(action, count)
     with CaptureQueriesContext(connection) as queries:
         assert act(action, user, keys).count == count
     looking = ["SELECT"] if WRITES[action][0] in MOVES else []
@@ -261,16 +265,16 @@ def test_a_write_is_one_statement_once_it_is_known_what_it_moves(user, ready, ac
 
 
 @pytest.mark.parametrize("action", WRITES)
-def test_a_write_sorts_nothing(user, ready, action):
-    keys = ready(action)
+def test_change_does_not_sort(user, make_changeable, action):
+    keys = make_changeable(action)
     with CaptureQueriesContext(connection) as queries:
         act_on(action, user, Message.objects.filter(pk__in=keys).newest_first())
     assert "ORDER BY" not in queries[0]["sql"]
 
 
 @pytest.mark.parametrize("action", WRITES)
-def test_doing_it_twice_is_no_error_and_counts_nothing(user, ready, action):
-    keys = ready(action)
+def test_repeated_change_counts_nothing(user, make_changeable, action):
+    keys = make_changeable(action)
     assert act(action, user, keys).count == 3
     before = state()
     assert act(action, user, keys).count == 0
@@ -278,50 +282,50 @@ def test_doing_it_twice_is_no_error_and_counts_nothing(user, ready, action):
 
 
 @pytest.mark.parametrize("action", WRITES)
-def test_the_owner_may_be_given_by_key(user, ready, action):
-    assert act(action, user.pk, ready(action)).count == 3
+def test_owner_may_be_primary_key(user, make_changeable, action):
+    assert act(action, user.pk, make_changeable(action)).count == 3
 
 
 @pytest.mark.parametrize("action", WRITES)
-def test_a_write_is_told_after_commit(
-    user, ready, action, told, django_capture_on_commit_callbacks
+def test_change_sends_signal_after_commit(
+    user, make_changeable, action, changes_signalled, django_capture_on_commit_callbacks
 ):
-    keys = ready(action)
+    keys = make_changeable(action)
     with django_capture_on_commit_callbacks(execute=True):
         act(action, user, keys)
-        assert told == []
-    assert told == [(user.pk, WRITES[action][2], 3)]
+        assert changes_signalled == []
+    assert changes_signalled == [(user.pk, WRITES[action][2], 3)]
 
 
 @pytest.mark.parametrize("action", WRITES)
-def test_a_write_that_is_rolled_back_is_not_told(
-    user, ready, action, told, django_capture_on_commit_callbacks
+def test_rolled_back_change_sends_no_signal(
+    user, make_changeable, action, changes_signalled, django_capture_on_commit_callbacks
 ):
-    keys = ready(action)
+    keys = make_changeable(action)
     before = state()
     with django_capture_on_commit_callbacks(execute=True), transaction.atomic():
         act(action, user, keys)
         transaction.set_rollback(True)
-    assert told == []
+    assert changes_signalled == []
     assert state() == before
 
 
 @pytest.mark.parametrize("action", WRITES)
-def test_a_write_that_changed_nothing_is_not_told(
-    user, ready, action, told, django_capture_on_commit_callbacks
+def test_change_without_effect_sends_no_signal(
+    user, make_changeable, action, changes_signalled, django_capture_on_commit_callbacks
 ):
-    keys = ready(action)
+    keys = make_changeable(action)
     with django_capture_on_commit_callbacks(execute=True):
         act(action, user, [])
         act(action, user, [keys[-1] + 1000])
-    assert told == []
+    assert changes_signalled == []
 
 
 @pytest.mark.parametrize("action", WRITES)
-def test_a_write_leaves_other_folders(user, ready, action):
+def test_change_ignores_rows_in_other_folders(user, make_changeable, action):
     """Rows that were moved in the meantime, for example in another tab, are left alone."""
     others = [folder for folder in Folder if folder != WRITES[action][1]]
-    keys = ready(action, len(others))
+    keys = make_changeable(action, len(others))
     for key, folder in zip(keys, others, strict=True):
         Message.objects.filter(pk=key).update(folder=folder)
     before = state()
@@ -330,8 +334,8 @@ def test_a_write_leaves_other_folders(user, ready, action):
 
 
 @pytest.mark.parametrize("action", WRITES)
-def test_a_write_says_what_it_did(user, ready, action):
-    keys = ready(action)
+def test_change_is_described_by_return_value(user, make_changeable, action):
+    keys = make_changeable(action)
     before = timezone.now()
     change = act(action, user, keys)
     targets = {"archive": Folder.ARCHIVE, "trash": Folder.TRASH}
@@ -350,7 +354,7 @@ def test_a_write_says_what_it_did(user, ready, action):
 
 
 @pytest.mark.parametrize("folder", [Folder.INBOX, Folder.SENT, Folder.ARCHIVE, Folder.TRASH])
-def test_what_lies_in_any_folder_is_marked_there(user, send, folder):
+def test_message_is_marked_in_any_folder(user, send, folder):
     row = send()
     rows_of(row).update(folder=folder)
     assert mailbox.mark_read(user, folder, rows_of(row)).count == 1
@@ -361,7 +365,7 @@ def test_what_lies_in_any_folder_is_marked_there(user, send, folder):
 
 
 @pytest.mark.parametrize("folder", [folder for folder in Folder if folder != Folder.INBOX])
-def test_only_the_inbox_is_archived(user, send, folder, django_assert_num_queries):
+def test_only_inbox_messages_are_archived(user, send, folder, django_assert_num_queries):
     row = send()
     rows_of(row).update(folder=folder)
     before = state()
@@ -371,7 +375,7 @@ def test_only_the_inbox_is_archived(user, send, folder, django_assert_num_querie
 
 
 @pytest.mark.parametrize("folder", [Folder.ARCHIVE, Folder.TRASH])
-def test_what_was_put_away_comes_back_as_it_was(user, send, folder):
+def test_restored_message_has_previous_state(user, send, folder):
     row, read_at = send(), timezone.now()
     rows_of(row).update(read_at=read_at)
     before = state()
@@ -382,7 +386,9 @@ def test_what_was_put_away_comes_back_as_it_was(user, send, folder):
 
 
 @pytest.mark.parametrize("folder", [Folder.ONE_SHOT, Folder.INBOX, Folder.SENT])
-def test_what_was_not_put_away_does_not_come_back(user, send, folder, django_assert_num_queries):
+def test_restore_ignores_one_shot_inbox_and_sent_messages(
+    user, send, folder, django_assert_num_queries
+):
     row = send()
     rows_of(row).update(folder=folder)
     before = state()
@@ -391,7 +397,7 @@ def test_what_was_not_put_away_does_not_come_back(user, send, folder, django_ass
     assert state() == before
 
 
-def test_a_copy_of_what_was_sent_comes_back_among_the_sent(user, other, send):
+def test_sent_copy_is_restored_to_sent_folder(user, other, send):
     copy, letter = send("To Harry"), send("From Harry", from_user=other)
     rows_of(copy).update(folder=Folder.SENT, from_user=user, letter=uuid4())
     for row, folder in ((copy, Folder.SENT), (letter, Folder.INBOX)):
@@ -405,8 +411,8 @@ def test_a_copy_of_what_was_sent_comes_back_among_the_sent(user, other, send):
 
 
 @pytest.mark.parametrize("folder", [Folder.INBOX, Folder.SENT, Folder.ARCHIVE])
-def test_what_is_deleted_goes_to_the_trash_first_and_from_there_for_good(
-    user, send, folder, told, django_capture_on_commit_callbacks
+def test_delete_moves_to_trash_and_deletes_permanently_from_there(
+    user, send, folder, changes_signalled, django_capture_on_commit_callbacks
 ):
     gone, kept = send("Gone"), send("Kept")
     Message.objects.update(folder=folder)
@@ -417,10 +423,10 @@ def test_what_is_deleted_goes_to_the_trash_first_and_from_there_for_good(
     assert (first.action, second.action) == ("move", "delete")
     assert (first.target, second.target) == (Folder.TRASH, None)
     assert list(Message.objects.all()) == [kept]
-    assert told == [(user.pk, "move", 1), (user.pk, "delete", 1)]
+    assert changes_signalled == [(user.pk, "move", 1), (user.pk, "delete", 1)]
 
 
-def test_what_waits_to_be_shown_once_goes_for_good(user, send):
+def test_one_shot_message_is_deleted_permanently(user, send):
     """Restored from the trash, it would be in the inbox, where nobody could close it."""
     gone, kept = send("Gone", 20), send("Kept", 20)
     change = mailbox.delete(user, Folder.ONE_SHOT, rows_of(gone))
@@ -434,7 +440,7 @@ def test_what_waits_to_be_shown_once_goes_for_good(user, send):
 # Each action
 
 
-def test_the_first_time_of_reading_stays(user, send):
+def test_mark_read_keeps_first_read_at(user, send):
     """A check followed by `save()` would overwrite `read_at` in a race."""
     row = send()
     act("read", user, [row.pk])
@@ -444,7 +450,7 @@ def test_the_first_time_of_reading_stays(user, send):
     assert Message.objects.get().read_at == first
 
 
-def test_the_time_of_reading_is_now(user, send):
+def test_mark_read_sets_read_at_to_now(user, send):
     """The default of `read_at` must not be evaluated at import."""
     row = send()
     before = timezone.now()
@@ -454,15 +460,17 @@ def test_the_time_of_reading_is_now(user, send):
     assert change.at == read_at
 
 
-def test_marking_counts_only_what_was_unread(user, ready, told, django_capture_on_commit_callbacks):
-    keys = ready("read")
+def test_mark_read_counts_only_unread_messages(
+    user, make_changeable, changes_signalled, django_capture_on_commit_callbacks
+):
+    keys = make_changeable("read")
     with django_capture_on_commit_callbacks(execute=True):
         assert act("read", user, keys[:1]).count == 1
         assert act("read", user, keys).count == 2
-    assert told == [(user.pk, "read", 1), (user.pk, "read", 2)]
+    assert changes_signalled == [(user.pk, "read", 1), (user.pk, "read", 2)]
 
 
-def test_a_message_may_become_unread_again(user, send):
+def test_mark_unread_clears_read_at(user, send):
     row = send()
     act("read", user, [row.pk])
     assert act("unread", user, [row.pk]).count == 1
@@ -472,7 +480,7 @@ def test_a_message_may_become_unread_again(user, send):
 @pytest.mark.parametrize(
     ("action", "folder"), [("archive", Folder.ARCHIVE), ("trash", Folder.TRASH)]
 )
-def test_what_moves_keeps_its_state_and_has_its_time(user, send, action, folder):
+def test_move_keeps_read_at_and_sets_moved_at(user, send, action, folder):
     row = send()
     act("read", user, [row.pk])
     read_at = Message.objects.get().read_at
@@ -485,7 +493,7 @@ def test_what_moves_keeps_its_state_and_has_its_time(user, send, action, folder)
     assert row.trashed_at == (row.moved_at if folder == Folder.TRASH else None)
 
 
-def test_what_goes_from_the_archive_to_the_trash_lies_there_from_then_on(user, send):
+def test_trashed_at_starts_when_archived_message_is_trashed(user, send):
     row = send()
     act("archive", user, [row.pk])
     age(rows_of(row), days=90)
@@ -498,7 +506,7 @@ def test_what_goes_from_the_archive_to_the_trash_lies_there_from_then_on(user, s
 
 
 @pytest.mark.parametrize("action", OF_ALL)
-def test_all_means_what_was_there_up_to_the_newest(user, other, send, action):
+def test_change_of_all_ignores_messages_newer_than_newest(user, other, send, action):
     """Messages that arrive in the meantime stay as they are."""
     seen = [send("One"), send("Two")]
     later = send("Meanwhile")
@@ -515,16 +523,18 @@ def test_all_means_what_was_there_up_to_the_newest(user, other, send, action):
 
 
 @pytest.mark.parametrize("action", OF_ALL)
-def test_all_is_told_once(user, send, action, told, django_capture_on_commit_callbacks):
+def test_change_of_all_sends_one_signal(
+    user, send, action, changes_signalled, django_capture_on_commit_callbacks
+):
     newest = [send(f"Number {number}") for number in range(5)][-1]
     with django_capture_on_commit_callbacks(execute=True):
         act_on(action, user, all_of(user, newest))
         act_on(action, user, all_of(user, newest))
-    assert told == [(user.pk, WRITES[action][2], 5)]
+    assert changes_signalled == [(user.pk, WRITES[action][2], 5)]
 
 
 @pytest.mark.parametrize("action", OF_ALL)
-def test_all_leaves_what_has_expired(user, send, action):
+def test_change_of_all_ignores_expired_messages(user, send, action):
     row = send("Late", expires=timezone.now() - timedelta(seconds=1))
     before = state()
     assert act_on(action, user, all_of(user, row)).count == 0
@@ -532,7 +542,7 @@ def test_all_leaves_what_has_expired(user, send, action):
 
 
 @pytest.mark.parametrize("action", OF_ALL)
-def test_all_for_nobody_is_nothing(send, action):
+def test_change_of_all_for_visitor_does_nothing(send, action):
     row = send()
     before = state()
     assert act_on(action, AnonymousUser(), all_of(AnonymousUser(), row)).count == 0
@@ -540,7 +550,7 @@ def test_all_for_nobody_is_nothing(send, action):
 
 
 @pytest.mark.parametrize("action", OF_ALL)
-def test_all_of_another_is_nothing(user, other, send, action):
+def test_change_of_all_ignores_messages_of_other_user(user, other, send, action):
     row = send(to=other)
     before = state()
     assert act_on(action, user, all_of(other, row)).count == 0
@@ -548,7 +558,7 @@ def test_all_of_another_is_nothing(user, other, send, action):
 
 
 @pytest.mark.parametrize("action", OF_ALL)
-def test_all_of_one_level_is_no_other(user, send, action):
+def test_change_of_all_in_level_ignores_other_levels(user, send, action):
     row, error = send("Hello"), send("Down", persistent_messages.ERROR)
     before = state()
     messages = Filter(level="error").messages_of(user).up_to(error.pk)
@@ -561,7 +571,7 @@ def test_all_of_one_level_is_no_other(user, send, action):
 # One-shot messages
 
 
-def test_shown_rows_are_removed_by_key(user, other, send):
+def test_shown_one_shot_rows_are_removed_by_key(user, other, send):
     """Rows that arrive in the meantime are not removed."""
     shown, later = send("Shown", 20), send("Later", 20)
     kept, foreign = send("Kept"), send("His", 20, to=other)
@@ -571,7 +581,7 @@ def test_shown_rows_are_removed_by_key(user, other, send):
     assert set(Message.objects.all()) == {later, kept, foreign}
 
 
-def test_removing_nothing_is_no_statement(user, send):
+def test_removing_no_rows_takes_no_statement(user, send):
     send("Waits", 20)
     with CaptureQueriesContext(connection) as queries:
         mailbox.remove_one_shots(user, [])
@@ -587,7 +597,7 @@ def prune_all(days=30):
     return {reason: sum(pruning.prune(reasons[reason])) for reason in ("expired", "trash")}
 
 
-def test_pruning_removes_expired_messages_of_any_folder(user, other, send):
+def test_prune_removes_expired_messages_of_any_folder(user, other, send):
     past, future = timezone.now() - timedelta(days=1), timezone.now() + timedelta(days=1)
     send("Late", expires=past)
     send("Late once", 20, expires=past)
@@ -601,7 +611,7 @@ def test_pruning_removes_expired_messages_of_any_folder(user, other, send):
     assert set(Message.objects.all()) == kept
 
 
-def test_pruning_removes_what_lay_long_in_the_trash(user, send):
+def test_prune_removes_old_messages_from_trash(user, send):
     old, new, inbox = send("Old"), send("New"), send("Inbox")
     act("trash", user, [old.pk, new.pk])
     age(Message.objects.filter(pk=old.pk), days=30, minutes=1)
@@ -611,7 +621,7 @@ def test_pruning_removes_what_lay_long_in_the_trash(user, send):
 
 
 @pytest.mark.parametrize("back", ["restore", "undo"])
-def test_what_came_back_from_the_trash_is_not_pruned(user, send, back):
+def test_prune_keeps_message_restored_from_trash(user, send, back):
     row, gone = send("Back"), send("Gone")
     change = act("trash", user, [row.pk])
     act("trash", user, [gone.pk])
@@ -625,7 +635,7 @@ def test_what_came_back_from_the_trash_is_not_pruned(user, send, back):
     assert list(Message.objects.all()) == [row]
 
 
-def test_what_left_the_trash_is_not_pruned(user, send):
+def test_prune_keeps_message_moved_out_of_trash(user, send):
     row = send()
     act("trash", user, [row.pk])
     age(Message.objects.all(), days=90)
@@ -634,14 +644,14 @@ def test_what_left_the_trash_is_not_pruned(user, send):
 
 
 @pytest.mark.parametrize("folder", [folder for folder in Folder if folder != Folder.TRASH])
-def test_what_lies_long_elsewhere_is_not_pruned(user, send, folder):
+def test_prune_keeps_old_messages_in_other_folders(user, send, folder):
     row = send()
     rows_of(row).update(folder=folder, moved_at=timezone.now() - timedelta(days=90))
     assert prune_all() == {"expired": 0, "trash": 0}
     assert Message.objects.get() == row
 
 
-def test_pruning_goes_in_batches(user, monkeypatch):
+def test_prune_works_in_batches(user, monkeypatch):
     monkeypatch.setattr(pruning, "BATCH_SIZE", 10)
     past = timezone.now() - timedelta(days=1)
     Message.objects.bulk_create(
@@ -653,7 +663,7 @@ def test_pruning_goes_in_batches(user, monkeypatch):
     assert not Message.objects.exists()
 
 
-def test_pruning_begins_each_batch_where_the_last_one_ended(user, monkeypatch):
+def test_prune_starts_each_batch_at_last_deleted_key(user, monkeypatch):
     """Deleted rows stay in the index for a while, and scanning them again takes ever longer."""
     monkeypatch.setattr(pruning, "BATCH_SIZE", 10)
     past = timezone.now() - timedelta(days=1)
@@ -668,7 +678,7 @@ def test_pruning_begins_each_batch_where_the_last_one_ended(user, monkeypatch):
     assert not Message.objects.exists()
 
 
-def test_pruning_may_be_stopped_and_goes_on_where_it_was(user, monkeypatch):
+def test_prune_can_be_interrupted_and_resumed(user, monkeypatch):
     monkeypatch.setattr(pruning, "BATCH_SIZE", 10)
     past = timezone.now() - timedelta(days=1)
     Message.objects.bulk_create(
@@ -679,7 +689,7 @@ def test_pruning_may_be_stopped_and_goes_on_where_it_was(user, monkeypatch):
     assert prune_all() == {"expired": 15, "trash": 0}
 
 
-def test_looking_for_what_may_go_removes_nothing(user, send, django_assert_num_queries):
+def test_prunable_removes_nothing(user, send, django_assert_num_queries):
     send("Late", expires=timezone.now() - timedelta(days=1))
     with django_assert_num_queries(0):
         found = pruning.prunable(30)

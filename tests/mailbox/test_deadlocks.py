@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 DEADLOCK = OperationalError(1213, "Deadlock found when trying to get lock")
 
 
-def crossing(user):
+def crossing_writes(user):
     """Run two writes that lock the same two rows in opposite orders."""
     keys, meeting = fill(user, 2), Barrier(2)
 
@@ -37,16 +37,16 @@ def crossing(user):
     return [write_in(keys), write_in(keys[::-1])]
 
 
-def times_written():
+def write_counts():
     return set(Message.objects.values_list("close_timeout", flat=True))
 
 
-def test_of_two_that_wait_for_each_other_both_are_done(user):
-    assert at_once(map(retry_on_deadlock, crossing(user))) == ["done", "done"]
-    assert times_written() == {2}
+def test_retry_completes_both_deadlocked_writes(user):
+    assert at_once(map(retry_on_deadlock, crossing_writes(user))) == ["done", "done"]
+    assert write_counts() == {2}
 
 
-def test_in_a_transaction_of_the_caller_one_of_them_is_broken_off(user):
+def test_deadlock_in_transaction_of_caller_is_not_retried(user):
     def in_transaction(write):
         try:
             with transaction.atomic():
@@ -54,13 +54,15 @@ def test_in_a_transaction_of_the_caller_one_of_them_is_broken_off(user):
         except OperationalError:
             return "broken off"
 
-    results = at_once(partial(in_transaction, retry_on_deadlock(write)) for write in crossing(user))
+    results = at_once(
+        partial(in_transaction, retry_on_deadlock(write)) for write in crossing_writes(user)
+    )
 
     assert sorted(results) == (["broken off", "done"] if AT_ONCE > 1 else ["done", "done"])
-    assert times_written() == {results.count("done")}
+    assert write_counts() == {results.count("done")}
 
 
-def failing(error):
+def failing_write(error):
     """Return a write that always fails, and a list of its arguments."""
     calls = []
 
@@ -84,8 +86,8 @@ def failing(error):
         (ValueError(1213), list, 1),
     ],
 )
-def test_only_a_deadlock_is_tried_again_and_not_for_ever(error, kind, times):
-    write, calls = failing(error)
+def test_only_deadlock_is_retried_up_to_limit(error, kind, times):
+    write, calls = failing_write(error)
 
     with pytest.raises(type(error)) as raised:
         write(kind([1, 2]))
@@ -94,7 +96,7 @@ def test_only_a_deadlock_is_tried_again_and_not_for_ever(error, kind, times):
     assert calls == [[1, 2]] * times
 
 
-def test_nine_deadlocks_in_a_row_are_survived():
+def test_nine_consecutive_deadlocks_are_retried():
     calls = []
 
     @retry_on_deadlock
@@ -111,7 +113,7 @@ LOCKED = OperationalError("database is locked")
 
 
 @pytest.mark.parametrize("error", [DEADLOCK, LOCKED])
-def test_an_iterator_that_has_not_begun_is_no_obstacle(error):
+def test_unconsumed_iterator_argument_can_be_retried(error):
     calls = []
 
     @retry_on_deadlock
@@ -125,7 +127,7 @@ def test_an_iterator_that_has_not_begun_is_no_obstacle(error):
     assert len(calls) == 3
 
 
-def test_an_answer_that_was_broken_off_makes_one_conversation_of_the_notice(user, other, send):
+def test_reply_retried_after_deadlock_shares_thread_with_notice(user, other, send):
     notice, broken_off = send("Can you take Thursday?", from_user=other), []
 
     def break_off(execute, sql, params, many, context):

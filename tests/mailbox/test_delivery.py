@@ -38,7 +38,7 @@ ARGUMENTS = {
 }
 
 
-def to(owner, message="Hello", level=INFO, **arguments):
+def message_to(owner, message="Hello", level=INFO, **arguments):
     new = new_message(level, message, **arguments)
     new.user_id = owner.pk
     new.prepare_text()
@@ -59,9 +59,9 @@ def statements(using="default"):
 
 
 @pytest.mark.parametrize("arguments", ARGUMENTS.values(), ids=ARGUMENTS)
-def test_a_row_is_stored_as_it_was_given(user, arguments):
+def test_row_is_stored_with_given_values(user, arguments):
     with timezone.override("Asia/Kolkata"):
-        message = to(user, **arguments)
+        message = message_to(user, **arguments)
 
     with statements() as found:
         mailbox.deliver([message])
@@ -75,10 +75,10 @@ def test_a_row_is_stored_as_it_was_given(user, arguments):
     assert (message._state.db, message._state.adding) == ("default", False)
 
 
-def test_the_router_names_the_database(user, other_database, settings):
+def test_database_router_is_used(user, other_database, settings):
     other_database("old")
-    settings.DATABASE_ROUTERS = [f"{__name__}.ToTheOld"]
-    message = to(user)
+    settings.DATABASE_ROUTERS = [f"{__name__}.OldDatabaseRouter"]
+    message = message_to(user)
 
     with statements("old") as found:
         mailbox.deliver([message])
@@ -89,15 +89,15 @@ def test_the_router_names_the_database(user, other_database, settings):
     assert not Message.objects.using("default").exists()
 
 
-class ToTheOld:
+class OldDatabaseRouter:
     """The router of the test above."""
 
     def db_for_write(self, model, **hints):
         return "old" if model is Message else None
 
 
-def test_an_error_breaks_the_transaction_of_the_caller(user):
-    message = to(user)
+def test_database_error_breaks_transaction_of_caller(user):
+    message = message_to(user)
     message.user_id = None
 
     with transaction.atomic():
@@ -106,18 +106,18 @@ def test_an_error_breaks_the_transaction_of_the_caller(user):
         assert connection.needs_rollback
 
     assert (message.pk, message._state.adding) == (None, True)
-    mailbox.deliver([to(user)])
+    mailbox.deliver([message_to(user)])
     assert Message.objects.count() == 1
 
 
 @pytest.mark.django_db(transaction=True)
-def test_without_a_transaction_it_is_committed_at_once(user):
-    wrong = to(user)
+def test_delivery_outside_transaction_is_committed(user):
+    wrong = message_to(user)
     wrong.user_id = None
     with pytest.raises(IntegrityError):
         mailbox.deliver([wrong])
     with statements() as found:
-        mailbox.deliver([to(user)])
+        mailbox.deliver([message_to(user)])
     connection.rollback()  # nothing to undo
 
     assert found == ["INSERT"]
@@ -125,8 +125,8 @@ def test_without_a_transaction_it_is_committed_at_once(user):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_key_that_names_nobody_is_refused_by_the_database(user):
-    message = to(user)
+def test_unknown_user_key_raises_integrity_error(user):
+    message = message_to(user)
     message.user_id += 1
 
     with pytest.raises(IntegrityError), transaction.atomic():
@@ -135,13 +135,13 @@ def test_a_key_that_names_nobody_is_refused_by_the_database(user):
     assert not Message.objects.exists()
 
 
-def test_it_is_told_once_it_is_committed(user, django_capture_on_commit_callbacks):
+def test_delivery_sends_signal_after_commit(user, django_capture_on_commit_callbacks):
     told = []
 
     def note(messages, **kwargs):
         told.extend((message.pk, message._state.adding) for message in messages)
 
-    message = to(user)
+    message = message_to(user)
     messages_delivered.connect(note)
     try:
         with django_capture_on_commit_callbacks(execute=True):
@@ -154,13 +154,13 @@ def test_it_is_told_once_it_is_committed(user, django_capture_on_commit_callback
 
 
 @pytest.mark.parametrize("signal", [pre_save, post_save])
-def test_receivers_of_djangos_signals_are_called(user, signal):
+def test_pre_save_and_post_save_receivers_are_called(user, signal):
     told = []
 
     def note(sender, instance, raw, using, update_fields, **kwargs):
         told.append((sender, instance, raw, using, update_fields, kwargs.get("created")))
 
-    message = to(user)
+    message = message_to(user)
     signal.connect(note, sender=Message)
     try:
         mailbox.deliver([message])

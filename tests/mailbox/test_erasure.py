@@ -34,7 +34,7 @@ def letters(settings):
     settings.PERSISTENT_MESSAGES = {"LETTERS": True}
 
 
-def test_all_folders_go_and_others_keep_what_they_have(user, other, send):
+def test_erase_removes_all_folders_and_keeps_other_mailboxes(user, other, send):
     for folder in Folder:
         fill(user, 2, folder=folder)
     send_letter(user, other, "Lunch?", "At noon.")
@@ -47,7 +47,7 @@ def test_all_folders_go_and_others_keep_what_they_have(user, other, send):
     assert erase_mailbox(user) == 0
 
 
-def test_whom_the_user_blocked_is_forgotten_and_who_blocked_the_user_is_not(user, other):
+def test_erase_removes_blocks_by_user_but_not_of_user(user, other):
     policy.block(user, other)
     policy.block(other, user)
 
@@ -56,7 +56,7 @@ def test_whom_the_user_blocked_is_forgotten_and_who_blocked_the_user_is_not(user
     assert [block.user for block in Block.objects.all()] == [other]
 
 
-def test_due_mail_goes_and_what_the_user_chose_stays(user, other):
+def test_erase_removes_due_mail_and_keeps_preferences(user, other):
     choices.never_mail(user.pk, ["news"])
     send_letter(other, user, "Lunch?", "At noon.")
     send_letter(user, other, "Dinner?", "At eight.")
@@ -67,7 +67,9 @@ def test_due_mail_goes_and_what_the_user_chose_stays(user, other):
     assert Preference.objects.get().user == user
 
 
-def test_it_can_be_stopped_and_started_again(user, monkeypatch, django_capture_on_commit_callbacks):
+def test_erase_can_be_interrupted_and_resumed(
+    user, monkeypatch, django_capture_on_commit_callbacks
+):
     monkeypatch.setattr(erasure, "BATCH_SIZE", 3)
     fill(user, 8)
     told = []
@@ -87,7 +89,7 @@ def test_it_can_be_stopped_and_started_again(user, monkeypatch, django_capture_o
 
 
 @pytest.mark.parametrize("nobody", [None, "sally!", 2.5, get_user_model()()])
-def test_who_is_no_user_has_no_mailbox(db, nobody):
+def test_erase_rejects_value_that_is_no_user(db, nobody):
     with pytest.raises((TypeError, ValueError), match="user must be"):
         erase_mailbox(nobody)
 
@@ -120,7 +122,7 @@ def traces(words):
     return found
 
 
-def test_a_deleted_account_leaves_only_what_it_wrote_to_others(other):
+def test_deleted_account_leaves_only_letters_and_reports_of_others(other):
     """See the documentation: letters in other mailboxes and in reports, with the name."""
     user = get_user_model().objects.create(
         pk=870_001,  # a number that occurs nowhere else
@@ -149,5 +151,5 @@ def test_a_deleted_account_leaves_only_what_it_wrote_to_others(other):
     assert not Preference.objects.exists()
 
 
-def test_the_names_are_public():
+def test_erasure_functions_are_public():
     assert {"erase_mailbox", "export_mailbox", "prune_messages"} <= {*persistent_messages.__all__}

@@ -30,11 +30,11 @@ from persistent_messages.storage import PersistentMessageStorage
 pytestmark = pytest.mark.django_db
 
 
-def tell(users, text="Hello", key="quota", **kwargs):
+def send_keyed(users, text="Hello", key="quota", **kwargs):
     return send_message(users, WARNING, text, key=key, **kwargs)
 
 
-def tell_again(users, text, min_interval):
+def renew_within(users, text, min_interval):
     new = new_message(WARNING, text, key="quota")
     return mailbox_module.deliver_to(users, new, min_interval=min_interval, email=True)
 
@@ -50,7 +50,7 @@ def inbox(user):
 
 
 @pytest.fixture
-def requested(visitor, user):
+def request_of_user(visitor, user):
     request = visitor.get("/").wsgi_request
     request.user = user
     request._messages = PersistentMessageStorage(request)
@@ -80,12 +80,12 @@ def signals_of():
 # Sending again
 
 
-def test_sending_again_renews_the_one_in_the_inbox(user):
-    tell(user, "90 %")
+def test_sending_again_replaces_keyed_notice_in_inbox(user):
+    send_keyed(user, "90 %")
     first = Message.objects.get()
     send_message(user, INFO, "Something else")
 
-    assert tell(user, "95 %") == 1
+    assert send_keyed(user, "95 %") == 1
 
     assert mailbox_of(user) == [("INBOX", "Something else", 1), ("INBOX", "95 %", 2)]
     renewed = Message.objects.latest("pk")
@@ -93,31 +93,31 @@ def test_sending_again_renews_the_one_in_the_inbox(user):
     assert renewed.created > first.created
 
 
-def test_a_third_time_it_counts_three(user):
+def test_keyed_notice_sent_three_times_counts_three(user):
     for _ in range(3):
-        tell(user)
+        send_keyed(user)
 
     assert mailbox_of(user) == [("INBOX", "Hello", 3)]
 
 
-def test_what_was_read_is_unread_again(user):
-    tell(user)
+def test_sending_again_makes_read_notice_unread(user):
+    send_keyed(user)
     mailbox_module.mark_read(user, Folder.INBOX, Message.objects.all())
 
-    tell(user)
+    send_keyed(user)
 
     assert not Message.objects.get().read
     assert Message.objects.count_unread_of(user, 99) == 1
 
 
 @pytest.mark.parametrize("put_away", [mailbox_module.archive, mailbox_module.delete])
-def test_what_was_put_away_is_done_with_and_the_next_is_new(user, put_away):
-    tell(user, "Old")
-    tell(user, "Old")
+def test_sending_after_archive_or_delete_creates_new_notice(user, put_away):
+    send_keyed(user, "Old")
+    send_keyed(user, "Old")
     put_away(user, Folder.INBOX, Message.objects.all())
 
-    tell(user, "New")
-    tell(user, "New")
+    send_keyed(user, "New")
+    send_keyed(user, "New")
 
     (old, new) = mailbox_of(user)
     assert old[0] in {"ARCHIVE", "TRASH"}
@@ -125,32 +125,32 @@ def test_what_was_put_away_is_done_with_and_the_next_is_new(user, put_away):
     assert new == ("INBOX", "New", 2)
 
 
-def test_each_user_has_one_of_each_key(user, other):
-    tell([user, other], key="a")
-    tell(user, key="b")
-    tell([other, user], key="a")
+def test_each_user_has_one_live_notice_per_key(user, other):
+    send_keyed([user, other], key="a")
+    send_keyed(user, key="b")
+    send_keyed([other, user], key="a")
 
     assert sorted(mailbox_of(user)) == [("INBOX", "Hello", 1), ("INBOX", "Hello", 2)]
     assert mailbox_of(other) == [("INBOX", "Hello", 2)]
 
 
 @pytest.mark.parametrize(("one", "another"), [("quota", "Quota"), ("a", "á"), ("ss", "ß")])
-def test_keys_are_the_same_only_where_all_their_characters_are(user, one, another):
-    tell(user, key=one)
-    tell(user, key=another)
+def test_keys_are_compared_exactly(user, one, another):
+    send_keyed(user, key=one)
+    send_keyed(user, key=another)
 
     assert [times for *_, times in mailbox_of(user)] == [1, 1]
 
 
-def test_white_space_around_a_key_does_not_count(user):
-    tell(user, key="quota")
-    tell(user, key=" quota ")
+def test_whitespace_around_key_is_stripped(user):
+    send_keyed(user, key="quota")
+    send_keyed(user, key=" quota ")
 
     assert [row.key for row in Message.objects.all()] == ["quota"]
 
 
-def test_a_renewal_has_all_that_was_said_the_last_time(user):
-    tell(user, "Old", subject="A", url="/a/", action="Look", expires=None)
+def test_renewed_notice_has_fields_of_last_call(user):
+    send_keyed(user, "Old", subject="A", url="/a/", action="Look", expires=None)
     later = timezone.now() + timedelta(days=1)
     send_message(user, INFO, "New", key="quota", subject="B", url="/b/", expires=later)
 
@@ -160,86 +160,86 @@ def test_a_renewal_has_all_that_was_said_the_last_time(user):
     assert list(inbox(user).search(user, ["old"], 10, 100).messages) == []
 
 
-def test_an_expired_one_is_gone_and_the_next_is_new(user):
-    tell(user, expires=timezone.now() - timedelta(days=1))
+def test_sending_after_expiry_creates_new_notice(user):
+    send_keyed(user, expires=timezone.now() - timedelta(days=1))
 
-    tell(user)
+    send_keyed(user)
 
     assert mailbox_of(user) == [("INBOX", "Hello", 1)]
 
 
-def test_it_counts_once_among_the_unread(user):
+def test_keyed_notice_counts_once_as_unread(user):
     for _ in range(5):
-        tell(user)
+        send_keyed(user)
 
     assert Message.objects.count_unread_of(user, 99) == 1
 
 
-def test_receivers_get_the_renewed_row(user, signals_of, django_capture_on_commit_callbacks):
-    tell(user)
+def test_receivers_get_renewed_row(user, signals_of, django_capture_on_commit_callbacks):
+    send_keyed(user)
     delivered = signals_of(messages_delivered)
 
     with django_capture_on_commit_callbacks(execute=True):
-        tell(user)
+        send_keyed(user)
 
     assert [[row.times for row in sent["messages"]] for sent in delivered] == [[2]]
     assert delivered[0]["messages"][0].pk == Message.objects.get().pk
 
 
-def test_a_group_and_a_queryset_are_told_once_each(user, other):
+def test_group_and_queryset_get_keyed_notice_once_per_call(user, other):
     people = Group.objects.create(name="people")
     people.user_set.add(user, other)
 
-    assert tell(people) == 2
-    assert tell(get_user_model().objects.filter(groups=people)) == 2
+    assert send_keyed(people) == 2
+    assert send_keyed(get_user_model().objects.filter(groups=people)) == 2
 
     assert mailbox_of(user) == mailbox_of(other) == [("INBOX", "Hello", 2)]
 
 
-def test_more_users_than_a_batch_are_told(user, monkeypatch):
+def test_keyed_notice_reaches_more_users_than_batch_size(user, monkeypatch):
     people = [get_user_model().objects.create(username=f"u{n}") for n in range(7)]
     monkeypatch.setattr("persistent_messages.mailbox.delivery.MAX_BATCH_SIZE", 3)
 
-    tell(people[2:5])
-    assert tell(people) == 7
+    send_keyed(people[2:5])
+    assert send_keyed(people) == 7
 
     told = Message.objects.order_by("user").values_list("times", flat=True)
     assert list(told) == [1, 1, 2, 2, 2, 1, 1]
 
 
-def test_no_one_is_told_if_one_of_them_is_wrong(user):
+def test_nobody_gets_keyed_notice_if_one_user_is_unknown(user):
     with pytest.raises(ValueError, match="no user with the key"):
-        tell([user, user.pk + 1000])
+        send_keyed([user, user.pk + 1000])
 
     assert mailbox_of(user) == []
 
 
-def test_a_rolled_back_transaction_leaves_the_one_before(user):
-    tell(user, "Before")
+def test_rolled_back_renewal_keeps_previous_notice(user):
+    send_keyed(user, "Before")
     before = Message.objects.get()
 
     with transaction.atomic():
-        tell(user, "After")
+        send_keyed(user, "After")
         transaction.set_rollback(True)
 
     assert Message.objects.get().pk == before.pk
     assert mailbox_of(user) == [("INBOX", "Before", 1)]
 
 
-def test_the_table_does_not_grow_with_repetitions(user):
+def test_repeated_notice_does_not_grow_table(user):
     for _ in range(20):
-        tell(user)
+        send_keyed(user)
 
     assert Message.objects.count() == 1
 
 
-def test_the_number_of_statements_does_not_depend_on_that_of_the_users(user, other):
+def test_query_count_of_keyed_send_does_not_depend_on_users(user, other):
     found = []
     for count in (2, 20):
         people = [get_user_model().objects.create(username=f"{count}.{n}") for n in range(count)]
-        tell(people)
+        send_keyed(people)
         with CaptureQueriesContext(connection) as queries:
-            tell(people)
+            send_keyed(people)
         found.append([query["sql"].split()[0] for query in queries])
 
     assert found[0] == found[1]
@@ -249,28 +249,28 @@ def test_the_number_of_statements_does_not_depend_on_that_of_the_users(user, oth
 # In a request
 
 
-def test_a_request_renews_what_its_user_has(requested, user):
-    tell(user, "Before")
+def test_add_message_renews_keyed_notice_of_user(request_of_user, user):
+    send_keyed(user, "Before")
 
-    row = add_message(requested, WARNING, "After", key="quota")
+    row = add_message(request_of_user, WARNING, "After", key="quota")
 
     assert row.pk == Message.objects.get().pk
     assert row.times == 2
 
 
-def test_a_page_that_had_read_the_one_before_shows_the_new_one_only(requested, user):
-    tell(user, "Before")
+def test_loaded_storage_shows_renewed_notice_only(request_of_user, user):
+    send_keyed(user, "Before")
     send_message(user, INFO, "Something else")
-    requested._messages.load()
+    request_of_user._messages.load()
 
-    add_message(requested, WARNING, "After", key="quota")
+    add_message(request_of_user, WARNING, "After", key="quota")
 
-    assert [row.message for row in requested._messages] == ["Something else", "After"]
+    assert [row.message for row in request_of_user._messages] == ["Something else", "After"]
 
 
-def test_a_key_needs_a_level_that_stays(requested, user):
+def test_key_requires_persistent_level(request_of_user, user):
     with pytest.raises(ValueError, match="key needs a persistent level, not 20"):
-        add_message(requested, 20, "Hello", key="quota")
+        add_message(request_of_user, 20, "Hello", key="quota")
     with pytest.raises(ValueError, match="key needs a persistent level, not 20"):
         send_message(user, 20, "Hello", key="quota")
 
@@ -283,16 +283,16 @@ def test_a_key_needs_a_level_that_stays(requested, user):
         ("a\0b", ValueError, "key must hold no control characters"),
     ],
 )
-def test_what_is_no_key_is_refused(user, key, error, said):
+def test_invalid_key_is_rejected(user, key, error, said):
     with pytest.raises(error, match=said):
-        tell(user, key=key)
+        send_keyed(user, key=key)
     with pytest.raises(error, match=said):
         resolve(user, key)
 
 
-def test_an_empty_key_is_none(user):
-    tell(user, key="")
-    tell(user, key="")
+def test_empty_key_means_no_key(user):
+    send_keyed(user, key="")
+    send_keyed(user, key="")
 
     assert mailbox_of(user) == [("INBOX", "Hello", 1)] * 2
 
@@ -300,13 +300,13 @@ def test_an_empty_key_is_none(user):
 # Within the interval
 
 
-def test_within_the_interval_only_text_and_number_change(user):
-    tell(user, "90 %")
+def test_renewal_within_interval_changes_only_text_and_count(user):
+    send_keyed(user, "90 %")
     before = Message.objects.get()
     mailbox_module.mark_read(user, Folder.INBOX, Message.objects.all())
     send_message(user, INFO, "Something else")
 
-    assert tell_again(user, "95 %", timedelta(hours=1)) == 1
+    assert renew_within(user, "95 %", timedelta(hours=1)) == 1
 
     assert mailbox_of(user) == [("INBOX", "95 %", 2), ("INBOX", "Something else", 1)]
     after = Message.objects.get(pk=before.pk)
@@ -314,38 +314,38 @@ def test_within_the_interval_only_text_and_number_change(user):
     assert Message.objects.inbox_of(user).search(user, ["95"], 10, 100).messages == [after]
 
 
-def test_within_the_interval_nothing_is_mailed_or_signalled(
+def test_renewal_within_interval_sends_no_mail_or_signal(
     user, signals_of, django_capture_on_commit_callbacks
 ):
-    tell(user)
+    send_keyed(user)
     delivered = signals_of(messages_delivered)
 
     with django_capture_on_commit_callbacks(execute=True):
-        tell_again(user, "Again", timedelta(hours=1))
+        renew_within(user, "Again", timedelta(hours=1))
 
     assert delivered == []
     assert mail.outbox == []
 
 
-def test_after_the_interval_it_is_renewed(user, django_capture_on_commit_callbacks):
-    tell(user)
+def test_notice_is_renewed_after_interval(user, django_capture_on_commit_callbacks):
+    send_keyed(user)
     Message.objects.update(created=timezone.now() - timedelta(hours=2))
     before = Message.objects.get()
 
     with django_capture_on_commit_callbacks(execute=True):
-        tell_again(user, "Again", timedelta(hours=1))
+        renew_within(user, "Again", timedelta(hours=1))
 
     assert Message.objects.get().pk > before.pk
     assert len(mail.outbox) == 1
 
 
-def test_the_interval_is_that_of_each_user(user, other):
-    tell([user, other])
+def test_interval_is_applied_per_user(user, other):
+    send_keyed([user, other])
     Message.objects.filter(user=other).update(created=timezone.now() - timedelta(hours=2))
     mailbox_module.mark_read(user, Folder.INBOX, Message.objects.all())
     mailbox_module.mark_read(other, Folder.INBOX, Message.objects.all())
 
-    assert tell_again([user, other], "Again", timedelta(hours=1)) == 2
+    assert renew_within([user, other], "Again", timedelta(hours=1)) == 2
 
     assert mailbox_of(user) == mailbox_of(other) == [("INBOX", "Again", 2)]
     assert Message.objects.get(user=user).read
@@ -355,19 +355,19 @@ def test_the_interval_is_that_of_each_user(user, other):
 # Resolving
 
 
-def test_what_is_resolved_is_in_no_inbox(user, other, requested):
-    tell([user, other])
-    tell(user, key="another")
+def test_resolved_notice_is_removed_from_inboxes(user, other, request_of_user):
+    send_keyed([user, other])
+    send_keyed(user, key="another")
 
     assert resolve([user, other], "quota") == 2
 
     assert [row.key for row in Message.objects.all()] == ["another"]
     assert Message.objects.count_unread_of(user, 99) == 1
-    assert [row.key for row in requested._messages] == ["another"]
+    assert [row.key for row in request_of_user._messages] == ["another"]
 
 
-def test_only_those_users_are_resolved(user, other):
-    tell([user, other])
+def test_resolve_affects_only_given_users(user, other):
+    send_keyed([user, other])
 
     assert resolve(user, "quota") == 1
     assert resolve(user, "quota") == 0
@@ -376,8 +376,8 @@ def test_only_those_users_are_resolved(user, other):
 
 
 @pytest.mark.parametrize("put_away", [mailbox_module.archive, mailbox_module.delete])
-def test_what_was_put_away_stays_and_no_undo_brings_it_back(user, put_away):
-    tell(user)
+def test_resolve_keeps_archived_notice_and_disables_its_undo(user, put_away):
+    send_keyed(user)
     change = put_away(user, Folder.INBOX, Message.objects.all())
 
     assert resolve(user, "quota") == 0
@@ -388,12 +388,12 @@ def test_what_was_put_away_stays_and_no_undo_brings_it_back(user, put_away):
     # Users can move it back; it is then a message like any other.
     mailbox_module.restore(user, change.target, Message.objects.all())
     assert mailbox_of(user) == [("INBOX", "Hello", 1)]
-    tell(user, "New")
+    send_keyed(user, "New")
     assert len(mailbox_of(user)) == 2
 
 
-def test_what_is_moved_in_the_same_step_can_still_be_taken_back(user):
-    tell(user)
+def test_other_messages_of_same_move_can_be_undone_after_resolve(user):
+    send_keyed(user)
     send_message(user, INFO, "Something else")
     change = mailbox_module.archive(user, Folder.INBOX, Message.objects.all())
 
@@ -403,8 +403,8 @@ def test_what_is_moved_in_the_same_step_can_still_be_taken_back(user):
     assert mailbox_of(user) == [("ARCHIVE", "Hello", 1), ("INBOX", "Something else", 1)]
 
 
-def test_an_undo_of_reading_does_not_bring_back_what_was_resolved(user):
-    tell(user)
+def test_undo_of_mark_read_does_not_restore_resolved_notice(user):
+    send_keyed(user)
     change = mailbox_module.mark_read(user, Folder.INBOX, Message.objects.all())
     resolve(user, "quota")
 
@@ -412,8 +412,10 @@ def test_an_undo_of_reading_does_not_bring_back_what_was_resolved(user):
     assert mailbox_of(user) == []
 
 
-def test_who_had_it_hears_of_it(user, other, signals_of, django_capture_on_commit_callbacks):
-    tell(user)
+def test_resolve_sends_signal_for_affected_users_only(
+    user, other, signals_of, django_capture_on_commit_callbacks
+):
+    send_keyed(user)
     changed = signals_of(mailbox_changed)
 
     with django_capture_on_commit_callbacks(execute=True):
@@ -423,15 +425,15 @@ def test_who_had_it_hears_of_it(user, other, signals_of, django_capture_on_commi
     assert found == [(user.pk, "resolve", 1)]
 
 
-def test_a_queryset_of_users_is_resolved_in_batches(user, other, monkeypatch):
+def test_resolve_handles_queryset_in_batches(user, other, monkeypatch):
     monkeypatch.setattr(keyed, "BATCH_SIZE", 1)
-    tell([user, other])
+    send_keyed([user, other])
 
     assert resolve(get_user_model().objects.all(), "quota") == 2
     assert not Message.objects.exists()
 
 
-def test_there_is_nothing_to_resolve_without_a_key(user):
+def test_resolve_requires_key(user):
     with pytest.raises(ValueError, match="key must not be empty"):
         resolve(user, "")
 
@@ -440,41 +442,41 @@ def test_there_is_nothing_to_resolve_without_a_key(user):
 
 
 @pytest.mark.parametrize("put_away", [mailbox_module.archive, mailbox_module.delete])
-def test_one_that_is_taken_back_is_the_one_in_the_inbox_again(user, put_away):
-    tell(user)
+def test_undone_notice_is_live_again(user, put_away):
+    send_keyed(user)
     change = put_away(user, Folder.INBOX, Message.objects.all())
     mailbox_module.undo(user, change)
 
-    tell(user, "Again")
+    send_keyed(user, "Again")
     assert mailbox_of(user) == [("INBOX", "Again", 2)]
     assert resolve(user, "quota") == 1
 
 
-def test_one_that_is_taken_back_beside_a_new_one_stays_until_the_next(user):
-    tell(user, "Old")
+def test_undone_notice_beside_live_one_stays_until_next_send(user):
+    send_keyed(user, "Old")
     change = mailbox_module.archive(user, Folder.INBOX, Message.objects.all())
-    tell(user, "New")
+    send_keyed(user, "New")
 
     assert mailbox_module.undo(user, change) == 1
     assert mailbox_of(user) == [("INBOX", "Old", 1), ("INBOX", "New", 1)]
 
-    tell(user, "Newer")
+    send_keyed(user, "Newer")
     assert mailbox_of(user) == [("INBOX", "Newer", 2)]
 
 
-def test_both_are_resolved(user):
-    tell(user, "Old")
+def test_resolve_removes_live_and_undone_notice(user):
+    send_keyed(user, "Old")
     change = mailbox_module.archive(user, Folder.INBOX, Message.objects.all())
-    tell(user, "New")
+    send_keyed(user, "New")
     mailbox_module.undo(user, change)
 
     assert resolve(user, "quota") == 1
     assert mailbox_of(user) == []
 
 
-def test_several_put_away_can_all_be_restored(user):
+def test_several_archived_notices_can_all_be_restored(user):
     for _ in range(3):
-        tell(user)
+        send_keyed(user)
         mailbox_module.archive(user, Folder.INBOX, Message.objects.filter(folder=Folder.INBOX))
 
     mailbox_module.restore(user, Folder.ARCHIVE, Message.objects.all())
@@ -482,21 +484,21 @@ def test_several_put_away_can_all_be_restored(user):
     assert inbox(user).count() == 3
 
 
-def test_one_that_a_site_moved_by_itself_is_no_longer_in_the_way(user):
-    tell(user, "Old")
+def test_notice_moved_by_queryset_update_is_no_longer_live(user):
+    send_keyed(user, "Old")
     Message.objects.update(folder=Folder.ARCHIVE)
 
-    tell(user, "New")
+    send_keyed(user, "New")
 
     assert mailbox_of(user) == [("ARCHIVE", "Old", 1), ("INBOX", "New", 1)]
 
 
-def test_one_that_is_answered_is_a_conversation_and_no_longer_renewed(user, other, settings):
+def test_replied_notice_is_no_longer_renewed(user, other, settings):
     settings.PERSISTENT_MESSAGES = {"LETTERS": True}
-    tell(user, "Welcome", from_user=other)
+    send_keyed(user, "Welcome", from_user=other)
     send_letter(user, None, "", "Thanks", reply_to=Message.objects.get())
 
-    tell(user, "Welcome again", from_user=other)
+    send_keyed(user, "Welcome again", from_user=other)
     assert resolve(user, "quota") == 1
 
     assert [row[1] for row in mailbox_of(user)] == ["Welcome", "Thanks"]

@@ -49,45 +49,45 @@ def owners():
     return list(Message.objects.order_by("user").values_list("user", flat=True))
 
 
-def everybody():
+def all_users():
     return list(User.objects.order_by("pk").values_list("pk", flat=True))
 
 
 @pytest.mark.parametrize("key", ["", "quota"])
 @pytest.mark.parametrize("after", [1, 6, 12])
-def test_all_or_nothing_is_sent(url, key, after):
+def test_killed_atomic_send_delivers_all_or_nothing(url, key, after):
     done = send_and_kill(url, "atomic", key, after)
 
-    assert owners() in ([], everybody())
-    assert done <= (owners() == everybody())
+    assert owners() in ([], all_users())
+    assert done <= (owners() == all_users())
 
 
 @pytest.mark.parametrize("key", ["", "quota"])
 @pytest.mark.parametrize("after", [1, 6, 11])
-def test_whole_batches_are_sent(url, key, after):
+def test_killed_non_atomic_send_delivers_whole_batches(url, key, after):
     send_and_kill(url, "steps", key, after)
 
     sent = len(owners())
     assert sent >= after * BATCH
     assert sent % BATCH == 0
-    assert owners() == everybody()[:sent]
+    assert owners() == all_users()[:sent]
 
 
-def test_what_was_killed_is_sent_again_without_doubling(url):
+def test_killed_keyed_send_can_be_repeated_without_duplicates(url):
     for after in (3, 1, 7):
         send_and_kill(url, "steps", "quota", after)
     assert len(owners()) == len({*owners()}) >= 7 * BATCH
 
     assert send_message(User.objects.all(), INFO, "Hello", key="quota", atomic=False) == PEOPLE
-    assert owners() == everybody()
+    assert owners() == all_users()
 
 
-def test_a_notice_that_was_killed_while_it_was_renewed_is_the_one_before(url):
+def test_killed_renewal_keeps_previous_notice(url):
     send_message(User.objects.all(), INFO, "Before", key="quota")
 
     done = send_and_kill(url, "atomic", "quota", 8)
 
-    assert owners() == everybody()
+    assert owners() == all_users()
     texts = set(Message.objects.values_list("message", "times"))
     assert texts in ({("Before", 1)}, {("Hello", 2)})
     assert done <= (texts == {("Hello", 2)})

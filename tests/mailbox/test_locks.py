@@ -27,7 +27,7 @@ def is_locked(user):
     return False
 
 
-def test_who_writes_letters_of_a_user_keeps_others_waiting(user, other):
+def test_lock_mailboxes_blocks_other_connections(user, other):
     with transaction.atomic():
         assert lock_mailboxes(Message.objects.all(), [user.pk, other.pk]) == {user.pk, other.pk}
         assert is_locked(user)
@@ -35,7 +35,7 @@ def test_who_writes_letters_of_a_user_keeps_others_waiting(user, other):
     assert not is_locked(user)
 
 
-def test_who_deletes_a_user_keeps_others_waiting(user):
+def test_lock_before_deletion_blocks_other_connections(user):
     with transaction.atomic():
         lock_before_deletion(user, "default")
         if connection.vendor == "sqlite":  # on SQLite, the first deletion takes the lock
@@ -44,7 +44,7 @@ def test_who_deletes_a_user_keeps_others_waiting(user):
     assert not is_locked(user)
 
 
-def test_an_account_that_is_gone_is_told(user):
+def test_lock_mailboxes_omits_deleted_account(user):
     key = user.pk
     user.delete()
     with transaction.atomic():

@@ -96,7 +96,7 @@ def statements(send):
 
 
 @pytest.mark.parametrize("key", [None, "quota"])
-def test_a_copy_has_all_that_a_row_has_that_somebody_listens_for(people, topic, listen, key):
+def test_copied_row_equals_row_saved_for_receivers(people, topic, listen, key):
     said = {
         "subject": "Größe\n🎉",
         "extra_tags": "a b",
@@ -122,7 +122,7 @@ def test_a_copy_has_all_that_a_row_has_that_somebody_listens_for(people, topic, 
     assert isinstance(Message.objects.first().message, SafeData)
 
 
-def test_a_copy_from_a_user_names_the_sender(people, user):
+def test_copied_row_has_sender(people, user):
     send_message(User.objects.exclude(pk=user.pk), INFO, mark_safe("<b>Hi</b>"), from_user=user)
 
     rows = Message.objects.all()
@@ -131,13 +131,13 @@ def test_a_copy_from_a_user_names_the_sender(people, user):
     }
 
 
-def test_a_copy_of_a_one_shot_message_is_shown_once(people):
+def test_one_shot_message_is_copied_to_one_shot_folder(people):
     send_message(User.objects.all(), 20, "Saved")
 
     assert set(Message.objects.values_list("folder", flat=True)) == {Folder.ONE_SHOT}
 
 
-def test_copies_are_found_and_counted(people):
+def test_copied_rows_are_searchable_and_counted(people):
     send_message(User.objects.all(), INFO, "Größe")
 
     box = Message.objects.inbox_of(people[3])
@@ -145,7 +145,7 @@ def test_copies_are_found_and_counted(people):
     assert Message.objects.count_unread_of(people[3], 99) == 1
 
 
-def test_a_long_text_reaches_many(people):
+def test_long_text_is_copied(people):
     assert send_message(User.objects.all(), INFO, "x" * 500_000) == 25
 
     assert {len(row.message) for row in Message.objects.all()} == {500_000}
@@ -154,7 +154,7 @@ def test_a_long_text_reaches_many(people):
 # Statements and receivers
 
 
-def test_a_range_is_two_statements(people, batches_of_ten):
+def test_each_range_takes_two_statements(people, batches_of_ten):
     found = statements(lambda: send_message(User.objects.all(), INFO, "Hello"))
 
     lock = ["UPDATE"] if connection.vendor == "sqlite" else []
@@ -164,14 +164,14 @@ def test_a_range_is_two_statements(people, batches_of_ten):
     assert owners() == keys_of(people)
 
 
-def test_the_number_of_statements_does_not_depend_on_that_of_the_users(people):
+def test_statement_count_does_not_depend_on_users(people):
     few = statements(lambda: send_message(User.objects.filter(pk=people[0].pk), INFO, "Hello"))
     many = statements(lambda: send_message(User.objects.all(), INFO, "Hello"))
 
     assert few == many
 
 
-def test_where_somebody_listens_rows_are_read(people, batches_of_ten, listen):
+def test_rows_are_read_for_connected_receivers(people, batches_of_ten, listen):
     batches = listen()
 
     with transaction.atomic():
@@ -182,7 +182,7 @@ def test_where_somebody_listens_rows_are_read(people, batches_of_ten, listen):
     assert owners() == keys_of(people)
 
 
-def test_receivers_get_the_rows_after_commit(
+def test_receivers_get_rows_after_commit(
     people, batches_of_ten, listen, django_capture_on_commit_callbacks
 ):
     batches = listen()
@@ -196,9 +196,7 @@ def test_receivers_get_the_rows_after_commit(
 
 
 @pytest.mark.parametrize("wanted", [True, False])
-def test_a_receiver_may_say_what_it_wants(
-    people, listen, wanted, django_capture_on_commit_callbacks
-):
+def test_receiver_can_decline_by_wants(people, listen, wanted, django_capture_on_commit_callbacks):
     asked = []
 
     def wants(*, message, email):
@@ -215,7 +213,7 @@ def test_a_receiver_may_say_what_it_wants(
     assert owners() == keys_of(people)
 
 
-def test_mail_goes_to_each(people, mailoutbox, django_capture_on_commit_callbacks):
+def test_mail_is_sent_to_each_user(people, mailoutbox, django_capture_on_commit_callbacks):
     User.objects.update(email="person@example.com")
 
     with django_capture_on_commit_callbacks(execute=True):
@@ -285,7 +283,7 @@ def groups(people):
 
 @pytest.mark.parametrize("way", ["copies", "keyed copies", "rows", "steps"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_user_of_a_queryset_gets_one(people, groups, batches_of_ten, listen, kind, way):
+def test_each_user_of_queryset_gets_one_message(people, groups, batches_of_ten, listen, kind, way):
     make, numbers = KINDS[kind]
     options = {
         "keyed copies": {"key": "quota"},
@@ -299,7 +297,7 @@ def test_each_user_of_a_queryset_gets_one(people, groups, batches_of_ten, listen
     assert owners() == [people[number].pk for number in numbers]
 
 
-def test_the_first_of_each_name_get_one(people):
+def test_distinct_on_queryset_is_supported(people):
     User.objects.filter(pk__gt=people[9].pk).update(last_name="Later")
     users = User.objects.order_by("last_name", "pk").distinct("last_name")
 
@@ -313,7 +311,7 @@ def test_the_first_of_each_name_get_one(people):
 
 
 @pytest.mark.parametrize("way", [{}, {"key": "quota"}, {"atomic": False}])
-def test_a_queryset_of_another_model_is_refused(people, way):
+def test_queryset_of_other_model_is_rejected(people, way):
     Group.objects.create(name="One")
 
     with pytest.raises(TypeError, match="users must be a queryset of users, not of Group"):
@@ -321,7 +319,7 @@ def test_a_queryset_of_another_model_is_refused(people, way):
 
 
 @pytest.mark.parametrize("way", [{}, {"key": "quota"}, {"atomic": False}])
-def test_users_are_read_from_the_database_that_has_the_messages(people, other_database, way):
+def test_users_are_read_from_database_of_messages(people, other_database, way):
     other_database("old")
     User.objects.using("old").create(username="of-the-other-database")
 
@@ -332,7 +330,7 @@ def test_users_are_read_from_the_database_that_has_the_messages(people, other_da
     assert not Message.objects.using("old").exists()
 
 
-def test_what_is_chosen_by_another_database_is_refused(people, other_database):
+def test_subquery_from_other_database_is_rejected(people, other_database):
     other_database("old")
     chosen = User.objects.using("old").values("pk")
 
@@ -341,7 +339,7 @@ def test_what_is_chosen_by_another_database_is_refused(people, other_database):
     assert owners() == []
 
 
-def test_a_queryset_that_the_database_refuses_leaves_nothing(people, batches_of_ten):
+def test_failing_queryset_sends_nothing(people, batches_of_ten):
     users = User.objects.extra(where=["no_such_column = 1"])
 
     with pytest.raises(Exception, match="no_such_column"), transaction.atomic():
@@ -354,14 +352,14 @@ def test_a_queryset_that_the_database_refuses_leaves_nothing(people, batches_of_
 
 @pytest.mark.parametrize("named", [list, iter, lambda users: [user.pk for user in users]])
 @pytest.mark.parametrize("key", [None, "quota"])
-def test_named_users_get_copies(people, batches_of_ten, named, key):
+def test_listed_users_get_copies(people, batches_of_ten, named, key):
     assert send_message(named(people), INFO, "Hello", key=key) == 25
 
     assert owners() == keys_of(people)
 
 
 @pytest.mark.parametrize("key", [None, "quota"])
-def test_a_named_user_who_is_gone_is_an_error_and_nobody_gets_one(people, batches_of_ten, key):
+def test_deleted_user_in_list_raises_error_and_sends_nothing(people, batches_of_ten, key):
     gone = people[17]
     User.objects.filter(pk=gone.pk).delete()
 
@@ -377,7 +375,7 @@ def times():
     return list(Message.objects.order_by("user").values_list("times", flat=True))
 
 
-def test_each_copy_counts_by_itself(people, batches_of_ten):
+def test_keyed_notice_counts_per_user(people, batches_of_ten):
     for number in (3, 3, 12, 3):
         send_message(people[number], WARNING, "Before", key="quota")
     for _ in range(2):
@@ -391,7 +389,7 @@ def test_each_copy_counts_by_itself(people, batches_of_ten):
     }
 
 
-def test_a_repetition_is_on_top_and_unread(people):
+def test_renewed_notice_is_newest_and_unread(people):
     send_message(User.objects.all(), WARNING, "Before", key="quota")
     send_message(User.objects.all(), INFO, "Something else")
     mailbox.mark_read(people[4], Folder.INBOX, Message.objects.all())
@@ -402,7 +400,7 @@ def test_a_repetition_is_on_top_and_unread(people):
     assert [(row.message, row.read) for row in rows] == [("Hello", False), ("Something else", True)]
 
 
-def test_what_was_put_away_or_has_expired_is_not_counted(people):
+def test_archived_or_expired_notice_is_not_renewed(people):
     past = timezone.now() - timedelta(days=1)
     send_message(User.objects.filter(pk=people[0].pk), WARNING, "Old", key="quota", expires=past)
     send_message(people[1:], WARNING, "Old", key="quota")
@@ -415,7 +413,7 @@ def test_what_was_put_away_or_has_expired_is_not_counted(people):
     assert [row.user for row in Message.objects.filter(message="Old")] == [people[1]]
 
 
-def test_within_the_interval_only_text_and_number_change(people):
+def test_renewal_within_interval_changes_only_text_and_count(people):
     send_message(people[:10], WARNING, "Before", key="quota")
     Message.objects.filter(user=people[0]).update(created=timezone.now() - timedelta(hours=2))
     before = list(Message.objects.order_by("user").values_list("pk", flat=True))
@@ -430,7 +428,7 @@ def test_within_the_interval_only_text_and_number_change(people):
     assert times() == [*[2] * 10, *[1] * 15]
 
 
-def test_a_key_takes_few_statements_however_many_users(people):
+def test_statement_count_of_keyed_send_is_limited(people):
     send_message(User.objects.all(), WARNING, "Before", key="quota")
 
     found = statements(lambda: send_message(User.objects.all(), WARNING, "Hello", key="quota"))
@@ -444,7 +442,7 @@ def test_a_key_takes_few_statements_however_many_users(people):
 
 @pytest.mark.parametrize("atomic", [True, False])
 @pytest.mark.parametrize("key", [None, "quota"])
-def test_progress_is_told_after_each_batch(people, batches_of_ten, atomic, key):
+def test_progress_is_called_after_each_batch(people, batches_of_ten, atomic, key):
     told = []
 
     send_message(User.objects.all(), INFO, "Hi", progress=told.append, atomic=atomic, key=key)
@@ -462,7 +460,7 @@ def test_progress_must_be_callable(people):
 
 @pytest.mark.parametrize(("atomic", "left"), [(True, 0), (False, 20)])
 @pytest.mark.parametrize("key", [None, "quota"])
-def test_an_error_leaves_nothing_or_whole_batches(people, batches_of_ten, atomic, left, key):
+def test_error_keeps_nothing_or_whole_batches(people, batches_of_ten, atomic, left, key):
     def stop(count):
         if count == 20:
             raise LookupError("Enough")
@@ -472,14 +470,14 @@ def test_an_error_leaves_nothing_or_whole_batches(people, batches_of_ten, atomic
     assert owners() == keys_of(people[:left])
 
 
-def test_a_wrong_user_leaves_the_batches_before(people, batches_of_ten):
+def test_unknown_user_keeps_previous_batches(people, batches_of_ten):
     with pytest.raises(ValueError, match="no user with the key"):
         send_message([*people, people[-1].pk + 1000], INFO, "Hi", atomic=False)
 
     assert owners() == keys_of(people[:20])
 
 
-def test_what_was_sent_in_part_is_sent_again_without_doubling(people, batches_of_ten):
+def test_partial_keyed_send_can_be_repeated_without_duplicates(people, batches_of_ten):
     def stop(count):
         raise LookupError
 
@@ -490,14 +488,14 @@ def test_what_was_sent_in_part_is_sent_again_without_doubling(people, batches_of
     assert owners() == keys_of(people)
 
 
-def test_batches_of_their_own_are_refused_within_a_transaction(people):
+def test_non_atomic_send_is_rejected_in_transaction(people):
     with transaction.atomic(), pytest.raises(RuntimeError, match="durable"):
         send_message(User.objects.all(), INFO, "Hi", atomic=False)
     assert owners() == []
 
 
 @pytest.mark.django_db(transaction=True)
-def test_each_batch_is_committed_and_told_of_before_the_next(people, batches_of_ten, listen):
+def test_non_atomic_send_commits_and_signals_each_batch(people, batches_of_ten, listen):
     batches, seen = listen(), []
 
     def look(count):
@@ -510,7 +508,7 @@ def test_each_batch_is_committed_and_told_of_before_the_next(people, batches_of_
 
 
 @pytest.mark.django_db(transaction=True)
-def test_by_default_nothing_is_told_before_all_is_committed(people, batches_of_ten, listen):
+def test_atomic_send_signals_after_final_commit(people, batches_of_ten, listen):
     batches, seen = listen(), []
 
     send_message(

@@ -31,7 +31,7 @@ def send_to_all(**options):
     return lambda: send_message(User.objects.all(), WARNING, "Hello", **options)
 
 
-def retried(write):
+def retry_on_error(write):
     """Retry a site's own transaction after a deadlock."""
 
     def attempts():
@@ -57,12 +57,12 @@ def error_of(write):
     return None
 
 
-def in_turns(*kinds):
+def interleave(*kinds):
     return [task for tasks in zip(*kinds, strict=True) for task in tasks]
 
 
 @pytest.mark.parametrize("atomic", [True, False])
-def test_each_of_many_sends_reaches_all(people, atomic):
+def test_concurrent_sends_reach_all_users(people, atomic):
     assert at_once([send_to_all(atomic=atomic)] * 20) == [40] * 20
 
     assert Message.objects.count() == 800
@@ -71,7 +71,7 @@ def test_each_of_many_sends_reaches_all(people, atomic):
 
 
 @pytest.mark.parametrize("key", [None, "quota"])
-def test_lists_in_any_order_do_not_deadlock(people, key):
+def test_concurrent_sends_in_different_orders_do_not_deadlock(people, key):
     """This matters in a transaction of the site, where a deadlock cannot be retried."""
 
     def send_to(users):
@@ -81,19 +81,19 @@ def test_lists_in_any_order_do_not_deadlock(people, key):
 
         return send
 
-    sends = in_turns([send_to(people)] * 6, [send_to(people[::-1])] * 6)
+    sends = interleave([send_to(people)] * 6, [send_to(people[::-1])] * 6)
 
     assert at_once(sends) == [40] * 12
 
 
 @pytest.mark.parametrize("atomic", [True, False])
-def test_each_of_many_sends_with_a_key_is_counted(people, atomic):
+def test_concurrent_keyed_sends_are_counted(people, atomic):
     def named(users):
         return lambda: send_message(users, WARNING, "Hello", key="quota", atomic=atomic)
 
     kinds = send_to_all(key="quota", atomic=atomic), named(people), named(people[5:25])
 
-    results = at_once(in_turns(*([kind] * 3 for kind in kinds)))
+    results = at_once(interleave(*([kind] * 3 for kind in kinds)))
 
     assert sorted(results) == [20] * 3 + [40] * 6
     rows = list(Message.objects.order_by("user"))
@@ -103,12 +103,12 @@ def test_each_of_many_sends_with_a_key_is_counted(people, atomic):
 
 @pytest.mark.parametrize("key", [None, "quota"])
 @pytest.mark.parametrize("atomic", [True, False])
-def test_accounts_that_are_deleted_meanwhile_break_nothing(people, key, atomic):
+def test_concurrent_account_deletion_does_not_break_send(people, key, atomic):
     send_to_all(key="quota")()
-    deletions = [retried(User.objects.get(pk=person.pk).delete) for person in people[::2]]
+    deletions = [retry_on_error(User.objects.get(pk=person.pk).delete) for person in people[::2]]
     sends = [send_to_all(key=key, atomic=atomic)] * 5
 
-    results = at_once(in_turns(*(deletions[n::4] for n in range(4)), sends))
+    results = at_once(interleave(*(deletions[n::4] for n in range(4)), sends))
 
     sent = [result for result in results if isinstance(result, int)]
     assert len(sent) == 5
@@ -117,7 +117,7 @@ def test_accounts_that_are_deleted_meanwhile_break_nothing(people, key, atomic):
     assert {row.user for row in Message.objects.all()} == set(people[1::2])
 
 
-def test_single_messages_of_a_site_fail_no_more_than_they_do_by_themselves(people):
+def test_concurrent_send_causes_no_error_1467_in_single_sends(people):
     """On MariaDB, an INSERT ... SELECT would make them fail with error 1467."""
 
     def one_by_one(some):
@@ -126,11 +126,11 @@ def test_single_messages_of_a_site_fail_no_more_than_they_do_by_themselves(peopl
                 User.objects.filter(pk=person.pk).update(first_name="Changed")
                 Message.objects.create(user=person, level=INFO, message="One")
 
-        return retried(write)
+        return retry_on_error(write)
 
     singles = [one_by_one(people[number::8]) for number in range(8)]
 
-    at_once(in_turns(singles, [send_to_all()] * 8))
+    at_once(interleave(singles, [send_to_all()] * 8))
 
     assert Message.objects.count() == 8 * 40 + 40
     assert 1467 not in set().union(*(single.codes for single in singles))

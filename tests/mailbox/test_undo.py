@@ -43,26 +43,26 @@ def state():
     return {row["pk"]: row for row in rows.values(*columns)}
 
 
-def taken_back(user, change):
+def undo_by_token(user, change):
     """Undo `change` with its token, as the button does; return the number of rows."""
     return mailbox.undo(user, undo_tokens.read_token(user, undo_tokens.make_token(user, change)))
 
 
 @pytest.fixture
-def lying(send):
+def messages_in(send):
     """Create messages of Sally in a folder; return them."""
 
-    def lying(folder=Folder.INBOX, count=3, **kwargs):
+    def messages_in(folder=Folder.INBOX, count=3, **kwargs):
         sent = [send(f"Number {number}", **kwargs) for number in range(count)]
         trashed_at = timezone.now() if folder == Folder.TRASH else None
         rows_of(*sent).update(folder=folder, trashed_at=trashed_at)
         return list(rows_of(*sent).order_by("pk"))
 
-    return lying
+    return messages_in
 
 
 @pytest.fixture
-def told():
+def changes_signalled():
     """Record the arguments of `mailbox_changed`, in order."""
     heard = []
 
@@ -86,7 +86,7 @@ CHANGES = [
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_token_says_what_was_done_where_and_when(user, change):
+def test_token_round_trips_change(user, change):
     back = undo_tokens.read_token(user, undo_tokens.make_token(user, change))
     assert (back.action, back.folder, back.at, back.target) == (
         change.action,
@@ -99,24 +99,24 @@ def test_a_token_says_what_was_done_where_and_when(user, change):
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_token_fits_into_an_address(user, client, change):
+def test_token_fits_into_url(user, client, change):
     token = undo_tokens.make_token(user, change)
     assert client.get(reverse("message_undo", args=[token])).status_code == 200
     assert len(token) < 300
 
 
-def test_making_and_reading_a_token_asks_nothing(user, django_assert_num_queries):
+def test_token_takes_no_query(user, django_assert_num_queries):
     with django_assert_num_queries(0):
         undo_tokens.read_token(user, undo_tokens.make_token(user, CHANGES[0]))
 
 
-def test_a_token_is_its_users_alone(user, other, lying):
-    change = mailbox.mark_read(user, Folder.INBOX, rows_of(*lying()))
+def test_token_is_bound_to_user(user, other, messages_in):
+    change = mailbox.mark_read(user, Folder.INBOX, rows_of(*messages_in()))
     assert undo_tokens.read_token(other, undo_tokens.make_token(user, change)) is None
     assert undo_tokens.read_token(user, undo_tokens.make_token(other, change)) is None
 
 
-def test_a_token_that_was_changed_is_worth_nothing(user):
+def test_modified_token_is_rejected(user):
     token = undo_tokens.make_token(user, CHANGES[0])
     payload, stamp, signature = token.split(":")
     other_payload, _, other_signature = undo_tokens.make_token(user, CHANGES[2]).split(":")
@@ -142,7 +142,7 @@ def test_a_token_that_was_changed_is_worth_nothing(user):
     assert undo_tokens.read_token(user, token) is not None
 
 
-def test_each_letter_of_a_token_counts(user):
+def test_token_with_any_changed_character_is_rejected(user):
     token = undo_tokens.make_token(user, CHANGES[0])
     for place, letter in enumerate(token):
         changed = token[:place] + ("A" if letter != "A" else "B") + token[place + 1 :]
@@ -150,13 +150,13 @@ def test_each_letter_of_a_token_counts(user):
         assert undo_tokens.read_token(user, changed) is None, place
 
 
-def test_a_token_of_another_key_is_worth_nothing(user, settings):
+def test_token_signed_with_other_secret_key_is_rejected(user, settings):
     token = undo_tokens.make_token(user, CHANGES[0])
     settings.SECRET_KEY = "another"
     assert undo_tokens.read_token(user, token) is None
 
 
-def test_what_the_site_signs_for_something_else_is_no_token(user):
+def test_token_with_other_salt_is_rejected(user):
     token = undo_tokens.make_token(user, CHANGES[0])
     values = signing.loads(token, salt=f"{undo_tokens.SALT}.{user.pk}")
     assert undo_tokens.read_token(user, signing.dumps(values)) is None
@@ -169,7 +169,7 @@ def test_what_the_site_signs_for_something_else_is_no_token(user):
 
 
 @pytest.mark.parametrize("payload", [None, 5, "", "abc", [], [1, 2], [1] * 9, {}])
-def test_what_an_older_version_signed_is_no_token(user, payload):
+def test_token_with_unknown_payload_is_rejected(user, payload):
     assert (
         undo_tokens.read_token(user, signing.dumps(payload, salt=f"{undo_tokens.SALT}.{user.pk}"))
         is None
@@ -177,17 +177,17 @@ def test_what_an_older_version_signed_is_no_token(user, payload):
 
 
 @pytest.mark.parametrize(("age", "holds"), [(0, True), (DAY - 60, True), (DAY + 60, False)])
-def test_a_token_holds_for_a_day(user, age, holds):
+def test_token_expires_after_one_day(user, age, holds):
     with freeze_time(time.time() - age):
         token = undo_tokens.make_token(user, CHANGES[0])
     assert (undo_tokens.read_token(user, token) is not None) is holds
 
 
-def test_only_what_changed_something_and_left_its_time_can_be_undone(user, lying):
+def test_can_be_undone_requires_timestamped_effect(user, messages_in):
     def can(change):
         return change.can_be_undone
 
-    rows = rows_of(*lying())
+    rows = rows_of(*messages_in())
     assert can(mailbox.mark_read(user, Folder.INBOX, rows))
     assert not can(mailbox.mark_read(user, Folder.INBOX, rows)), "nothing was unread any more"
     assert not can(mailbox.mark_unread(user, Folder.INBOX, rows))
@@ -203,67 +203,67 @@ def test_only_what_changed_something_and_left_its_time_can_be_undone(user, lying
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_all_is_as_before(user, lying, action):
+def test_undo_restores_previous_state(user, messages_in, action):
     write, folder, target = ACTIONS[action]
-    touched = lying(folder)
-    lying(folder)
+    touched = messages_in(folder)
+    messages_in(folder)
     before = state()
     change = write(user, folder, rows_of(*touched))
     assert change.count == 3
     assert {row["folder"] for key, row in state().items() if key <= touched[-1].pk} == {target}
-    assert taken_back(user, change) == 3
+    assert undo_by_token(user, change) == 3
     assert state() == before
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_it_is_one_statement_whatever_the_number(user, lying, action):
+def test_undo_takes_one_update(user, messages_in, action):
     write, folder, _ = ACTIONS[action]
-    change = write(user, folder, rows_of(*lying(folder, 50)))
+    change = write(user, folder, rows_of(*messages_in(folder, 50)))
     with CaptureQueriesContext(connection) as queries:
-        assert taken_back(user, change) == 50
+        assert undo_by_token(user, change) == 50
     # One query checks whether there are letters, whose thread heads would be updated.
     assert [query["sql"].split()[0] for query in queries] == ["SELECT", "UPDATE"]
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_doing_it_twice_does_nothing_more(user, lying, action):
+def test_repeated_undo_does_nothing(user, messages_in, action):
     write, folder, _ = ACTIONS[action]
-    change = write(user, folder, rows_of(*lying(folder)))
-    assert taken_back(user, change) == 3
+    change = write(user, folder, rows_of(*messages_in(folder)))
+    assert undo_by_token(user, change) == 3
     before = state()
-    assert taken_back(user, change) == 0
+    assert undo_by_token(user, change) == 0
     assert state() == before
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_undoing_the_first_time_does_not_undo_the_second(user, lying, action):
+def test_undo_of_first_change_does_not_undo_second(user, messages_in, action):
     write, folder, _ = ACTIONS[action]
-    rows = rows_of(*lying(folder))
+    rows = rows_of(*messages_in(folder))
     first = write(user, folder, rows)
-    assert taken_back(user, first) == 3
+    assert undo_by_token(user, first) == 3
     second = write(user, folder, rows)
     assert second.at != first.at
     before = state()
-    assert taken_back(user, first) == 0
+    assert undo_by_token(user, first) == 0
     assert state() == before
-    assert taken_back(user, second) == 3
+    assert undo_by_token(user, second) == 3
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_it_touches_what_the_action_touched_and_no_more(user, other, lying, action):
+def test_undo_affects_only_rows_of_its_change(user, other, messages_in, action):
     """Messages that arrived or were changed in the same way before and after are left alone."""
     write, folder, _ = ACTIONS[action]
-    earlier, touched, later = lying(folder), lying(folder), lying(folder)
-    his = lying(folder, to=other)
+    earlier, touched, later = messages_in(folder), messages_in(folder), messages_in(folder)
+    his = messages_in(folder, to=other)
     write(user, folder, rows_of(*earlier))
     between = state()
     change = write(user, folder, rows_of(*touched))
     write(user, folder, rows_of(*later))
     write(other, folder, rows_of(*his))
-    arrived = lying(folder, 1)
+    arrived = messages_in(folder, 1)
     after = state()
 
-    assert taken_back(user, change) == 3
+    assert undo_by_token(user, change) == 3
 
     now = state()
     mine = {row.pk for row in touched}
@@ -277,131 +277,133 @@ def test_it_touches_what_the_action_touched_and_no_more(user, other, lying, acti
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_nobody_takes_back_what_another_did(user, other, lying, action):
+def test_undo_by_other_user_does_nothing(user, other, messages_in, action):
     write, folder, _ = ACTIONS[action]
-    change = write(user, folder, rows_of(*lying(folder)))
+    change = write(user, folder, rows_of(*messages_in(folder)))
     before = state()
     assert mailbox.undo(other, change) == 0
     assert mailbox.undo(None, change) == 0
     assert state() == before
 
 
-def test_what_happened_to_two_people_at_the_same_moment_is_apart(user, other, lying):
-    hers, his = lying(), lying(to=other)
+def test_undo_ignores_rows_of_other_user_with_same_timestamp(user, other, messages_in):
+    hers, his = messages_in(), messages_in(to=other)
     change = mailbox.mark_read(user, Folder.INBOX, rows_of(*hers))
     rows_of(*his).update(read_at=change.at)
-    assert taken_back(user, change) == 3
+    assert undo_by_token(user, change) == 3
     assert all(row.read for row in rows_of(*his))
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_what_somebody_deleted_for_good_meanwhile_stays_gone(user, lying, action):
+def test_undo_does_not_restore_permanently_deleted_rows(user, messages_in, action):
     write, folder, _ = ACTIONS[action]
-    gone, *kept = lying(folder)
+    gone, *kept = messages_in(folder)
     change = write(user, folder, rows_of(gone, *kept))
     gone.delete()
-    assert taken_back(user, change) == 2
+    assert undo_by_token(user, change) == 2
     assert set(Message.objects.all()) == set(kept)
 
 
-def test_undoing_a_mark_keeps_what_was_read_before(user, lying):
-    old, new = lying(), lying()
+def test_undo_of_mark_read_keeps_earlier_read_rows(user, messages_in):
+    old, new = messages_in(), messages_in()
     mailbox.mark_read(user, Folder.INBOX, rows_of(*old))
     before = state()
     everything = Filter().messages_of(user).up_to(new[-1].pk)
     change = mailbox.mark_read(user, Folder.INBOX, everything)
     assert change.count == 3
-    assert taken_back(user, change) == 3
+    assert undo_by_token(user, change) == 3
     assert state() == before
     assert set(Message.objects.unread()) == set(new)
 
 
-def test_undoing_a_mark_leaves_what_was_moved_meanwhile(user, lying):
-    moved, kept = lying(count=2)
+def test_undo_of_mark_read_ignores_rows_moved_since(user, messages_in):
+    moved, kept = messages_in(count=2)
     change = mailbox.mark_read(user, Folder.INBOX, rows_of(moved, kept))
     mailbox.archive(user, Folder.INBOX, rows_of(moved))
-    assert taken_back(user, change) == 1
+    assert undo_by_token(user, change) == 1
     assert set(Message.objects.unread()) == {kept}
     assert Message.objects.get(pk=moved.pk).folder == Folder.ARCHIVE
 
 
-def test_undoing_a_mark_leaves_what_was_marked_anew(user, lying):
-    again, kept = lying(count=2)
+def test_undo_of_mark_read_ignores_rows_marked_again(user, messages_in):
+    again, kept = messages_in(count=2)
     change = mailbox.mark_read(user, Folder.INBOX, rows_of(again, kept))
     mailbox.mark_unread(user, Folder.INBOX, rows_of(again))
     mailbox.mark_read(user, Folder.INBOX, rows_of(again))
-    assert taken_back(user, change) == 1
+    assert undo_by_token(user, change) == 1
     assert set(Message.objects.unread()) == {kept}
 
 
-def test_undoing_a_move_keeps_what_was_read_meanwhile(user, lying):
-    read, unread = lying(count=2)
+def test_undo_of_move_keeps_rows_read_since(user, messages_in):
+    read, unread = messages_in(count=2)
     change = mailbox.archive(user, Folder.INBOX, rows_of(read, unread))
     mailbox.mark_read(user, Folder.ARCHIVE, rows_of(read))
-    assert taken_back(user, change) == 2
+    assert undo_by_token(user, change) == 2
     assert set(Message.objects.inbox_of(user)) == {read, unread}
     assert set(Message.objects.unread()) == {unread}
 
 
 @pytest.mark.parametrize("write", [mailbox.archive, mailbox.delete])
-def test_undoing_a_move_leaves_what_was_taken_out_meanwhile(user, lying, write):
-    out, kept = lying(count=2)
+def test_undo_of_move_ignores_rows_restored_since(user, messages_in, write):
+    out, kept = messages_in(count=2)
     change = write(user, Folder.INBOX, rows_of(out, kept))
     mailbox.restore(user, change.target, rows_of(out))
     before = state()[out.pk]
-    assert taken_back(user, change) == 1
+    assert undo_by_token(user, change) == 1
     assert state()[out.pk] == before
     assert set(Message.objects.inbox_of(user)) == {out, kept}
 
 
-def test_undoing_an_archiving_leaves_what_was_deleted_since(user, lying):
-    deleted, kept = lying(count=2)
+def test_undo_of_archive_ignores_rows_deleted_since(user, messages_in):
+    deleted, kept = messages_in(count=2)
     first = mailbox.archive(user, Folder.INBOX, rows_of(deleted, kept))
     second = mailbox.delete(user, Folder.ARCHIVE, rows_of(deleted))
-    assert taken_back(user, first) == 1
+    assert undo_by_token(user, first) == 1
     assert set(Message.objects.inbox_of(user)) == {kept}
-    assert taken_back(user, second) == 1
+    assert undo_by_token(user, second) == 1
     assert Message.objects.get(pk=deleted.pk).folder == Folder.ARCHIVE
 
 
-def test_what_was_deleted_again_comes_back_by_the_second_undo_alone(user, lying):
-    (row,) = lying(count=1)
+def test_row_deleted_twice_is_restored_only_by_second_undo(user, messages_in):
+    (row,) = messages_in(count=1)
     first = mailbox.delete(user, Folder.INBOX, rows_of(row))
     mailbox.restore(user, Folder.TRASH, rows_of(row))
     second = mailbox.delete(user, Folder.INBOX, rows_of(row))
-    assert taken_back(user, first) == 0
+    assert undo_by_token(user, first) == 0
     assert Message.objects.get().folder == Folder.TRASH
-    assert taken_back(user, second) == 1
+    assert undo_by_token(user, second) == 1
     assert Message.objects.get().folder == Folder.INBOX
 
 
-def test_two_actions_are_taken_back_in_either_order(user, lying):
+def test_two_changes_can_be_undone_in_any_order(user, messages_in):
     for order in (slice(None), slice(None, None, -1)):
         Message.objects.all().delete()
-        one, two = lying(count=2)
+        one, two = messages_in(count=2)
         before = state()
         changes = [mailbox.delete(user, Folder.INBOX, rows_of(row)) for row in (one, two)]
-        assert [taken_back(user, change) for change in changes[order]] == [1, 1]
+        assert [undo_by_token(user, change) for change in changes[order]] == [1, 1]
         assert state() == before
 
 
-def test_what_was_sent_goes_back_among_the_sent(user, lying):
-    rows = lying(Folder.SENT)
+def test_undo_returns_sent_messages_to_sent_folder(user, messages_in):
+    rows = messages_in(Folder.SENT)
     change = mailbox.delete(user, Folder.SENT, rows_of(*rows))
-    assert taken_back(user, change) == 3
+    assert undo_by_token(user, change) == 3
     assert {row["folder"] for row in state().values()} == {Folder.SENT}
 
 
-def test_what_expired_meanwhile_goes_back_too(user, lying):
-    change = mailbox.delete(user, Folder.INBOX, rows_of(*lying()))
+def test_undo_restores_rows_expired_since(user, messages_in):
+    change = mailbox.delete(user, Folder.INBOX, rows_of(*messages_in()))
     Message.objects.update(expires=timezone.now() - timedelta(seconds=1))
-    assert taken_back(user, change) == 3
+    assert undo_by_token(user, change) == 3
     assert not Message.objects.in_folder(Folder.TRASH).exists()
 
 
 @pytest.mark.parametrize("action", ["unread", "restore", "delete", "undo", "", "nonsense"])
-def test_what_cannot_be_taken_back_is_left(user, lying, action, django_assert_num_queries):
-    lying()
+def test_undo_of_irreversible_action_does_nothing(
+    user, messages_in, action, django_assert_num_queries
+):
+    messages_in()
     before = state()
     change = Change(action, Folder.INBOX, timezone.now(), 3, Folder.TRASH)
     with django_assert_num_queries(0):
@@ -409,9 +411,9 @@ def test_what_cannot_be_taken_back_is_left(user, lying, action, django_assert_nu
     assert state() == before
 
 
-def test_what_was_not_moved_is_not_moved_back(user, lying):
+def test_undo_without_target_or_matching_time_does_nothing(user, messages_in):
     """A move without a target, or at a time when nothing was moved."""
-    lying()
+    messages_in()
     before = state()
     assert mailbox.undo(user, Change("move", Folder.INBOX, timezone.now(), 3)) == 0
     assert mailbox.undo(user, Change("move", Folder.TRASH, timezone.now(), 3, Folder.INBOX)) == 0
@@ -423,27 +425,27 @@ def test_what_was_not_moved_is_not_moved_back(user, lying):
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_it_is_told_after_commit_and_only_where_it_did_something(
-    user, lying, action, told, django_capture_on_commit_callbacks
+def test_undo_sends_signal_after_commit_only_if_effective(
+    user, messages_in, action, changes_signalled, django_capture_on_commit_callbacks
 ):
     write, folder, _ = ACTIONS[action]
-    change = write(user, folder, rows_of(*lying(folder)))
+    change = write(user, folder, rows_of(*messages_in(folder)))
     with django_capture_on_commit_callbacks(execute=True):
-        taken_back(user, change)
-        taken_back(user, change)
-        assert told == []
-    assert told == [(user.pk, "undo", 3)]
+        undo_by_token(user, change)
+        undo_by_token(user, change)
+        assert changes_signalled == []
+    assert changes_signalled == [(user.pk, "undo", 3)]
 
 
-def test_an_undo_that_is_rolled_back_is_not_told(
-    user, lying, told, django_capture_on_commit_callbacks
+def test_rolled_back_undo_sends_no_signal(
+    user, messages_in, changes_signalled, django_capture_on_commit_callbacks
 ):
-    change = mailbox.delete(user, Folder.INBOX, rows_of(*lying()))
+    change = mailbox.delete(user, Folder.INBOX, rows_of(*messages_in()))
     before = state()
     with django_capture_on_commit_callbacks(execute=True), transaction.atomic():
-        taken_back(user, change)
+        undo_by_token(user, change)
         transaction.set_rollback(True)
-    assert told == []
+    assert changes_signalled == []
     assert state() == before
 
 
@@ -451,7 +453,7 @@ def test_an_undo_that_is_rolled_back_is_not_told(
 
 
 @pytest.mark.parametrize("name", ["message_mark_read", "message_archive", "message_delete"])
-def test_the_message_that_says_what_was_done_leads_to_its_undo(user, client, send, name):
+def test_result_message_links_to_undo(user, client, send, name):
     row = send("Hello")
     before = state()
     client.post(reverse(name, args=[row.pk]))
@@ -467,9 +469,9 @@ def test_the_message_that_says_what_was_done_leads_to_its_undo(user, client, sen
 
 
 @pytest.mark.parametrize("asks", ["get", "post"])
-def test_the_address_of_another_or_a_forged_one_is_refused(user, other, client, lying, asks):
-    rows = lying()
-    his = lying(to=other)
+def test_forged_or_foreign_undo_url_is_rejected(user, other, client, messages_in, asks):
+    rows = messages_in()
+    his = messages_in(to=other)
     forged = undo_tokens.make_token(user, mailbox.delete(user, Folder.INBOX, rows_of(*rows)))[:-1]
     theirs = undo_tokens.make_token(other, mailbox.delete(other, Folder.INBOX, rows_of(*his)))
     with freeze_time(time.time() - DAY - 60):

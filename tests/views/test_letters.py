@@ -703,7 +703,7 @@ def test_inbox_links_to_blocked_users(client, settings):
 # Where it opens, and replies that arrive while it is open
 
 
-def initial_position(page):
+def focused_letters(page):
     return [post for post in soup(page).select(".pm-post") if "autofocus" in post.attrs]
 
 
@@ -716,7 +716,7 @@ def test_conversation_opens_at_first_unread_letter_or_at_end(client, user, other
     url = reverse("message_detail", args=[letter.pk])
 
     first, second = (
-        [texts(post, ".pm-body") for post in initial_position(client.get(url))] for _ in "ab"
+        [texts(post, ".pm-body") for post in focused_letters(client.get(url))] for _ in "ab"
     )
 
     assert (first, second) == ([["Number 0"]], [["Number 2"]])
@@ -725,7 +725,7 @@ def test_conversation_opens_at_first_unread_letter_or_at_end(client, user, other
 def test_conversation_of_one_letter_opens_at_beginning(client, letter):
     url = reverse("message_detail", args=[letter.pk])
 
-    assert [initial_position(client.get(url)) for _ in "ab"] == [[], []]
+    assert [focused_letters(client.get(url)) for _ in "ab"] == [[], []]
 
 
 def test_open_conversation_gets_number_of_new_letters(client, user, other, letter, send):
