@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-def any_rate(settings):
+def no_send_rate(settings):
     settings.PERSISTENT_MESSAGES = {"LETTERS": True, "SEND_RATE": None}
 
 
@@ -29,7 +29,7 @@ def copy_of(letter, owner):
     return Message.objects.get(letter=letter.letter, user=owner)
 
 
-def test_answers_from_both_ends_keep_one_head_and_their_order(user, other):
+def test_concurrent_replies_keep_one_head_and_order(user, other):
     first = send_letter(other, user, "Rota", "Number 1")
     ends = cycle([(user, copy_of(first, user)), (other, first)])
     at_once(
@@ -43,7 +43,7 @@ def test_answers_from_both_ends_keep_one_head_and_their_order(user, other):
         assert list(places.values_list("thread_position", flat=True)) == list(range(1, 26))
 
 
-def test_arrivals_and_moves_leave_no_letter_without_a_row(user, other):
+def test_concurrent_arrivals_and_moves_keep_one_head(user, other):
     first = send_letter(other, user, "Rota", "Number 1")
     rows = Message.objects.filter(thread=first.thread)
     moves = cycle(
@@ -61,7 +61,7 @@ def test_arrivals_and_moves_leave_no_letter_without_a_row(user, other):
     assert heads() == dict.fromkeys(parts(), 1)
 
 
-def test_pruning_beside_arrivals_and_moves_leaves_one_head(user, other):
+def test_concurrent_prune_arrivals_and_moves_keep_one_head(user, other):
     first = send_letter(other, user, "Rota", "Number 1")
     rows = Message.objects.filter(thread=first.thread, user=user)
     in_trash = rows.in_folder(Folder.TRASH)
@@ -78,7 +78,7 @@ def test_pruning_beside_arrivals_and_moves_leaves_one_head(user, other):
     assert heads() == dict.fromkeys(parts(), 1)
 
 
-def test_one_form_sent_by_many_tabs_is_one_letter(user, other):
+def test_form_sent_concurrently_creates_one_letter(user, other):
     letter = uuid.uuid4()
 
     sent = at_once(
@@ -89,7 +89,7 @@ def test_one_form_sent_by_many_tabs_is_one_letter(user, other):
     assert Message.objects.count() == 2
 
 
-def test_a_corrected_form_sent_by_many_tabs_is_two_letters(user, other):
+def test_corrected_form_sent_concurrently_creates_two_letters(user, other):
     letter = uuid.uuid4()
 
     sent = at_once(
@@ -102,7 +102,7 @@ def test_a_corrected_form_sent_by_many_tabs_is_two_letters(user, other):
     assert [row.message for row in received] == ["Hello", "Helo"]
 
 
-def test_a_form_with_more_recipients_each_time_reaches_each_once(other):
+def test_form_with_growing_recipients_reaches_each_once(other):
     people = [get_user_model().objects.create_user(f"person-{n}") for n in range(6)]
     letter = uuid.uuid4()
 
@@ -115,7 +115,7 @@ def test_a_form_with_more_recipients_each_time_reaches_each_once(other):
     assert sorted(received) == sorted(person.pk for person in people)
 
 
-def test_the_rate_is_exact(user, other, settings):
+def test_send_rate_is_exact_under_concurrency(user, other, settings):
     settings.PERSISTENT_MESSAGES = {"LETTERS": True, "SEND_RATE": "5/h"}
 
     results = at_once(lambda: send_letter(other, user, "Rota", "Hello") for _ in range(18))
@@ -125,7 +125,7 @@ def test_the_rate_is_exact(user, other, settings):
     assert Message.objects.in_folder(Folder.SENT).count() == 5
 
 
-def test_letters_to_the_same_people_in_another_order_do_not_wait_for_each_other(other):
+def test_letters_to_same_users_in_other_order_do_not_deadlock(other):
     people = [get_user_model().objects.create_user(f"person-{n}") for n in range(6)]
     orders = [people, people[::-1], people[3:] + people[:3]]
 
@@ -137,7 +137,7 @@ def test_letters_to_the_same_people_in_another_order_do_not_wait_for_each_other(
     assert Message.objects.in_folder(Folder.INBOX).count() == 18 * 5
 
 
-def test_blocking_at_once_is_one_block(user, other):
+def test_concurrent_blocks_create_one_block(user, other):
     at_once(lambda: policy.block(user, other) for _ in range(12))
 
     assert Block.objects.count() == 1
@@ -147,14 +147,14 @@ def test_blocking_at_once_is_one_block(user, other):
 
 
 @pytest.mark.parametrize("goes", ["sender", "recipient"])
-def test_an_account_that_is_deleted_beside_its_letters_raises_nothing(user, goes):
+def test_concurrent_account_deletion_and_letters_raise_nothing(user, goes):
     """Neither when sending the letter nor when deleting the account."""
     people = [get_user_model().objects.create_user(f"person-{n}") for n in range(12)]
     tasks = []
     for person in people:
         ends = (person, user) if goes == "sender" else (user, person)
         send = [lambda ends=ends: send_letter(*ends, "Rota", "Hello")] * 4
-        tasks += [*send, lambda person=person: person_of(person).delete(), *send]
+        tasks += [*send, lambda person=person: fresh_copy(person).delete(), *send]
 
     results = at_once(tasks)
 
@@ -170,7 +170,7 @@ def test_an_account_that_is_deleted_beside_its_letters_raises_nothing(user, goes
     assert all("can’t be delivered" in word for word in words)
 
 
-def test_an_account_that_is_deleted_beside_notices_to_it_raises_nothing(user):
+def test_concurrent_account_deletion_and_notices_raise_nothing(user):
     """Where the account is deleted: that is the site's own page, or the admin's.
 
     But on MariaDB, where Django's own statements may be broken off as a deadlock.
@@ -193,8 +193,8 @@ def test_an_account_that_is_deleted_beside_notices_to_it_raises_nothing(user):
 
 @retry_on_deadlock
 def delete(person):
-    person_of(person).delete()
+    fresh_copy(person).delete()
 
 
-def person_of(person):
+def fresh_copy(person):
     return get_user_model().objects.get(pk=person.pk)

@@ -21,7 +21,7 @@ WRITE = "/messages/write/"
 
 
 @pytest.fixture(autouse=True)
-def any_rate(settings):
+def no_rates(settings):
     settings.PERSISTENT_MESSAGES = {"LETTERS": True, "LOOKUP_RATE": None, "SEND_RATE": None}
 
 
@@ -67,14 +67,14 @@ def check(browser, names, **given):
 # Matches
 
 
-def test_a_stranger_is_found_by_the_beginning_of_the_username(user, other, third):
+def test_stranger_is_suggested_by_username_prefix(user, other, third):
     assert found(user, "har") == [other]
     assert found(user, "HAR") == found(user, " Har ") == [other]
     assert found(user, "arr") == []
     assert found(user, "sal") == []  # oneself
 
 
-def test_a_stranger_is_not_found_by_other_names(user, third):
+def test_stranger_is_not_suggested_by_other_names(user, third):
     third.first_name, third.last_name = "Hanna", "Harper"
     third.save()
 
@@ -82,24 +82,24 @@ def test_a_stranger_is_not_found_by_other_names(user, third):
 
 
 @pytest.mark.parametrize("name", ["harold", "Harold", "HAROLD"])
-def test_upper_and_lower_case_are_alike(user, name):
+def test_suggestions_ignore_case(user, name):
     (person,) = create(name)
 
     assert found(user, "haro") == found(user, "Haro") == found(user, "HARO") == [person]
 
 
-def test_a_typed_name_is_compared_in_its_compatibility_form(user):
+def test_typed_name_is_normalized_to_nfkc(user):
     (person,) = create("r\u00e9my")
 
     assert found(user, "re\u0301m") == found(user, "r\u00e9m") == [person]
 
 
 @pytest.mark.parametrize("text", ["h", " h ", "", "%a", "%%", "__", "h%", "\x00\x00", "x" * 60_000])
-def test_nobody_is_found_by_what_is_no_beginning_of_a_name(user, other, text):
+def test_invalid_prefix_suggests_nobody(user, other, text):
     assert found(user, text) == []
 
 
-def test_eight_are_found_in_the_order_of_their_names(user):
+def test_eight_users_are_suggested_in_order_of_username(user):
     create(*(f"person-{number:02}" for number in range(12)))
 
     names = [person.username for person in found(user, "person")]
@@ -108,7 +108,7 @@ def test_eight_are_found_in_the_order_of_their_names(user):
 
 
 @pytest.mark.parametrize("typed", ["hara", "pot", "hara lee p", "HARA", "ida"])
-def test_one_has_written_with_is_found_by_all_names(user, third, typed):
+def test_correspondent_is_suggested_by_any_name(user, third, typed):
     third.first_name, third.last_name = "Hara Lee", "Potter"
     third.save()
     for ends in ((user, third), (third, user)):
@@ -117,7 +117,7 @@ def test_one_has_written_with_is_found_by_all_names(user, third, typed):
         Message.objects.all().delete()
 
 
-def test_who_was_written_with_last_comes_first(user, other, third):
+def test_latest_correspondent_is_suggested_first(user, other, third):
     (stranger,) = create("haaland")
     third.first_name = "Harriet"
     third.save()
@@ -127,7 +127,7 @@ def test_who_was_written_with_last_comes_first(user, other, third):
     assert found(user, "ha") == [third, other, stranger]
 
 
-def test_a_notice_makes_nobody_known(user, third):
+def test_sender_of_notice_is_not_correspondent(user, third):
     third.first_name = "Hanna"
     third.save()
     send_message(user, INFO, "Hello", from_user=third)
@@ -158,7 +158,7 @@ def potters_in_team(user):
 
 
 @pytest.mark.parametrize("callback", [team_mates, in_teams])
-def test_few_recipients_are_found_by_all_names_and_once(
+def test_recipients_setting_suggests_each_user_once_by_any_name(
     fresh_tables, user, other, third, settings, callback
 ):
     with_settings(settings, RECIPIENTS=callback)
@@ -171,14 +171,14 @@ def test_few_recipients_are_found_by_all_names_and_once(
     assert found(user, "har") == [other, third]
 
 
-def test_who_is_out_of_bounds_is_not_found(user, other, third, settings):
+def test_user_outside_recipients_setting_is_not_suggested(user, other, third, settings):
     send_letter(user, other, "", "Hello")
     with_settings(settings, RECIPIENTS=potters_in_team)
 
     assert found(user, "har") == found(user, "ida") == []
 
 
-def test_who_is_inactive_is_not_found(user, other, third):
+def test_inactive_user_is_not_suggested(user, other, third):
     get_user_model().objects.filter(pk__in=[other.pk, third.pk]).update(is_active=False)
 
     assert found(user, "har") == found(user, "ida") == []
@@ -192,7 +192,7 @@ def by_last_name(user, text):
 
 
 @pytest.mark.parametrize("shape", [lambda found: found, list, iter])
-def test_a_site_suggests_by_its_own_callable(user, other, third, settings, shape):
+def test_suggest_setting_is_used(user, other, third, settings, shape):
     with_settings(settings, SUGGEST=lambda user, text: shape(by_last_name(user, text)))
     get_user_model().objects.update(last_name="Potter")
 
@@ -200,7 +200,7 @@ def test_a_site_suggests_by_its_own_callable(user, other, third, settings, shape
     assert found(user, "harry") == []
 
 
-def test_what_a_site_suggests_is_kept_in_bounds(user, other, third, settings):
+def test_suggest_setting_is_limited_to_allowed_recipients(user, other, third, settings):
     with_settings(settings, SUGGEST=by_last_name, RECIPIENTS=team_mates)
     get_user_model().objects.update(last_name="Potter")
     Group.objects.create(name="Choir").user_set.add(user, third)
@@ -210,7 +210,7 @@ def test_what_a_site_suggests_is_kept_in_bounds(user, other, third, settings):
     assert found(user, "pot") == []
 
 
-def test_of_what_a_site_suggests_few_are_read(user, settings):
+def test_query_of_suggest_setting_is_limited(user, settings):
     create(*(f"person-{number:03}" for number in range(120)), last_name="Potter")
     with_settings(settings, SUGGEST=by_last_name)
 
@@ -230,7 +230,7 @@ def fails_later(user, text):
     [lambda user, text: 1 / 0, lambda user, text: None, lambda user, text: 5, fails_later],
     ids=["raises", "none", "a number", "a generator"],
 )
-def test_a_callable_that_fails_is_named(user, settings, function):
+def test_failing_suggest_setting_is_named_in_error(user, settings, function):
     with_settings(settings, SUGGEST=function)
 
     with pytest.raises(ImproperlyConfigured, match="SUGGEST"):
@@ -248,7 +248,7 @@ def test_a_callable_that_fails_is_named(user, settings, function):
     ],
     ids=["raises", "none", "a list", "a model", "a slice"],
 )
-def test_recipients_that_are_no_queryset_are_named(user, other, settings, function):
+def test_invalid_recipients_setting_is_named_in_error(user, other, settings, function):
     with_settings(settings, RECIPIENTS=function)
 
     for ask in (lambda: found(user, "har"), lambda: send_letter(user, other, "", "Hello")):
@@ -256,7 +256,7 @@ def test_recipients_that_are_no_queryset_are_named(user, other, settings, functi
             ask()
 
 
-def test_recipients_may_be_a_manager(user, other, settings):
+def test_recipients_setting_may_return_manager(user, other, settings):
     with_settings(settings, RECIPIENTS=lambda user: get_user_model().objects)
 
     assert found(user, "har") == [other]
@@ -332,14 +332,14 @@ def assert_bounded(statements):
         assert scans_of_users(statements) == []
 
 
-def test_completion_visits_few_rows_whatever_is_typed(crowd, client):
+def test_suggestions_read_few_rows_for_any_text(crowd, client):
     for typed in TYPED:
         assert_bounded(statements_of(lambda typed=typed: autocomplete.suggestions(crowd, typed)))
     for typed in ("us", "zz"):
         assert_bounded(statements_of(lambda typed=typed: options(client, typed)))
 
 
-def test_completion_visits_few_rows_whatever_the_mailbox_and_the_blocks_hold(crowd, other):
+def test_suggestions_read_few_rows_with_large_mailbox_and_many_blocks(crowd, other):
     letter = send_letter(other, crowd, "", "Hello")
     others = get_user_model().objects.filter(username__startswith="user")
     Message.objects.bulk_create(
@@ -372,7 +372,7 @@ def block_many(user, others):
 
 @pytest.mark.parametrize("size", [10, 100])
 @pytest.mark.parametrize("callback", [team_mates, in_teams])
-def test_completion_visits_few_rows_whatever_bounds_the_recipients(crowd, settings, callback, size):
+def test_suggestions_read_few_rows_with_recipients_setting(crowd, settings, callback, size):
     with_settings(settings, RECIPIENTS=callback)
     team = Group.objects.create(name="Choir")
     for number in range(20):  # as large as Sally's, in the middle
@@ -391,7 +391,7 @@ def few_of_many(user):
     return get_user_model().objects.filter(is_staff=True)
 
 
-def test_recipients_that_no_index_leads_to_are_not_looked_through(crowd, settings):
+def test_suggestions_do_not_scan_unindexed_recipients(crowd, settings):
     with_settings(settings, RECIPIENTS=few_of_many)
     get_user_model().objects.filter(username="user2999").update(is_staff=True)
     analyze()
@@ -401,7 +401,7 @@ def test_recipients_that_no_index_leads_to_are_not_looked_through(crowd, setting
     assert [person.username for person in found(crowd, "user2999")] == ["user2999"]
 
 
-def test_checking_names_visits_few_rows(crowd):
+def test_resolving_names_reads_few_rows(crowd):
     names = ["nobody", "harry", *(f"user{number}" for number in range(18))]
     others = get_user_model().objects.filter(username__startswith="user")
     block_many(crowd, others)
@@ -410,7 +410,7 @@ def test_checking_names_visits_few_rows(crowd):
     assert_bounded(statements_of(lambda: autocomplete.resolve_names(crowd, names)))
 
 
-def test_an_index_finds_the_usernames(crowd):
+def test_username_query_uses_index(crowd):
     (sql,) = [
         sql
         for sql in statements_of(lambda: autocomplete.suggestions(crowd, "99"))
@@ -431,18 +431,20 @@ def test_an_index_finds_the_usernames(crowd):
 
 
 @pytest.fixture
-def by_address(monkeypatch):
+def email_as_username(monkeypatch):
     """Make usernames mail addresses."""
     monkeypatch.setattr(get_user_model(), "USERNAME_FIELD", "email")
 
 
-def test_no_stranger_is_found_where_the_username_is_an_address(by_address, user, other, third):
+def test_stranger_is_not_suggested_if_username_is_email(email_as_username, user, other, third):
     get_user_model().objects.update(first_name="Hanna")
 
     assert found(user, "ha") == found(user, "harry@ex") == found(user, "harry@example.com") == []
 
 
-def test_one_has_written_with_is_found_by_name_and_not_by_address(by_address, client, user, other):
+def test_correspondent_is_suggested_by_name_but_not_by_email(
+    email_as_username, client, user, other
+):
     other.first_name, other.last_name = "Harry", "Potter"
     other.save()
     send_letter(user, other, "", "Hello")
@@ -454,7 +456,7 @@ def test_one_has_written_with_is_found_by_name_and_not_by_address(by_address, cl
     assert options(client, "harry@ex") == []
 
 
-def test_a_name_that_was_completed_is_that_person(by_address, client, user, other, third):
+def test_suggested_name_resolves_to_that_user(email_as_username, client, user, other, third):
     other.first_name, other.last_name = "Harry", "Potter, Jr."
     other.save()
     send_letter(user, other, "", "Hello")
@@ -466,7 +468,7 @@ def test_a_name_that_was_completed_is_that_person(by_address, client, user, othe
     assert {row.user for row in Message.objects.in_folder(Folder.INBOX)} == {other, third}
 
 
-def test_people_of_one_name_are_told_apart(by_address, client, user, other, third):
+def test_users_with_same_name_are_distinguished(email_as_username, client, user, other, third):
     get_user_model().objects.exclude(pk=user.pk).update(first_name="Harry", last_name="Potter")
     for person in (other, third):
         send_letter(user, person, "", "Hello")
@@ -482,12 +484,12 @@ def test_people_of_one_name_are_told_apart(by_address, client, user, other, thir
 
 
 @pytest.mark.parametrize("typed", ["harry@example.com"])
-def test_an_address_is_accepted_typed_whole(by_address, client, other, typed):
+def test_complete_email_is_accepted(email_as_username, client, other, typed):
     assert check(client, typed) == []
     assert check(client, typed[:-1]) != []
 
 
-def test_a_username_that_looks_like_an_address_is_told_nobody(client, user):
+def test_username_that_looks_like_email_is_not_suggested(client, user):
     (zoe,) = create("zoe@example.com", first_name="Zoe")
 
     assert options(client, "zo") == []
@@ -497,7 +499,7 @@ def test_a_username_that_looks_like_an_address_is_told_nobody(client, user):
     assert check(client, "Zoe") == []
 
 
-def test_a_name_that_is_unique_among_those_offered_is_taken(client, user, other):
+def test_unique_name_among_suggestions_is_accepted(client, user, other):
     other.first_name, other.last_name = "James", "Potter"
     other.save()
 
@@ -506,7 +508,7 @@ def test_a_name_that_is_unique_among_those_offered_is_taken(client, user, other)
     assert check(client, "james potter") == []
 
 
-def test_a_full_name_finds_whose_username_begins_with_one_of_its_words(client, user):
+def test_full_name_finds_user_whose_username_starts_with_its_word(client, user):
     create("harriet.1912", "quimby2", first_name="Harriet", last_name="Quimby")
     create("quimby3", first_name="Fred", last_name="Quimby")
 
@@ -517,7 +519,7 @@ def test_a_full_name_finds_whose_username_begins_with_one_of_its_words(client, u
     assert check(client, "Fred") != []
 
 
-def test_a_full_name_of_two_is_not_taken(client, user):
+def test_ambiguous_full_name_is_rejected(client, user):
     create("harriet1", "harriet2", first_name="Harriet", last_name="Quimby")
 
     assert len(options(client, "Harriet Quimby")) == 2
@@ -536,11 +538,11 @@ REASONS = {
 }
 
 
-def not_harry(user):
+def everyone_but_harry(user):
     return get_user_model().objects.exclude(username="harry")
 
 
-def asked(work):
+def response_and_query_count(work):
     """Return what is visible from outside: the response, and the number of statements."""
     with CaptureQueriesContext(connection) as queries:
         answer = work()
@@ -548,49 +550,53 @@ def asked(work):
 
 
 @pytest.mark.parametrize("reason", REASONS)
-def test_a_check_tells_nobody_why(user, other, client, settings, reason):
-    never = asked(lambda: autocomplete.resolve_names(user, ["nobody"]))
+def test_validation_error_does_not_reveal_reason(user, other, client, settings, reason):
+    never = response_and_query_count(lambda: autocomplete.resolve_names(user, ["nobody"]))
     REASONS[reason](user, other)
     if reason == "out of bounds":
-        with_settings(settings, RECIPIENTS=not_harry)
+        with_settings(settings, RECIPIENTS=everyone_but_harry)
 
-    assert asked(lambda: autocomplete.resolve_names(user, ["harry"])) == never
+    assert response_and_query_count(lambda: autocomplete.resolve_names(user, ["harry"])) == never
     if reason != "inactive":
         assert len(check(client, "harry")) == 1
         assert check(client, "harry")[0].replace("harry", "nobody") == check(client, "nobody")[0]
 
 
 @pytest.mark.parametrize("wrote", [True, False])
-def test_completion_does_not_tell_who_has_blocked_one(user, other, wrote):
+def test_suggestions_do_not_reveal_who_blocked_user(user, other, wrote):
     if wrote:
         send_letter(user, other, "", "Hello")
-    before = asked(lambda: autocomplete.suggestions(user, "har"))
+    before = response_and_query_count(lambda: autocomplete.suggestions(user, "har"))
     policy.block(other, user)
 
-    assert asked(lambda: autocomplete.suggestions(user, "har")) == before
+    assert response_and_query_count(lambda: autocomplete.suggestions(user, "har")) == before
     assert found(user, "har") == [other]
 
 
 @pytest.mark.parametrize("reason", ["unknown", "is blocked", "out of bounds"])
-def test_completion_tells_nobody_why(user, other, settings, reason):
+def test_suggestions_do_not_reveal_why_user_is_missing(user, other, settings, reason):
     REASONS[reason](user, other)
-    never = asked(lambda: autocomplete.suggestions(user, "hax"))
+    never = response_and_query_count(lambda: autocomplete.suggestions(user, "hax"))
     if reason == "out of bounds":
-        with_settings(settings, RECIPIENTS=not_harry)
+        with_settings(settings, RECIPIENTS=everyone_but_harry)
 
-    assert asked(lambda: autocomplete.suggestions(user, "har")) == never == ([], never[1])
+    assert (
+        response_and_query_count(lambda: autocomplete.suggestions(user, "har"))
+        == never
+        == ([], never[1])
+    )
 
 
 # Rates
 
 
-def test_completions_have_a_rate(client, other, settings):
+def test_suggestions_have_rate_limit(client, other, settings):
     with_settings(settings, LOOKUP_RATE="3/d")
 
     assert [options(client, "har") for _ in range(5)] == [["harry"]] * 3 + [[]] * 2
 
 
-def test_what_looks_nobody_up_does_not_count(client, other, settings):
+def test_request_without_lookup_does_not_count_towards_rate(client, other, settings):
     with_settings(settings, LOOKUP_RATE="1/d")
     for _ in range(3):
         options(client, "h")
@@ -599,7 +605,7 @@ def test_what_looks_nobody_up_does_not_count(client, other, settings):
     assert options(client, "har") == ["harry"]
 
 
-def test_each_name_of_a_check_counts_and_above_the_rate_all_are_alike(client, other, settings):
+def test_each_validated_name_counts_towards_rate(client, other, settings):
     with_settings(settings, LOOKUP_RATE="4/d")
 
     assert check(client, "harry, a1, a2, a3") != []
@@ -610,7 +616,7 @@ def test_each_name_of_a_check_counts_and_above_the_rate_all_are_alike(client, ot
     assert options(client, "har") == []
 
 
-def test_a_form_that_fails_counts(client, other, settings):
+def test_failed_form_counts_towards_rate(client, other, settings):
     """Any error in the form reveals whether the recipients exist, so it counts as a lookup."""
     with_settings(settings, LOOKUP_RATE="2/d")
 
@@ -624,14 +630,14 @@ def test_a_form_that_fails_counts(client, other, settings):
     assert form_of(client, to="harry")["to"] == "harry"
 
 
-def test_letters_that_are_sent_do_not_count(client, other, settings):
+def test_sent_letter_does_not_count_towards_lookup_rate(client, other, settings):
     with_settings(settings, LOOKUP_RATE="1/d")
 
     for _ in range(4):
         assert client.post(WRITE, form_of(client, to="harry")).status_code == 302
 
 
-def test_each_user_has_a_rate_of_their_own(client, user, other, settings):
+def test_lookup_rate_is_per_user(client, user, other, settings):
     with_settings(settings, LOOKUP_RATE="1/d")
 
     for browser, typed, name in ((client, "har", "harry"), (browser_of(other), "sal", "sally")):
@@ -643,7 +649,7 @@ CACHES = ["dummy.DummyCache", "locmem.LocMemCache"]
 
 
 @pytest.mark.parametrize("cache", CACHES)
-def test_the_rate_holds_whatever_the_cache_keeps(user, settings, cache):
+def test_lookup_rate_holds_with_any_cache(user, settings, cache):
     settings.CACHES = {"default": {"BACKEND": f"django.core.cache.backends.{cache}"}}
     with_settings(settings, LOOKUP_RATE="20/d")
 
@@ -653,7 +659,7 @@ def test_the_rate_holds_whatever_the_cache_keeps(user, settings, cache):
     assert 20 - AT_ONCE < sum(allowed) <= 20
 
 
-def test_a_cache_that_fails_fails_nothing(user, settings, caplog):
+def test_failing_cache_is_logged_and_rate_still_holds(user, settings, caplog):
     settings.CACHES = {"default": {"BACKEND": f"{__name__}.BrokenCache"}}
     with_settings(settings, LOOKUP_RATE="2/d")
 
@@ -674,7 +680,7 @@ class BrokenCache:
         pass
 
 
-def test_an_instance_that_others_share_counts_for_all(user, settings, monkeypatch):
+def test_lookup_rate_is_shared_through_cache(user, settings, monkeypatch):
     """Two processes have their own counts, and share the cache."""
     with_settings(settings, LOOKUP_RATE="3/d")
 
@@ -686,7 +692,7 @@ def test_an_instance_that_others_share_counts_for_all(user, settings, monkeypatc
     assert allowed == [True, True, True, False]
 
 
-def test_a_process_keeps_counts_of_those_who_asked_latest(user, monkeypatch):
+def test_process_counter_keeps_latest_users(user, monkeypatch):
     monkeypatch.setattr(throttling, "MAX_USERS", 2)
     counter = throttling.ProcessCounter()
 

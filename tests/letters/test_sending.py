@@ -54,7 +54,7 @@ def converse(one, other, count):
 # Stored rows
 
 
-def test_a_letter_is_one_row_for_its_recipient_and_one_for_its_sender(user, other):
+def test_letter_creates_one_row_for_recipient_and_one_for_sender(user, other):
     sent = send_letter(other, user, "Rota", "Can you take Thursday?")
 
     own, copy = copy_of(sent, other), copy_of(sent, user)
@@ -68,7 +68,7 @@ def test_a_letter_is_one_row_for_its_recipient_and_one_for_its_sender(user, othe
     assert Message.objects.count() == 2
 
 
-def test_a_letter_to_several_is_one_row_for_its_sender(user, other, third):
+def test_letter_to_several_creates_one_row_for_sender(user, other, third):
     sent = send_letter(other, [user, third, user], "Rota", "Who takes Thursday?")
 
     assert Message.objects.owned_by(other).count() == 1
@@ -77,7 +77,7 @@ def test_a_letter_to_several_is_one_row_for_its_sender(user, other, third):
     assert {row.user for row in Message.objects.in_folder(Folder.INBOX)} == {user, third}
 
 
-def test_no_copy_says_who_else_got_it(user, other, third):
+def test_copy_of_recipient_does_not_name_other_recipients(user, other, third):
     sent = send_letter(other, [user, third], "Rota", "Who takes Thursday?")
 
     for person in (user, third):
@@ -85,7 +85,7 @@ def test_no_copy_says_who_else_got_it(user, other, third):
 
 
 @pytest.mark.parametrize("count", [1, 20])
-def test_sending_takes_the_same_statements_however_many_get_it(other, count):
+def test_query_count_of_send_does_not_depend_on_recipients(other, count):
     people = [get_user_model().objects.create_user(f"person-{n}") for n in range(count)]
 
     with CaptureQueriesContext(connection) as queries:
@@ -97,7 +97,7 @@ def test_sending_takes_the_same_statements_however_many_get_it(other, count):
 
 
 @pytest.mark.parametrize("size", [0, 300])
-def test_an_answer_takes_the_same_statements_whatever_the_mailboxes_hold(user, other, size):
+def test_query_count_of_reply_does_not_depend_on_mailbox_size(user, other, size):
     for owner in (user, other):
         Message.objects.bulk_create(
             Message(user=owner, level=120, message="Hello") for _ in range(size)
@@ -110,7 +110,7 @@ def test_an_answer_takes_the_same_statements_whatever_the_mailboxes_hold(user, o
     assert len(queries) <= 14, [query["sql"] for query in queries]
 
 
-def test_a_letter_is_told_once_it_is_stored(user, other, django_capture_on_commit_callbacks):
+def test_letter_sends_signals_after_commit(user, other, django_capture_on_commit_callbacks):
     heard = []
 
     def hear(**told):
@@ -131,7 +131,7 @@ def test_a_letter_is_told_once_it_is_stored(user, other, django_capture_on_commi
     assert own == sent
 
 
-def test_what_users_write_is_never_safe(user, other):
+def test_user_text_is_never_safe(user, other):
     """Otherwise, users could insert HTML into other users' pages."""
     sent = send_letter(other, user, mark_safe("<b>S</b>"), mark_safe("<script>"))
 
@@ -148,7 +148,7 @@ def test_what_users_write_is_never_safe(user, other):
         ("isolated \u2067עברית\u2069", "isolated \u2067עברית\u2069"),
     ],
 )
-def test_text_is_stored_without_what_misleads_or_no_database_takes(user, other, text, stored):
+def test_text_is_stored_without_control_characters(user, other, text, stored):
     sent = send_letter(other, user, f"S\n{text}", text)
 
     sent.refresh_from_db()
@@ -161,11 +161,11 @@ def test_text_is_stored_without_what_misleads_or_no_database_takes(user, other, 
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\n\t\r\n", "\x00", "\u202e"])
-def test_a_letter_says_something(user, other, text):
+def test_letter_without_visible_text_is_refused(user, other, text):
     assert refused(other, user, "Rota", text).argument == "message"
 
 
-def test_a_text_has_its_bound(user, other, settings):
+def test_text_has_maximum_length(user, other, settings):
     settings.PERSISTENT_MESSAGES = {"LETTERS": True, "MESSAGE_LENGTH": 10}
 
     assert send_letter(other, user, "", "x" * 10)
@@ -175,32 +175,32 @@ def test_a_text_has_its_bound(user, other, settings):
     assert "this one has 13" in str(error)
 
 
-def test_a_subject_has_its_bound(user, other):
+def test_subject_has_maximum_length(user, other):
     assert send_letter(other, user, "s" * 255, "Hello")
     assert refused(other, user, "s" * 256, "Hello").argument == "subject"
 
 
-def test_nobody_writes_to_nobody_or_to_themselves(user, other):
+def test_letter_to_nobody_or_to_oneself_is_refused(user, other):
     assert refused(other, [], "Rota", "Hello").argument == "to_users"
     assert refused(other, None, "Rota", "Hello").argument == "to_users"
     assert "yourself" in str(refused(other, [user, other], "Rota", "Hello"))
 
 
-def test_a_letter_goes_to_so_many_at_most(other):
+def test_number_of_recipients_is_limited(other):
     people = [get_user_model().objects.create_user(f"person-{n}") for n in range(21)]
 
     assert send_letter(other, people[:20], "Rota", "Hello")
     assert "20 people" in str(refused(other, people, "Rota", "Hello"))
 
 
-def test_one_who_cannot_be_reached_stops_the_letter_to_all(user, other, third):
+def test_one_unreachable_recipient_stops_whole_letter(user, other, third):
     third.is_active = False
     third.save()
 
     assert refused(other, [user, third], "Rota", "Hello").argument == "to_users"
 
 
-def test_the_words_do_not_tell_why_somebody_cannot_be_reached(user, other, third, settings):
+def test_error_does_not_reveal_why_recipient_is_unreachable(user, other, third, settings):
     """Otherwise, the error would reveal whether a user exists."""
     words = set()
     Block.objects.create(user=user, blocked=other)
@@ -229,12 +229,12 @@ def nobody(user):
 
 
 @pytest.mark.parametrize("wrong", ["sally", 5, [5], object(), ["sally"]])
-def test_a_recipient_that_is_no_user_is_the_callers_error(other, wrong):
+def test_recipient_that_is_no_user_raises_error(other, wrong):
     with pytest.raises((TypeError, ValueError), match="to_users"):
         send_letter(other, wrong, "Rota", "Hello")
 
 
-def test_a_sender_that_is_no_saved_user_is_the_callers_error(user):
+def test_unsaved_sender_raises_error(user):
     with pytest.raises((TypeError, ValueError), match="from_user"):
         send_letter(get_user_model()(username="new"), user, "Rota", "Hello")
 
@@ -242,7 +242,7 @@ def test_a_sender_that_is_no_saved_user_is_the_callers_error(user):
 # Rates
 
 
-def test_the_rate_is_kept_and_says_when_it_is_possible_again(user, other, settings):
+def test_send_rate_is_enforced_and_error_names_next_time(user, other, settings):
     settings.PERSISTENT_MESSAGES = {"LETTERS": True, "SEND_RATE": "2/h"}
     first = send_letter(other, user, "", "One")
     send_letter(other, user, "", "Two")
@@ -257,14 +257,14 @@ def test_the_rate_is_kept_and_says_when_it_is_possible_again(user, other, settin
     assert send_letter(other, user, "", "Three")
 
 
-def test_a_letter_to_several_counts_once(user, other, third, settings):
+def test_letter_to_several_counts_once_towards_rate(user, other, third, settings):
     settings.PERSISTENT_MESSAGES = {"LETTERS": True, "SEND_RATE": "2/h"}
     send_letter(other, [user, third], "", "One")
 
     assert send_letter(other, [user, third], "", "Two")
 
 
-def test_a_deleted_letter_counts_all_the_same(user, other, settings):
+def test_deleted_letter_counts_towards_rate(user, other, settings):
     settings.PERSISTENT_MESSAGES = {"LETTERS": True, "SEND_RATE": "2/h"}
     for text in ("One", "Two"):
         sent = Message.objects.filter(pk=send_letter(other, user, "", text).pk)
@@ -279,7 +279,7 @@ def test_a_deleted_letter_counts_all_the_same(user, other, settings):
     assert not Message.objects.visible_to(other).exists()
 
 
-def test_what_counts_no_longer_is_pruned(user, other):
+def test_tombstone_that_no_longer_counts_is_pruned(user, other):
     sent = Message.objects.filter(pk=send_letter(other, user, "", "One").pk)
     mailbox.delete(other, Folder.SENT, sent)
     mailbox.delete(other, Folder.TRASH, sent)
@@ -297,14 +297,14 @@ def test_what_counts_no_longer_is_pruned(user, other):
     }
 
 
-def test_received_letters_do_not_count(user, other, settings):
+def test_received_letter_does_not_count_towards_rate(user, other, settings):
     settings.PERSISTENT_MESSAGES = {"LETTERS": True, "SEND_RATE": "1/h"}
     send_letter(user, other, "", "One")
 
     assert send_letter(other, user, "", "Mine")
 
 
-def test_the_same_letter_again_sends_nothing(user, other):
+def test_same_letter_sent_again_creates_no_row(user, other):
     letter = uuid.uuid4()
     first = sending.send(other, [user], "", "Hello", letter=letter).own
     again = sending.send(other, [user], "", "Hello", letter=letter).own
@@ -316,7 +316,7 @@ def test_the_same_letter_again_sends_nothing(user, other):
 # Replies
 
 
-def test_an_answer_goes_to_the_other_end(user, other):
+def test_reply_goes_to_other_participant(user, other):
     sent = send_letter(other, user, "Rota", "Can you take Thursday?")
 
     answer = send_letter(user, None, "", "Yes.", copy_of(sent, user))
@@ -326,7 +326,7 @@ def test_an_answer_goes_to_the_other_end(user, other):
     assert (sent.thread_position, answer.thread_position) == (1, 2)
 
 
-def test_one_may_write_again_before_an_answer_came(user, other):
+def test_sender_may_write_again_before_reply(user, other):
     sent = send_letter(other, user, "Rota", "Can you take Thursday?")
 
     more = send_letter(other, None, "", "Or Friday?", sent)
@@ -335,7 +335,7 @@ def test_one_may_write_again_before_an_answer_came(user, other):
     assert more.thread_position == 2
 
 
-def test_an_answer_to_a_letter_to_several_goes_to_its_sender_alone(user, other, third):
+def test_reply_to_letter_to_several_goes_only_to_sender(user, other, third):
     sent = send_letter(other, [user, third], "Rota", "Who?")
 
     send_letter(user, None, "", "I.", copy_of(sent, user))
@@ -343,7 +343,7 @@ def test_an_answer_to_a_letter_to_several_goes_to_its_sender_alone(user, other, 
     assert Message.objects.owned_by(third).count() == 1
 
 
-def test_of_several_the_one_who_answered_last_is_answered(user, other, third):
+def test_sender_of_letter_to_several_replies_to_latest_writer(user, other, third):
     sent = send_letter(other, [user, third], "Rota", "Who?")
     assert refused(other, None, "", "Nobody?", sent).argument == "reply_to"
     send_letter(user, None, "", "I.", copy_of(sent, user))
@@ -353,7 +353,7 @@ def test_of_several_the_one_who_answered_last_is_answered(user, other, third):
     assert answer.to_user == user
 
 
-def test_what_a_site_sent_in_the_name_of_a_user_can_be_answered(user, other, send):
+def test_notice_from_user_can_be_replied_to(user, other, send):
     notice = send("Your order is on its way.", from_user=other)
 
     answer = send_letter(user, None, "", "Thank you!", notice)
@@ -364,7 +364,7 @@ def test_what_a_site_sent_in_the_name_of_a_user_can_be_answered(user, other, sen
     assert (notice.thread_position, answer.thread_position) == (1, 2)
 
 
-def test_what_cannot_be_answered_says_so(user, other, third, send):
+def test_reply_to_unsuitable_message_is_refused(user, other, third, send):
     received = copy_of(send_letter(other, user, "Rota", "Hello"), user)
     assert refused(third, None, "", "Mine", received).argument == "reply_to"  # foreign
     assert refused(user, None, "", "Hello", send("Notice")).argument == "reply_to"
@@ -380,14 +380,14 @@ def test_what_cannot_be_answered_says_so(user, other, third, send):
     assert refused(user, None, "", "Hello", received).argument == "reply_to"
 
 
-def test_a_policy_that_changed_since_stops_the_answer(user, other):
+def test_block_added_since_stops_reply(user, other):
     received = copy_of(send_letter(other, user, "Rota", "Hello"), user)
     policy.block(other, user)
 
     assert refused(user, None, "", "Hello", received).argument == "to_users"
 
 
-def test_an_account_that_is_gone_leaves_its_letters_and_its_name(user, other):
+def test_deleted_account_leaves_letters_with_name(user, other):
     received = copy_of(send_letter(other, user, "Rota", "Hello"), user)
     answer = send_letter(user, None, "", "Yes.", received)
     other.delete()
@@ -399,7 +399,7 @@ def test_an_account_that_is_gone_leaves_its_letters_and_its_name(user, other):
     assert "no longer exists" in str(refused(user, None, "", "Still there?", received))
 
 
-def test_a_quotation_has_a_mark_before_each_line(user, other):
+def test_quote_marks_each_line(user, other):
     sent = send_letter(other, user, "", "One\n\nTwo")
 
     assert replies.quote(sent) == "> One\n> \n> Two\n"
@@ -408,7 +408,7 @@ def test_a_quotation_has_a_mark_before_each_line(user, other):
 # Which letter heads its conversation
 
 
-def test_the_newest_of_a_folder_heads_its_conversation(user, other):
+def test_newest_letter_of_folder_is_head_of_conversation(user, other):
     converse(other, user, 5)
 
     assert standing_in(user, Folder.INBOX) == ["Number 5"]
@@ -417,7 +417,7 @@ def test_the_newest_of_a_folder_heads_its_conversation(user, other):
     assert standing_in(other, Folder.SENT) == ["Number 5"]
 
 
-def test_two_conversations_stay_two(user, other):
+def test_two_conversations_have_two_heads(user, other):
     converse(other, user, 3)
     converse(other, user, 1)
 
@@ -425,7 +425,7 @@ def test_two_conversations_stay_two(user, other):
 
 
 @pytest.mark.parametrize("away", [mailbox.archive, mailbox.delete])
-def test_a_moved_conversation_has_one_head_where_it_went(user, other, away):
+def test_moved_conversation_has_one_head_in_target_folder(user, other, away):
     thread = converse(other, user, 5).thread
     rows = Message.objects.filter(thread=thread)
     target = Folder.TRASH if away is mailbox.delete else Folder.ARCHIVE
@@ -440,7 +440,7 @@ def test_a_moved_conversation_has_one_head_where_it_went(user, other, away):
     assert standing_in(user, target) == []
 
 
-def test_what_comes_later_joins_the_rest_where_it_goes(user, other):
+def test_later_letter_joins_archived_conversation(user, other):
     thread = converse(other, user, 3).thread
     rows = Message.objects.filter(thread=thread)
     mailbox.archive(user, Folder.INBOX, rows)
@@ -454,7 +454,7 @@ def test_what_comes_later_joins_the_rest_where_it_goes(user, other):
     assert standing_in(user, Folder.ARCHIVE) == ["Later"]
 
 
-def test_a_head_that_goes_alone_hands_over(user, other):
+def test_deleting_head_promotes_previous_letter(user, other):
     last = converse(other, user, 3)
     head = Message.objects.filter(pk=copy_of(last, user).pk)
 
@@ -467,7 +467,7 @@ def test_a_head_that_goes_alone_hands_over(user, other):
     assert rows_by_folder(user) == {Folder.INBOX: 1, Folder.SENT: 1}
 
 
-def test_pruning_hands_over_too(user, other):
+def test_pruning_head_promotes_previous_letter(user, other):
     last = converse(other, user, 3)
     mailbox.delete(user, Folder.INBOX, Message.objects.filter(thread=last.thread))
     head = Message.objects.filter(pk=copy_of(last, user).pk)
@@ -478,7 +478,7 @@ def test_pruning_hands_over_too(user, other):
     assert standing_in(user, Folder.TRASH) == ["Number 1"]
 
 
-def test_deleting_on_one_side_leaves_the_other(user, other):
+def test_deletion_by_one_participant_keeps_letters_of_other(user, other):
     thread = converse(other, user, 4).thread
     for folder in (Folder.INBOX, Folder.SENT):
         mailbox.delete(user, folder, Message.objects.filter(thread=thread))
@@ -487,7 +487,7 @@ def test_deleting_on_one_side_leaves_the_other(user, other):
     assert rows_by_folder(other) == {Folder.INBOX: 2, Folder.SENT: 2}
 
 
-def test_many_conversations_are_settled_at_once(user, other, settings, monkeypatch):
+def test_heads_of_many_conversations_are_updated_in_batches(user, other, settings, monkeypatch):
     monkeypatch.setattr("persistent_messages.mailbox.threads.BATCH_SIZE", 3)
     settings.PERSISTENT_MESSAGES = {"LETTERS": True, "SEND_RATE": None}
     for _ in range(6):
@@ -505,74 +505,74 @@ def test_many_conversations_are_settled_at_once(user, other, settings, monkeypat
 # What a row shows about its conversation
 
 
-def told(owner):
+def thread_summaries(owner):
     """Return the thread length and the reply snippet of the rows in each folder."""
     heads = Message.objects.owned_by(owner).letters().filter(superseded_by=None).order_by("pk")
     return {Folder(row.folder): (row.thread_length, row.reply_snippet) for row in heads}
 
 
-def test_a_row_tells_of_its_owners_own_reply(user, other):
+def test_row_has_snippet_of_own_reply(user, other):
     converse(other, user, 4)
 
-    assert told(user) == {Folder.INBOX: (4, "Number 4"), Folder.SENT: (4, "")}
-    assert told(other) == {Folder.INBOX: (4, ""), Folder.SENT: (4, "")}
+    assert thread_summaries(user) == {Folder.INBOX: (4, "Number 4"), Folder.SENT: (4, "")}
+    assert thread_summaries(other) == {Folder.INBOX: (4, ""), Folder.SENT: (4, "")}
     send_letter(other, None, "", "Number 5", copy_of(Message.objects.latest("pk"), other))
-    assert told(user) == {Folder.INBOX: (5, ""), Folder.SENT: (5, "")}
-    assert told(other) == {Folder.INBOX: (5, "Number 5"), Folder.SENT: (5, "")}
+    assert thread_summaries(user) == {Folder.INBOX: (5, ""), Folder.SENT: (5, "")}
+    assert thread_summaries(other) == {Folder.INBOX: (5, "Number 5"), Folder.SENT: (5, "")}
 
 
-def test_a_row_tells_of_two_letters_in_a_row(user, other):
+def test_row_has_snippet_of_second_letter_in_succession(user, other):
     last = converse(other, user, 2)
     send_letter(user, None, "", "And " * 100, last)
 
-    length, snippet = told(user)[Folder.INBOX]
+    length, snippet = thread_summaries(user)[Folder.INBOX]
     assert length == 3
     assert snippet.startswith("And And And")
     assert len(snippet) == 160
 
 
-def test_a_deleted_reply_is_told_no_more(user, other):
+def test_deleted_reply_is_removed_from_snippet_and_length(user, other):
     thread = converse(other, user, 4).thread
     rows = Message.objects.filter(thread=thread)
-    before = told(user)
+    before = thread_summaries(user)
 
     change = mailbox.delete(user, Folder.SENT, rows)
 
-    assert told(user) == {Folder.INBOX: (2, ""), Folder.TRASH: (2, "")}
+    assert thread_summaries(user) == {Folder.INBOX: (2, ""), Folder.TRASH: (2, "")}
     mailbox.undo(user, change)
-    assert told(user) == before
+    assert thread_summaries(user) == before
     mailbox.delete(user, Folder.SENT, rows)
     mailbox.restore(user, Folder.TRASH, rows)
-    assert told(user) == before
+    assert thread_summaries(user) == before
     mailbox.delete(user, Folder.SENT, rows)
     mailbox.delete(user, Folder.TRASH, rows)
-    assert told(user) == {Folder.INBOX: (2, "")}
+    assert thread_summaries(user) == {Folder.INBOX: (2, "")}
 
 
-def test_the_reply_before_is_told_when_the_last_one_goes(user, other):
+def test_deleting_last_reply_shows_previous_one(user, other):
     own = send_letter(user, None, "", "Number 3", converse(other, user, 2))
 
     mailbox.delete(user, Folder.SENT, Message.objects.filter(pk=own.pk))
 
-    assert told(user)[Folder.INBOX] == (2, "Number 2")
+    assert thread_summaries(user)[Folder.INBOX] == (2, "Number 2")
 
 
-def test_an_archived_conversation_tells_of_its_reply_and_counts_what_came_later(user, other):
+def test_archived_conversation_keeps_snippet_and_counts_later_letters(user, other):
     thread = converse(other, user, 4).thread
     mailbox.archive(user, Folder.INBOX, Message.objects.filter(thread=thread))
-    assert told(user)[Folder.ARCHIVE] == (4, "Number 4")
+    assert thread_summaries(user)[Folder.ARCHIVE] == (4, "Number 4")
 
     own = Message.objects.filter(user=other, folder=Folder.SENT).latest("pk")
     send_letter(other, None, "", "Later", own)
 
-    assert told(user) == {
+    assert thread_summaries(user) == {
         Folder.ARCHIVE: (5, ""),
         Folder.INBOX: (5, ""),
         Folder.SENT: (5, ""),
     }
 
 
-def test_pruning_counts_what_is_left(user, other):
+def test_pruning_updates_thread_length(user, other):
     last = converse(other, user, 3)
     mailbox.delete(user, Folder.INBOX, Message.objects.filter(thread=last.thread))
     Message.objects.filter(pk=copy_of(last, user).pk).update(
@@ -581,10 +581,10 @@ def test_pruning_counts_what_is_left(user, other):
 
     assert sum(pruning.prune(pruning.prunable(30)["trash"])) == 1
 
-    assert told(user)[Folder.TRASH] == (1, "")
+    assert thread_summaries(user)[Folder.TRASH] == (1, "")
 
 
-def test_settling_again_writes_nothing(user, other):
+def test_repeated_update_of_thread_heads_writes_nothing(user, other):
     thread = converse(other, user, 4).thread
 
     with CaptureQueriesContext(connection) as queries:
@@ -597,7 +597,7 @@ def test_settling_again_writes_nothing(user, other):
 
 
 @pytest.mark.parametrize("gone", ["sender", "recipient", "both"])
-def test_a_letter_of_an_account_that_went_meanwhile_is_refused(user, other, third, gone):
+def test_letter_of_account_deleted_since_is_refused(user, other, third, gone):
     """Only the sender's earlier rows exist; the letter has written nothing."""
     going = {"sender": [other], "recipient": [user], "both": [other, user]}[gone]
     get_user_model().objects.filter(pk__in=[person.pk for person in going]).delete()
@@ -608,7 +608,7 @@ def test_a_letter_of_an_account_that_went_meanwhile_is_refused(user, other, thir
     assert not Message.objects.exists()
 
 
-def test_an_answer_to_an_account_that_went_meanwhile_is_refused(user, other):
+def test_reply_to_account_deleted_since_is_refused(user, other):
     letter = copy_of(send_letter(other, user, "Rota", "Hello"), user)
     get_user_model().objects.filter(pk=other.pk).delete()
 
@@ -617,7 +617,7 @@ def test_an_answer_to_an_account_that_went_meanwhile_is_refused(user, other):
 
 
 @pytest.mark.parametrize("gone", ["user", "other"])
-def test_blocking_beside_a_deletion_is_refused(user, other, gone):
+def test_block_of_account_deleted_since_is_refused(user, other, gone):
     get_user_model().objects.filter(username={"user": "sally", "other": "harry"}[gone]).delete()
 
     with pytest.raises(LetterRefused):
@@ -625,7 +625,7 @@ def test_blocking_beside_a_deletion_is_refused(user, other, gone):
     assert not Block.objects.exists()
 
 
-def test_a_letter_of_an_account_that_went_meanwhile_can_be_reported(user, other):
+def test_letter_of_account_deleted_since_can_be_reported(user, other):
     received = copy_of(send_letter(other, user, "Rota", "Hello"), user)
     get_user_model().objects.filter(pk=other.pk).delete()
 
@@ -634,7 +634,7 @@ def test_a_letter_of_an_account_that_went_meanwhile_can_be_reported(user, other)
     assert (report.accused, report.accused_name) == (None, "harry")
 
 
-def test_an_account_that_went_meanwhile_reports_nothing(user, other):
+def test_report_by_account_deleted_since_is_refused(user, other):
     received = copy_of(send_letter(other, user, "Rota", "Hello"), user)
     get_user_model().objects.filter(pk=user.pk).delete()
 
@@ -646,7 +646,7 @@ def test_an_account_that_went_meanwhile_reports_nothing(user, other):
 
 
 @pytest.mark.parametrize("blocker", ["user", "other"])
-def test_no_name_is_that_of_one_who_cannot_be_reached(request, user, other, third, blocker):
+def test_unreachable_users_are_not_found_by_name(request, user, other, third, blocker):
     third.is_active = False
     third.save()
     blocker = request.getfixturevalue(blocker)
@@ -659,7 +659,7 @@ def team_mates(user):
     return get_user_model().objects.filter(groups__user=user)
 
 
-def test_a_letter_reaches_one_who_may_be_written_to_twice_over(settings, user, other):
+def test_letter_reaches_recipient_with_duplicate_rows_once(settings, user, other):
     settings.PERSISTENT_MESSAGES = {"LETTERS": True, "RECIPIENTS": team_mates}
     for name in ("Choir", "Kitchen"):
         group = Group.objects.create(name=name)
@@ -668,7 +668,7 @@ def test_a_letter_reaches_one_who_may_be_written_to_twice_over(settings, user, o
     assert send_letter(user, other, "Rota", "Who cooks?").to_names == ["harry"]
 
 
-def test_blocking_twice_is_one_block(user, other):
+def test_blocking_twice_creates_one_block(user, other):
     assert policy.block(user, other) == policy.block(user, other)
     assert list(policy.blocks_of(user)) == list(Block.objects.all())
     assert not policy.blocks_of(other).exists()
@@ -677,7 +677,7 @@ def test_blocking_twice_is_one_block(user, other):
 # Reports
 
 
-def test_a_report_keeps_what_was_written(user, other):
+def test_report_keeps_excerpt_after_deletion(user, other):
     last = converse(other, user, 13)
     copy = copy_of(last, user)
 
@@ -691,14 +691,14 @@ def test_a_report_keeps_what_was_written(user, other):
     assert found.reason == "Rude."
 
 
-def test_reporting_twice_is_one_report(user, other):
+def test_reporting_twice_creates_one_report(user, other):
     copy = copy_of(send_letter(other, user, "", "Hello"), user)
 
     assert reports.report(user, copy) == reports.report(user, copy, "Again")
     assert Report.objects.count() == 1
 
 
-def test_only_a_letter_one_received_can_be_reported(user, other, send):
+def test_only_received_letter_can_be_reported(user, other, send):
     sent = send_letter(other, user, "", "Hello")
     for reporter, message in ((other, sent), (user, send("Notice")), (other, copy_of(sent, user))):
         with pytest.raises(LetterRefused):
@@ -709,7 +709,7 @@ def test_only_a_letter_one_received_can_be_reported(user, other, send):
 # Words
 
 
-def test_a_refusal_is_in_the_language_of_who_reads_it(user, other):
+def test_refusal_is_in_language_of_reader(user, other):
     with translation.override("de"):
         german = refused(other, user, "", "").reason
 
@@ -721,7 +721,7 @@ def test_a_refusal_is_in_the_language_of_who_reads_it(user, other):
 
 @pytest.mark.parametrize("config", [{}, {"LETTERS": False}])
 @pytest.mark.parametrize("kind", [LetterRefused, ImproperlyConfigured])
-def test_nobody_writes_where_letters_are_off(settings, user, other, config, kind):
+def test_letter_is_refused_if_letters_are_disabled(settings, user, other, config, kind):
     settings.PERSISTENT_MESSAGES = config
 
     with pytest.raises(kind, match="LETTERS"):
