@@ -33,7 +33,7 @@ def choose(user, topic, *, in_inbox=True, mail=""):
 # Topics
 
 
-def test_a_topic_takes_no_other_mail_than_there_is():
+def test_topic_rejects_unknown_mail_choice():
     with pytest.raises(ValueError, match="mail must be one of now, unread"):
         Topic("other", "Other", mail="monthly")
     for mail in MAIL_CHOICES:
@@ -44,11 +44,11 @@ def test_a_topic_takes_no_other_mail_than_there_is():
 
 
 @pytest.mark.parametrize("channel", ["inbox", "mail"])
-def test_users_want_what_they_have_not_refused(user, channel):
+def test_users_want_topics_by_default(user, channel):
     assert [wants(user, topic, channel) for topic in topics] == [True] * 3
 
 
-def test_a_user_who_refused_does_not_want_it(user, other):
+def test_user_does_not_want_refused_topic(user, other):
     choose(user, "billing", in_inbox=False, mail="never")
 
     assert not wants(user, "billing", "inbox")
@@ -57,13 +57,13 @@ def test_a_user_who_refused_does_not_want_it(user, other):
     assert wants(other, "billing", "inbox")
 
 
-def test_a_mandatory_topic_stays_in_the_inbox(user):
+def test_mandatory_topic_stays_in_inbox(user):
     choose(user, "security", in_inbox=False)
 
     assert wants(user, "security", "inbox")
 
 
-def test_nobody_wants_mail_while_it_is_paused(user):
+def test_user_wants_no_mail_while_paused(user):
     now = timezone.now()
     for until, expected in [(now + timedelta(1), False), (now - timedelta(1), True), (None, False)]:
         choices.pause([user.pk], until)
@@ -71,20 +71,20 @@ def test_nobody_wants_mail_while_it_is_paused(user):
         assert wants(user, "security", "inbox")
 
 
-def test_it_costs_one_query(user):
+def test_wants_takes_one_query(user):
     with CaptureQueriesContext(connection) as queries:
         wants(user, "news", "mail")
     assert len(queries) == 1
 
 
-def test_unknown_topics_and_channels_are_named(user):
+def test_unknown_topic_or_channel_is_named_in_error(user):
     with pytest.raises(ValueError, match="topic must be registered, not 'nws'"):
         wants(user, "nws", "mail")
     with pytest.raises(ValueError, match="channel must be one of inbox, mail, not 'sms'"):
         wants(user, "news", "sms")
 
 
-def test_what_was_chosen_for_a_topic_that_is_gone_does_no_harm(user, other):
+def test_preference_for_removed_topic_is_kept(user, other):
     """The site may register the topic again, so the row is kept and exported."""
     choose(user, "gone", in_inbox=False, mail="never")
 
@@ -103,7 +103,7 @@ def test_what_was_chosen_for_a_topic_that_is_gone_does_no_harm(user, other):
         wants(user, "gone", "mail")
 
 
-def test_a_message_of_a_topic_that_is_gone_goes_as_one_without_a_topic(user):
+def test_message_of_removed_topic_is_delivered_as_without_topic(user):
     choose(user, "gone", in_inbox=False, mail="never")
     Message.objects.bulk_create([Message(user=user, level=120, message="Old", topic="gone")])
     message = Message.objects.get()
@@ -115,7 +115,7 @@ def test_a_message_of_a_topic_that_is_gone_goes_as_one_without_a_topic(user):
 # Rows
 
 
-def test_rows_are_sparse(user):
+def test_default_preferences_are_not_stored(user):
     choose(user, "billing", in_inbox=False)
     choose(user, "news", mail="never")
     assert Preference.objects.count() == 2
@@ -123,13 +123,13 @@ def test_rows_are_sparse(user):
     assert [row.topic for row in Preference.objects.all()] == ["news"]
 
 
-def test_what_is_chosen_again_replaces_what_was_chosen(user):
+def test_new_choice_replaces_previous_choice(user):
     choose(user, "billing", in_inbox=False)
     choose(user, "billing", mail="daily")
     assert Preference.objects.values_list("in_inbox", "mail").get() == (True, "daily")
 
 
-def test_choices_are_exported_as_json_holds_them(user):
+def test_preferences_are_exported_as_json_values(user):
     assert export_preferences(user)["topics"] == []
     choose(user, "billing", in_inbox=False)
     choices.save(user, {"_letters": Choice(mail="daily")})
@@ -145,7 +145,7 @@ def test_choices_are_exported_as_json_holds_them(user):
     assert exported["mail_is_paused_until"].startswith(f"{timezone.now():%Y-%m-%d}")
 
 
-def test_a_deleted_user_leaves_no_choice(user):
+def test_deleted_user_leaves_no_preference_or_due_mail(user):
     choose(user, "billing", mail="daily")
     send_message(user, 120, "Hello", topic="billing")
     user.delete()
@@ -154,14 +154,14 @@ def test_a_deleted_user_leaves_no_choice(user):
 
 
 @pytest.mark.parametrize("who", ["user", "SALLY@example.com"])
-def test_mail_that_came_back_pauses_all_mail(user, other, who):
+def test_bounce_pauses_all_mail(user, other, who):
     assert mail_failed(user if who == "user" else who) == 1
     assert not wants(user, "news", "mail")
     assert wants(other, "news", "mail")
 
 
 @pytest.mark.parametrize("kind", [EventType.BOUNCED, EventType.COMPLAINED, EventType.OPENED])
-def test_the_receiver_of_the_docs_hears_of_it_from_anymail(user, other, kind):
+def test_documented_anymail_receiver_pauses_mail_after_bounce(user, other, kind):
     [block] = [block for block in blocks_in("python") if "anymail.signals" in block.text]
     names = {}
     exec(block.text, names)
@@ -177,7 +177,7 @@ def test_the_receiver_of_the_docs_hears_of_it_from_anymail(user, other, kind):
 
 
 @pytest.mark.parametrize("who", ["", "nobody@example.com"])
-def test_mail_of_nobody_that_came_back_pauses_nothing(user, who):
+def test_bounce_of_unknown_address_pauses_nothing(user, who):
     assert mail_failed(who) == 0
     assert not Preference.objects.exists()
 
@@ -185,7 +185,7 @@ def test_mail_of_nobody_that_came_back_pauses_nothing(user, who):
 # The inbox
 
 
-def test_what_is_not_wanted_in_the_inbox_goes_to_the_archive(user, other):
+def test_message_not_wanted_in_inbox_goes_to_archive(user, other):
     choose(user, "billing", in_inbox=False)
 
     send_message([user, other], 120, "Paid", topic="billing")
@@ -200,13 +200,13 @@ def test_what_is_not_wanted_in_the_inbox_goes_to_the_archive(user, other):
     assert Message.objects.count_unread_of(user, 9) == 1
 
 
-def test_what_is_shown_once_is_shown(user):
+def test_one_shot_message_ignores_inbox_choice(user):
     choose(user, "billing", in_inbox=False)
     send_message(user, 20, "Paid", topic="billing")
     assert Message.objects.get().folder == Folder.ONE_SHOT
 
 
-def test_a_key_is_in_the_archive_once_too(user):
+def test_keyed_notice_is_renewed_in_archive(user):
     choose(user, "billing", in_inbox=False)
     for count in range(3):
         send_message(user, 120, f"{count} invoices", topic="billing", key="invoices")
@@ -221,14 +221,14 @@ def test_a_key_is_in_the_archive_once_too(user):
 @pytest.mark.parametrize(
     ("options", "expected"), [({}, 0), ({"topic": "billing"}, 1), ({"email": True}, 1)]
 )
-def test_choices_are_asked_once_a_batch_where_there_are_some(user, other, options, expected):
+def test_preferences_are_queried_at_most_once_per_batch(user, other, options, expected):
     with CaptureQueriesContext(connection) as queries:
         send_message([user, other], 120, "Hello", **options)
     asked = [q for q in queries if '_preference"' in q["sql"] or "_preference`" in q["sql"]]
     assert len(asked) == expected
 
 
-def test_add_message_follows_the_choices(rf, user):
+def test_add_message_follows_preferences(rf, user):
     choose(user, "billing", in_inbox=False)
     rf_request = rf.get("/")
     rf_request.session, rf_request.user = {}, user
@@ -246,20 +246,20 @@ def due():
     return list(DueMail.objects.order_by("pk").values_list("user__username", "choice"))
 
 
-def test_a_topic_has_its_own_mail(user):
+def test_topic_has_default_mail_choice(user):
     send_message(user, 120, "Hello", topic="news")
     send_message(user, 120, "Hello", topic="billing")
     assert due() == [("sally", "weekly")]
 
 
 @pytest.mark.parametrize("mail", MAIL_CHOICES)
-def test_a_choice_beats_what_the_topic_has(user, mail):
+def test_mail_choice_of_user_overrides_topic(user, mail):
     choose(user, "news", mail=mail)
     send_message(user, 120, "Hello", topic="news", email=True)
     assert due() == ([] if mail == "never" else [("sally", mail)])
 
 
-def test_what_waits_is_due_after_the_delay(user, settings):
+def test_unread_mail_is_due_after_delay(user, settings):
     settings.PERSISTENT_MESSAGES = {"EMAIL_DELAY": timedelta(hours=3)}
     choose(user, "news", mail="unread")
     send_message(user, 120, "Hello", topic="news")
@@ -268,7 +268,7 @@ def test_what_waits_is_due_after_the_delay(user, settings):
 
 
 @pytest.mark.parametrize(("mail", "days"), [("daily", 1), ("weekly", 7)])
-def test_digests_are_due_at_their_hour(user, settings, mail, days):
+def test_digest_is_due_at_digest_hour(user, settings, mail, days):
     settings.PERSISTENT_MESSAGES = {"DIGEST_HOUR": 5}
     settings.TIME_ZONE = "Asia/Tokyo"
     choose(user, "news", mail=mail)
@@ -281,21 +281,21 @@ def test_digests_are_due_at_their_hour(user, settings, mail, days):
     assert mail == "daily" or moment.weekday() == 0
 
 
-def test_what_comes_in_a_pause_is_a_digest_after_it(user):
+def test_message_during_pause_is_due_as_digest_after_pause(user):
     until = timezone.now().replace(microsecond=0) + timedelta(3)
     choices.pause([user.pk], until)
     send_message(user, 120, "Hello", topic="security")
     assert DueMail.objects.values_list("choice", "due").get() == ("daily", until)
 
 
-def test_nothing_is_due_where_mail_came_back(user):
+def test_no_mail_is_due_after_bounce(user):
     mail_failed(user)
     send_message(user, 120, "Hello", topic="security")
     send_message(user, 20, "Hello", email=True)
     assert due() == []
 
 
-def test_mail_of_a_transaction_that_fails_is_not_due(user):
+def test_rolled_back_message_has_no_due_mail(user):
 
     with transaction.atomic():
         send_message(user, 120, "Hello", topic="news")
