@@ -105,6 +105,7 @@ class Office(AdminSite):
 
 
 urlpatterns = [
+    path("admin/report/<str:name>/", looped),
     path("admin/", admin.site.urls),
     path("office/", Office(name="office").urls),
     path("cms/<str:name>/", of_wagtail),
@@ -116,7 +117,13 @@ urlpatterns = [
     path("seeing/", seeing),
     path("messages/", include("persistent_messages.urls")),
 ]
-PLAIN = ["/office/loop/{}/", "/cms/{}/", "/cms/view/{}/", "/cms/own/{}/"]
+
+
+class AdminAtTheRoot:
+    urlpatterns = [path("shop/<str:name>/", looped), path("", admin.site.urls)]
+
+
+PLAIN = ["/office/loop/{}/", "/admin/report/{}/", "/cms/{}/", "/cms/view/{}/", "/cms/own/{}/"]
 
 
 @pytest.fixture(autouse=True)
@@ -163,6 +170,12 @@ def test_the_sites_own_pages_have_them(client, unread, address, name):
     assert page.text.count("Stays") == 5
     for tag in LEVELS.values():
         assert f'class="own {tag} unread' in page.text
+
+
+def test_an_admin_at_the_root_of_a_site_leaves_the_other_pages_to_it(client, unread, settings):
+    settings.ROOT_URLCONF = AdminAtTheRoot
+    assert client.get("/shop/oscar/").text.count("Stays") == 5
+    assert "Stays" not in client.get("/auth/user/").text
 
 
 def test_the_site_says_which_pages_are_plain(site, client, unread):
