@@ -321,7 +321,8 @@ async def aload(request: HttpRequest) -> None:
 
     Loads the user, the waiting messages and the unread count, with at most three queries in a
     thread. Queries cannot run in an event loop: without this call, such a page shows only messages
-    in the browser and those that the request added. No message counts as shown.
+    in the browser and those that the request added. The counts of the storage are then available,
+    too. No message counts as shown.
     """
     await sync_to_async(_load)(request)
 
@@ -331,7 +332,10 @@ def _load(request: HttpRequest) -> None:
     from .inbox.counter import unread_count
 
     storage: Any = getattr(request, "_messages", None)
+    unread = None
     if outage.known_user(request) is not None:
-        outage.fallback_if_unreachable(request, "messages", lambda: unread_count(request), None)
+        unread = outage.fallback_if_unreachable(
+            request, "messages", lambda: unread_count(request), None
+        )
     if hasattr(storage, "load"):
-        storage.load()
+        storage.load(unread)

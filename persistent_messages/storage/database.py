@@ -55,6 +55,7 @@ class PersistentMessageStorage(BrowserStorage):
         self._loaded_data: list[Any]  # set on first use
         self._loaded_for: Any = None
         self._loaded_in_loop = False
+        self._unread_in_loop: int | None = None
         self._iterated = False
         # Shown by this response: rows to remove after it, and messages that were never saved.
         self._shown: dict[int, Message] = {}
@@ -278,8 +279,12 @@ class PersistentMessageStorage(BrowserStorage):
     has_more = False
     """Whether more one-shot messages are waiting than a page shows."""
 
-    def load(self) -> None:
-        """Read the waiting messages without counting them as shown; at most one query, cached."""
+    def load(self, unread: int | None = None) -> None:
+        """Read the waiting messages without counting them as shown; at most one query, cached.
+
+        `unread` is what `count_persistent_unread()` then returns in an event loop.
+        """
+        self._unread_in_loop = unread
         self._loaded_messages  # noqa: B018 (a property that loads)
 
     @property
@@ -460,12 +465,18 @@ class PersistentMessageStorage(BrowserStorage):
     def count_persistent_unread(self) -> int:
         """Count the messages in the Unread folder exactly, with one query that reads each row.
 
-        A conversation counts once. In templates, use `{% unread_counter %}`, which is bounded.
+        A conversation counts once. In templates, use `{% unread_counter %}`, which is bounded. In
+        an event loop, after `aload`, at most `COUNTER_LIMIT` plus one; no query.
         """
+        if self._unread_in_loop is not None and _in_event_loop():
+            return self._unread_in_loop
         return self.get_persistent_unread().count()
 
     def count_nonpersistent(self) -> int:
-        """Count the waiting one-shot messages with one query, or none for visitors."""
+        """Count the waiting one-shot messages with one query, or none for visitors.
+
+        In an event loop, after `aload`, at most as many as a page shows; no query.
+        """
         reader, shown = self._signed_in_user, self._used
         queued = sum(bool(message._state.adding) for message in self._queued_messages)
         if reader is None or self._is_switched:
@@ -475,10 +486,16 @@ class PersistentMessageStorage(BrowserStorage):
             )
         if reader is None:
             return queued
+        if _in_event_loop() and hasattr(self, "_loaded_data"):
+            return queued + sum(self._is_waiting(message) for message in self._loaded_data)
         waiting = Message.objects.one_shot_of(reader).for_browser(self._browser.number)
         if shown and self._shown:
             waiting = waiting.exclude(pk__in=list(self._shown))
         return waiting.count() + queued
+
+    def _is_waiting(self, message: Any) -> bool:
+        is_shown = self._used and message.pk in self._shown
+        return message.folder == Folder.ONE_SHOT and message.pk is not None and not is_shown
 
     # The end of the response
 

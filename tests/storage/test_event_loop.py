@@ -77,6 +77,19 @@ async def getter_in_code(request):
     )
 
 
+COUNTS = (
+    "{{ messages.count_unread }} {{ messages.count_persistent_unread }} "
+    "{{ messages.count_nonpersistent }}"
+)
+
+
+async def loaded_counts(request):
+    await persistent_messages.aload(request)
+    messages.info(request, "Added")
+    before = rendered(request, COUNTS).text
+    return HttpResponse(f"{before}, then {rendered(request, LOOP + COUNTS).text}")
+
+
 async def loaded_loop(request):
     await persistent_messages.aload(request)
     return rendered(request, LOOP)
@@ -115,7 +128,7 @@ async def failing(request):
 
 VIEWS = [
     *(add, loop, add_and_loop, parts, getter, plain, loaded, loaded_loop, known, asked, counted),
-    *(in_a_thread, both, failing, loaded_getter, getter_in_code),
+    *(in_a_thread, both, failing, loaded_getter, getter_in_code, loaded_counts),
 ]
 urlpatterns = [
     *(path(f"{view.__name__}/", view) for view in VIEWS),
@@ -260,6 +273,14 @@ def test_a_page_that_loads_has_the_getter_of_2011(ask, ask_as_visitor, send):
     ask_as_visitor("/add/?text=Once")
     assert ask_as_visitor("/loaded_getter/").text == "<b>Once</b><b>Added</b>"
     assert ask_as_visitor("/loaded_loop/").text == ""
+
+
+def test_a_page_that_loads_has_the_counts_of_the_storage(ask, ask_as_visitor, send):
+    send("Kept")
+    ask("/add/?text=Once")
+    assert ask("/loaded_counts/").text == ("3 1 2, then <b>Once</b><b>Kept</b><b>Added</b>1 1 0")
+    ask_as_visitor("/add/?text=Once")
+    assert ask_as_visitor("/loaded_counts/").text == "2 0 2, then <b>Once</b><b>Added</b>0 0 0"
 
 
 def test_a_view_reads_the_getter_without_loading(ask, send):
