@@ -33,6 +33,9 @@ CHOSEN = {USERNAMES: _("Chosen users, by their usernames"), KEYS: _("Chosen user
 PREVIEWED = "previewed"
 """The hidden field with the digest of the data that was previewed."""
 TRANSLATED = ("subject", "message")
+"""The texts that the form has in each language."""
+TEXTS = (*TRANSLATED, "url", "action")
+"""The texts that a site's code may have translated."""
 
 if TYPE_CHECKING:
     BroadcastModelForm = forms.ModelForm[Broadcast]
@@ -113,9 +116,13 @@ class BroadcastForm(BroadcastModelForm):
             del fields["recipients"], fields["key"]
         for code, language, field in self._translated_fields():
             self._add_translation(code, language, field)
-        if self.instance.is_safe:  # HTML from the site's code
+        if self._has_html():  # from the site's code
             for name in [name for name in fields if name.startswith("message")]:
                 fields[name].disabled = True
+
+    def _has_html(self) -> bool:
+        translated = self.instance.translations.values()
+        return self.instance.is_safe or any(texts.get("is_safe") for texts in translated)
 
     @classmethod
     def _translated_fields(cls) -> Iterator[tuple[str, str, str]]:
@@ -182,7 +189,7 @@ class BroadcastForm(BroadcastModelForm):
             self.sent = new
 
     def _translations(self, data: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-        found = {code: dict(texts) for code, texts in self.instance.translations.items()}
+        found = self._kept_translations(values)
         for code, _language, field in self._translated_fields():
             texts = found.setdefault(code, {})
             texts.pop(field, None)
@@ -190,6 +197,16 @@ class BroadcastForm(BroadcastModelForm):
                 new_message(**{**values, field: text})
                 texts[field] = text
         return {code: texts for code, texts in found.items() if texts}
+
+    def _kept_translations(self, values: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        """Return the translations of texts that the form does not change."""
+        changed = {name for name in TEXTS if not _is_same(values[name], self.instance, name)}
+        if "message" in changed:
+            changed.add("is_safe")
+        return {
+            code: {name: text for name, text in texts.items() if name not in changed}
+            for code, texts in self.instance.translations.items()
+        }
 
     def _post_clean(self) -> None:
         # Do not change the instance; the submitted values are in `sent`.
@@ -216,6 +233,11 @@ class BroadcastForm(BroadcastModelForm):
     def is_to_chosen_users(self) -> bool:
         """Whether the message is sent to selected users immediately."""
         return self.cleaned_data["audience"] in CHOSEN
+
+
+def _is_same(text: str, broadcast: Broadcast, name: str) -> bool:
+    # Browsers change line breaks, and the form strips whitespace.
+    return text.split() == str(getattr(broadcast, name)).split()
 
 
 def _find(how: str, names: list[str]) -> Iterator[Any]:

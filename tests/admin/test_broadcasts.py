@@ -12,7 +12,9 @@ from django.contrib.auth.models import Group, Permission
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.functional import lazy
 from django.utils.safestring import mark_safe
+from django.utils.translation import get_language
 
 from persistent_messages import (
     INFO,
@@ -305,6 +307,15 @@ def test_the_same_form_sends_to_chosen_users_at_once(staff, user, other):
     )
 
 
+def test_who_may_only_add_is_led_to_a_page_that_they_may_see(user, other):
+    clerk = staff_with("add")
+
+    answer = sent(clerk, **{**TEXT, "audience": "usernames", "recipients": "sally"})
+
+    assert texts_of(user) == ["Sunday"]
+    assert clerk.get(answer.url).status_code == 200
+
+
 def test_a_list_of_ids_may_come_with_the_address(staff, user, other):
     ids = f"{user.pk},{other.pk}"
     address = f"{ADD}?audience=ids&recipients={ids}"
@@ -354,6 +365,62 @@ def test_a_text_that_is_html_is_not_edited_here(staff, user, django_capture_on_c
 
     copy = Message.objects.get(user=user)
     assert (copy.message, copy.subject, copy.is_safe) == ("<b>Sunday</b>", "Maintenance", True)
+
+
+def of_language(word):
+    """Return a lazy text such as "Sunday de"."""
+    return lazy(lambda: f"{word} {get_language()}", str)()
+
+
+@pytest.mark.parametrize(("name", "text"), [("url", "/new/"), ("action", "Buy")])
+def test_an_edited_text_is_that_of_languages_without_a_field(staff, name, text):
+    lazy_texts = {"url": of_language("/old/"), "action": of_language("See")}
+    one = broadcast(INFO, "Sunday", **lazy_texts)
+    kept = {"url", "action"} - {name}
+    before = one.translations["de"]
+
+    sent(staff, change(one), **{name: text})
+
+    one.refresh_from_db()
+    assert getattr(one.in_language("de"), name) == text
+    assert one.translations["de"] == {each: before[each] for each in kept}
+
+
+def test_an_edited_text_is_that_of_all_languages_where_the_form_has_one(staff, settings):
+    one = broadcast(INFO, of_language("Sunday"), subject=of_language("Maintenance"))
+    settings.LANGUAGES = global_settings.LANGUAGES
+
+    sent(staff, change(one), message="Monday")
+
+    one.refresh_from_db()
+    german = one.in_language("de")
+    assert (german.message, german.subject) == ("Monday", "Maintenance de")
+
+
+def test_a_text_of_several_lines_that_is_not_edited_keeps_its_translations(staff, settings):
+    one = broadcast(INFO, of_language("On\nSunday"))
+    settings.LANGUAGES = global_settings.LANGUAGES
+    data = filled(staff.get(change(one)), message="On\r\nSunday en", subject="Maintenance")
+
+    page = staff.post(change(one), {**data, "_preview": "Preview"})
+    staff.post(change(one), {**filled(page), "_save": "Save"})
+
+    one.refresh_from_db()
+    assert one.subject == "Maintenance"
+    assert one.in_language("de").message == "On\nSunday de"
+
+
+def test_no_text_is_edited_where_one_language_has_html(staff):
+    def text():
+        return mark_safe("<b>Sonntag</b>") if get_language() == "de" else "Sunday"
+
+    one = broadcast(INFO, lazy(text, str)())
+
+    sent(staff, change(one), message_de="<script>", subject="Maintenance")
+
+    one.refresh_from_db()
+    assert one.subject == "Maintenance"
+    assert one.in_language("de").message == "<b>Sonntag</b>"
 
 
 def test_an_edit_keeps_the_key_and_asks_another_audience(staff, user):
