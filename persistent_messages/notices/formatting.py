@@ -52,7 +52,7 @@ def fill(text: Any, values: Mapping[str, Any]) -> str:
         chosen = {name: _escaped(value) for name, value in chosen.items()}
     try:
         result = "" + pattern % chosen
-    except TypeError as error:
+    except (TypeError, ValueError, OverflowError) as error:  # the latter two for inf and nan
         raise ValueError(f"{pattern!r} has a value of the wrong type: {error}.") from None
     return mark_safe(result) if is_safe else result  # noqa: S308 (the values are escaped)
 

@@ -27,6 +27,12 @@ def test_a_placeholder_without_a_value_is_told():
         fill("Hello %(name)s", {})
 
 
+@pytest.mark.parametrize("value", ["ninety", None, float("inf"), float("nan")])
+def test_a_value_that_is_no_number_is_told(value):
+    with pytest.raises(ValueError, match=r"^'%\(percent\)d' has a value of the wrong type"):
+        fill("%(percent)d", {"percent": value})
+
+
 @given(odd_texts)
 def test_a_value_stays_as_it_is_in_plain_text(value):
     filled = fill("<%(value)s>", {"value": value})
