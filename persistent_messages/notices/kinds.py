@@ -77,13 +77,13 @@ class Notice:
         Raises `TypeError` for a missing or unknown parameter, and `ValueError` if they do not fit
         the texts.
         """
-        names, kind = type(self).parameter_names(), type(self).__name__
-        for name in names:
-            if name not in values:
+        known, kind = type(self)._parameters(), type(self).__name__
+        for name, is_required in known.items():
+            if is_required and name not in values:
                 raise TypeError(f"{kind} is missing the parameter {name!r}.")
         for name in values:
-            if name not in names:
-                takes = ", ".join(map(repr, names)) or "none"
+            if name not in known:
+                takes = ", ".join(map(repr, known)) or "none"
                 raise TypeError(f"{kind} has no parameter {name!r}; it takes {takes}.")
         self.values = values
         with translation.override(None):
@@ -104,12 +104,19 @@ class Notice:
     @classmethod
     def parameter_names(cls) -> tuple[str, ...]:
         """Return the names of the parameters, in the order of the texts. Raises `ValueError`."""
-        if "_parameter_names" not in cls.__dict__:
-            names = [*_placeholders_of(cls), *_arguments(cls.url), *_arguments(cls.key)]
-            cls._parameter_names = tuple(dict.fromkeys([*names, *cls.parameters]))
-        return cls._parameter_names
+        return tuple(cls._parameters())
 
-    _parameter_names: ClassVar[tuple[str, ...]]
+    @classmethod
+    def _parameters(cls) -> dict[str, bool]:
+        """Return whether each parameter is required, by name."""
+        if "_known_parameters" not in cls.__dict__:
+            required = dict.fromkeys([*_placeholders_of(cls), *cls.parameters], True)
+            order = [*_placeholders_of(cls), *_arguments(cls, "url"), *_arguments(cls, "key")]
+            found = {**_arguments(cls, "url"), **_arguments(cls, "key"), **required}
+            cls._known_parameters = {name: found[name] for name in [*order, *cls.parameters]}
+        return cls._known_parameters
+
+    _known_parameters: ClassVar[dict[str, bool]]
 
     @classmethod
     def sample(cls) -> Self:
@@ -147,7 +154,7 @@ class Notice:
             self.level,
             text,
             subject=subject,
-            url=str(_value_of(self, "url")),
+            url=str(_value_of(self, "url") or ""),
             action=self.action,
             key=_key_of(self),
             topic=self.topic,
@@ -226,12 +233,12 @@ class Notice:
 
         `values` are the parameters of the method `key`.
         """
-        names = _arguments(cls.key)
-        for name in names:
-            if name not in values:
+        known = _arguments(cls, "key")
+        for name, is_required in known.items():
+            if is_required and name not in values:
                 raise TypeError(f"{cls.__name__}.resolve is missing the parameter {name!r}.")
         for name in values:
-            if name not in names:
+            if name not in known:
                 raise TypeError(f"The key of {cls.__name__} has no parameter {name!r}.")
         notice = cls.__new__(cls)
         notice.values = values
@@ -268,11 +275,14 @@ def _placeholders_of(kind: type[Notice]) -> dict[str, str]:
     return found
 
 
-def _arguments(method: Any) -> list[str]:
-    """Return the parameters of a method without `self`; empty if it is not a method."""
-    if not callable(method):
-        return []
-    return list(inspect.signature(method).parameters)[1:]
+def _arguments(kind: type[Notice], name: str) -> dict[str, bool]:
+    """Return whether each argument of the method `name` is required; empty if it is no method."""
+    if not callable(getattr(kind, name)):
+        return {}
+    # Of an instance, so that static and class methods count as they are called.
+    method = getattr(kind.__new__(kind), name)
+    found = inspect.signature(method).parameters.values()
+    return {each.name: each.default is each.empty for each in found}
 
 
 def _value_of(notice: Notice, name: str) -> Any:
@@ -280,7 +290,8 @@ def _value_of(notice: Notice, name: str) -> Any:
     if not callable(value):
         return value
     method: Callable[..., Any] = value
-    return method(**{each: notice.values[each] for each in _arguments(getattr(type(notice), name))})
+    given = notice.values
+    return method(**{each: given[each] for each in _arguments(type(notice), name) if each in given})
 
 
 def _key_of(notice: Notice) -> Any:

@@ -225,6 +225,57 @@ def test_url_and_key_may_be_methods_of_parameters(user):
     assert (row.url, row.key) == ("/messages/?q=red", "invited:red")
 
 
+@pytest.mark.parametrize("decorate", [staticmethod, classmethod])
+def test_url_and_key_may_be_static_and_class_methods(user, decorate):
+    def named(team):
+        return f"invited:{team}"
+
+    def named_by_class(kind, team):
+        assert issubclass(kind, Notice)
+        return named(team)
+
+    function = named if decorate is staticmethod else named_by_class
+    kind = type("Joined", (Notice,), {"message": "%(team)s", "key": decorate(function)})
+
+    assert kind(team="red").send(user) == 1
+    assert Message.objects.get().key == "invited:red"
+    assert kind.parameter_names() == ("team",)
+    assert kind.resolve(user, team="red") == 1
+    with pytest.raises(TypeError, match="missing the parameter 'team'"):
+        kind.resolve(user)
+
+
+def test_an_argument_of_a_method_may_have_a_default(user):
+    class Joined(Notice):
+        message = "%(name)s joined."
+
+        def url(self, tab="members"):
+            return f"/team/?tab={tab}"
+
+        def key(self, name="", team="red"):
+            return f"joined:{team}:{name}"
+
+    Joined(name="Sally").send(user)
+
+    row = Message.objects.get()
+    assert (row.url, row.key) == ("/team/?tab=members", "joined:red:Sally")
+    assert Joined(name="Sally", tab="all").preview().url == "/team/?tab=all"
+    with pytest.raises(TypeError, match="missing the parameter 'name'"):
+        Joined(team="blue")
+    assert Joined.resolve(user, name="Sally", team="blue") == 0
+    assert Joined.resolve(user, name="Sally") == 1
+
+
+def test_a_method_that_returns_no_url_leads_nowhere():
+    class Joined(Notice):
+        message = "Hello"
+
+        def url(self):
+            return None
+
+    assert Joined().preview().url == ""
+
+
 def test_an_unknown_topic_is_refused(user):
     kind = type("Elsewhere", (QuotaNearlyFull,), {"topic": "gone"})
 
