@@ -166,7 +166,8 @@ class Notice:
 
     def _fill_texts(self) -> tuple[str, str]:
         try:
-            return fill(self.subject, self.values), fill(self.message, self.values)
+            subject = "" + str(self.subject)  # never HTML
+            return fill(subject, self.values), fill(self.message, self.values)
         except ValueError as error:
             raise ValueError(f"{type(self).__name__}: {error}") from None
 

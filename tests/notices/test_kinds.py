@@ -179,6 +179,14 @@ def test_a_value_within_markup_is_text_and_never_markup(user, value):
     assert row.message == "<em>&lt;b&gt;bold&lt;/b&gt;</em> is 9 %"
 
 
+def test_a_subject_is_never_markup():
+    class Marked(Notice):
+        subject = mark_safe("%(name)s")
+        message = "Hello"
+
+    assert Marked(name="Tom & Jerry").preview().subject == "Tom & Jerry"
+
+
 def test_a_template_renders_the_text_and_escapes_what_it_gets(user, weekly):
     weekly(builds=["Fine", "<b>Broken</b>"]).send(user)
 
