@@ -121,6 +121,8 @@ def _max_length(field: str) -> int:
 
 
 def _clean_text(argument: str, text: Any) -> str:
+    if text is None:
+        raise TypeError(f"{argument} must be a text, not None.")
     value = str(text)
     _check_length(argument, value, _max_length(argument))
     return value

@@ -138,6 +138,8 @@ def edit(broadcast: Broadcast, **changes: Any) -> int:
             raise TypeError(f"edit takes {', '.join(EDITABLE)}, not {name!r}.")
     if not changes:
         return 0
+    if not changes.get("message", True):
+        raise ValueError("message must not be empty.")
     _save(broadcast, lambda now: _changed(now, changes))
     return _edit_copies(broadcast) if {*ON_COPIES} & {*changes} else 0
 

@@ -987,6 +987,10 @@ def test_a_user_who_is_deleted_takes_copies_and_receipts_along(user):
     ("arguments", "error", "says"),
     [
         ({"message": ""}, ValueError, "message"),
+        ({"message": None}, ValueError, "message"),
+        ({"subject": None}, TypeError, "subject"),
+        ({"url": None}, TypeError, "url"),
+        ({"action": None, "url": "/status/"}, TypeError, "action"),
         ({"level": "high"}, TypeError, "level"),
         ({"level": SUCCESS}, ValueError, "level must be persistent"),
         ({"subject": "x" * 256}, ValueError, "subject"),
@@ -1055,6 +1059,8 @@ def test_a_notice_whose_text_fails_stores_nothing():
     ("changes", "error"),
     [
         ({"message": ""}, ValueError),
+        ({"message": None}, ValueError),
+        ({"url": None}, TypeError),
         ({"audience": "nobody"}, ValueError),
         ({"level": SUCCESS}, ValueError),
         ({"key": "other"}, TypeError),
