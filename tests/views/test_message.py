@@ -120,10 +120,14 @@ def test_message_of_other_user_is_not_found(other_client, user, send, mode):
     assert mailbox(user) == before
 
 
+CLIENTS = {"visitor": "visitor", "owner": "client", "other user": "other_client"}
+"""The fixtures with the clients of people."""
+
+
 @pytest.mark.parametrize("mode", ["plain", "htmx", "boosted"])
-@pytest.mark.parametrize("person", ["visitor", "owner", "stranger"])
+@pytest.mark.parametrize("person", CLIENTS)
 def test_pages_show_text_only_to_its_owner(request, user, other, client, send, person, mode):
-    browser = request.getfixturevalue({"owner": "client"}.get(person, person))
+    browser = request.getfixturevalue(CLIENTS[person])
     send("His own text", to=other)
     message = send("Very secret text", subject="Very secret subject", url="/very secret/")
     passing = send("Very secret passing", contrib_messages.INFO)
@@ -132,7 +136,7 @@ def test_pages_show_text_only_to_its_owner(request, user, other, client, send, p
 
     for name in TAKES:
         for method in METHODS:
-            target = passing if person == "stranger" and method == "get" else message
+            target = passing if person == "other user" and method == "get" else message
             data = prepare(name, message) if person == "owner" and method == "post" else None
             response = ask(browser, method, name, target, MODES[mode], data)
             assert response.status_code in {200, 204, 302, 400, 404, 405}, (name, method)
