@@ -268,7 +268,7 @@ def previews_of(broadcast: Broadcast) -> list[Preview]:
                     str(name or names.get(code, code)),
                     translation.get_language_bidi(),
                     rows.notice_of(message, has_pages=has_pages).values,
-                    rows.RowValues(page, has_date=False).of(message) if has_pages else None,
+                    rows.RowValues(page, has_date=False).of(message).values if has_pages else None,
                 )
             )
     return found

@@ -82,7 +82,7 @@ class RowValues:
 
     def of(
         self, message: Message, *, takes_focus: bool = False, focuses_action: bool = False
-    ) -> dict[str, Any]:
+    ) -> RenderData:
         """Return the values of `message` for row.html: escaped texts and parts as HTML.
 
         `takes_focus` puts the focus on the link, and `focuses_action` on the first action. No
@@ -110,10 +110,9 @@ class RowValues:
         )
         classes = "" if is_from_user else f" pm-{level}"
         details = patterns.details % fill if has_url else ""
-        return {
+        texts = {
             "key": SafeString(fill["key"]),
             "classes": SafeString(classes if read else f"{classes} pm-row--unread"),
-            "is_read": read,
             "title": SafeString(title),
             "pick": SafeString(patterns.pick % fill),
             "link_attrs": SafeString((patterns.read_link if read else patterns.unread_link) % fill),
@@ -122,10 +121,11 @@ class RowValues:
             "moment": self.times.of(message.created),
             "sender": (words and _sender(message, words)) or safe_sender,
             "snippet": SafeString(f"{details}{self._detail(message)}{self._excerpt(message)}"),
-            "more_names": _more_names(message),
+            "recipients": _recipients(message),
             "time_left": "" if message.expires is None else time_left(message.expires),
             "actions": SafeString(actions_pattern(self.page, buttons) % fill),
         }
+        return RenderData({"is_read": read, "expires": message.expires is not None}, texts)
 
     def _detail(self, message: Message) -> str:
         """Return the text beside the sender: the sender's detail and the topic."""
@@ -157,10 +157,18 @@ def count_badge(count: str, words: str) -> SafeString:
     )
 
 
-def _more_names(message: Message) -> list[str]:
+def _recipients(message: Message) -> SafeString:
     # A single recipient is already shown in place of the sender.
     names = message.recipients if message.to_name else []
-    return [name.label for name in names] if len(names) > 1 else []
+    if len(names) < 2:
+        return SafeString("")
+    summary = ngettext("%(count)s recipient", "%(count)s recipients", len(names))
+    count = formats.localize(len(names))
+    items = "".join(f"<li><bdi>{escape(name.label)}</bdi></li>" for name in names)
+    return SafeString(
+        f'<details class="pm-to"><summary>{escape(summary % {"count": count})}</summary>'
+        f'<ul role="list">{items}</ul></details>'
+    )
 
 
 def _count(message: Message) -> tuple[str, str]:

@@ -251,12 +251,17 @@ def lines_of(context: Context, messages: list[Message]) -> list[Line]:
     """Render each of `messages` as a row, with headings for the days."""
     template, values = _template(context, htmx.ROW), _row_values(context)
     focus = bool(context.get("pm_fragment") and inbox_of(context).filter.before)
-    lines: list[Line] = []
+    is_cached, lines = is_bundled(template), list[Line]()
     for message in messages:
-        with context.push(
-            message=message, pm_oob=False, pm_takes_focus=focus and not lines, pm_rows=values
-        ):
-            row = template.render(context)
+        takes_focus = focus and not lines
+        if is_cached:
+            part = values.of(message, takes_focus=takes_focus)
+            row = render_cached(template, part, values.page, {})
+        else:
+            with context.push(
+                message=message, pm_oob=False, pm_takes_focus=takes_focus, pm_rows=values
+            ):
+                row = template.render(context)
         day = dates.local_day(message.created)
         is_same = day == lines[-1].day if lines else day.isoformat() == context.get("pm_last_day")
         lines.append(Line(row, day, "" if is_same else dates.day_heading(message.created)))
@@ -273,7 +278,7 @@ def row_of(context: Context, message: Any) -> dict[str, Any]:
         message,
         takes_focus=bool(context.get("pm_takes_focus")),
         focuses_action=context.get("pm_focus") == "row",
-    )
+    ).values
 
 
 def _row_values(context: Context) -> rows.RowValues:

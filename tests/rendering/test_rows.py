@@ -180,7 +180,7 @@ def test_a_row_costs_few_calls():
     assert (many - few) / 25 < MOST_CALLS
 
 
-MOST_CALLS = 900
+MOST_CALLS = 450
 """For a row. A template variable takes about twenty calls, formatting a date about a hundred."""
 
 
@@ -199,7 +199,8 @@ def test_an_override_of_the_row_costs_what_its_template_costs(client, user, send
 
     overridden = client.get("/messages/").text
     assert len(soup(overridden).select(".pm-row")) == len(soup(page).select(".pm-row")) == 25
-    assert calls_of(lambda: client.get("/messages/")) <= 1.05 * built_in
+    # It is rendered for each message, and the built-in template once for each kind of row.
+    assert calls_of(lambda: client.get("/messages/")) <= 1.5 * built_in
 
 
 def test_each_reader_has_the_own_words_and_tokens():
