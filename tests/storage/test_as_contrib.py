@@ -84,7 +84,7 @@ def transcript(browser, requests, *, update_twice=False):
 @pytest.mark.parametrize("whose", ["visitor", "user"])
 @pytest.mark.parametrize("update_twice", [False, True])
 @pytest.mark.parametrize("requests", [*SEQUENCES, *map(at_random, range(60))], ids=str)
-def test_each_step_answers_as_djangos_storage(user, whose, requests, update_twice):
+def test_each_step_behaves_like_fallback_storage(user, whose, requests, update_twice):
     theirs = transcript(
         Browser(AnonymousUser(), FallbackStorage), requests, update_twice=update_twice
     )
@@ -143,7 +143,7 @@ def success(*given):
     return [ContribMessage(constants.SUCCESS, text) for text in given]
 
 
-def test_messages_are_asserted_after_the_redirect_was_followed(web):
+def test_assert_messages_works_after_redirect_was_followed(web):
     """`assertRedirects` requests the page, which shows them."""
     response = web.client.get("/add/?text=One&text=Two")
     web.assertRedirects(response, "/show/")
@@ -153,7 +153,7 @@ def test_messages_are_asserted_after_the_redirect_was_followed(web):
     assert not Message.objects.exists()
 
 
-def test_a_look_after_the_response_takes_nothing_from_the_page(web):
+def test_reading_after_response_consumes_nothing(web):
     response = web.client.get("/add/?text=One")
     web.assertMessages(response, success("One"))
     web.assertRedirects(response, "/show/")
@@ -163,7 +163,7 @@ def test_a_look_after_the_response_takes_nothing_from_the_page(web):
     assert web.client.get("/show/").text == "Two "
 
 
-def test_what_the_getter_showed_can_be_asserted(web):
+def test_assert_messages_works_after_get_nonpersistent(web):
     web.client.get("/add/?text=One&text=Two")
     page = web.client.get("/read/")
     assert page.text == "One Two Now "
@@ -173,7 +173,7 @@ def test_what_the_getter_showed_can_be_asserted(web):
     assert web.client.get("/show/").text == ""
 
 
-def test_the_getter_gives_the_same_after_the_response_and_takes_nothing(web):
+def test_get_nonpersistent_after_response_consumes_nothing(web):
     response = web.client.get("/add/?text=One&text=Two")
     page = web.client.get("/show/")
     for storage in map(get_messages, (response.wsgi_request, page.wsgi_request)):
@@ -184,7 +184,7 @@ def test_the_getter_gives_the_same_after_the_response_and_takes_nothing(web):
     assert web.client.get("/show/").text == ""
 
 
-def test_what_others_add_later_is_not_of_an_earlier_response(web):
+def test_later_messages_do_not_belong_to_earlier_response(web):
     first, second = web.client.get("/add/?text=One"), web.client.get("/add/?text=Two")
     page = web.client.get("/show/")
     last = web.client.get("/add/?text=Three")
@@ -194,14 +194,14 @@ def test_what_others_add_later_is_not_of_an_earlier_response(web):
     web.assertMessages(last, success("Three"))
 
 
-def test_a_response_is_asked_for_its_messages_when_the_user_is_gone(client, user):
+def test_messages_of_response_are_readable_after_user_is_deleted(client, user):
     response, page = client.get("/add/?text=One"), client.get("/show/")
     user.delete()
     for answer in (response, page):
         assert texts(get_messages(answer.wsgi_request)) == ["One"]
 
 
-def test_every_message_of_a_request_can_be_asserted(client):
+def test_assert_messages_works_beyond_page_limit(client):
     """More than a page shows, for example from an import that reports each row."""
     given = [f"Row {number}" for number in range(70)]
     response = client.post("/add/", query_params={"text": given})

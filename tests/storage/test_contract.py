@@ -63,7 +63,7 @@ def show_late(request):
     return TemplateResponse(request, engines["django"].from_string(TEMPLATE))
 
 
-def say_nothing(request):
+def show_nothing(request):
     return HttpResponse("Nothing to say")
 
 
@@ -98,7 +98,7 @@ urlpatterns = [
     path("contact/", ContactView.as_view()),
     path("show/", show),
     path("late/", show_late),
-    path("quiet/", say_nothing),
+    path("quiet/", show_nothing),
 ]
 
 pytestmark = [pytest.mark.urls(__name__), pytest.mark.django_db]
@@ -127,14 +127,14 @@ def add_of_each_level(storage):
 # Adding
 
 
-def test_the_storage_names_itself_and_its_request():
+def test_repr_names_storage_and_request():
     request = HttpRequest()
     request.session = {}
     storage = PersistentMessageStorage(request)
     assert repr(storage) == "<PersistentMessageStorage: request=<HttpRequest>>"
 
 
-def test_adding_is_noted_and_counted(anyone):
+def test_add_sets_added_new_and_counts(anyone):
     storage = anyone.request()._messages
     assert not storage.added_new
     storage.add(constants.INFO, "One")
@@ -143,7 +143,7 @@ def test_adding_is_noted_and_counted(anyone):
     assert len(storage) == 2
 
 
-def test_a_response_without_messages_stores_nothing(anyone):
+def test_response_without_messages_stores_nothing(anyone):
     request = anyone.request()
     response = HttpResponse()
     assert anyone.answer(request, response) is None
@@ -152,7 +152,7 @@ def test_a_response_without_messages_stores_nothing(anyone):
     assert not Message.objects.exists()
 
 
-def test_what_was_added_waits_for_the_next_page(anyone):
+def test_added_messages_wait_for_next_page(anyone):
     request = anyone.request()
     request._messages.add(constants.INFO, "One")
     request._messages.add(constants.ERROR, "Two", extra_tags="tag")
@@ -163,20 +163,20 @@ def test_what_was_added_waits_for_the_next_page(anyone):
     ]
 
 
-def test_an_empty_message_is_ignored(anyone):
+def test_empty_message_is_ignored(anyone):
     request = anyone.request()
     assert messages.info(request, "") is None
     assert not request._messages.added_new
     assert len(request._messages) == 0
 
 
-def test_the_same_text_twice_is_two_messages(anyone):
+def test_same_text_twice_is_two_messages(anyone):
     anyone.add(constants.INFO, "Again")
     anyone.add(constants.INFO, "Again")
     assert texts(anyone.waiting()) == ["Again", "Again"]
 
 
-def test_a_message_may_be_any_object_with_a_text(anyone):
+def test_message_may_be_any_object_with_str(anyone):
     anyone.add(constants.ERROR, ValueError("went wrong"))
     assert texts(anyone.waiting()) == ["went wrong"]
 
@@ -184,19 +184,19 @@ def test_a_message_may_be_any_object_with_a_text(anyone):
 # Reading
 
 
-def test_what_was_shown_is_gone_on_the_next_page(anyone):
+def test_shown_message_is_gone_on_next_page(anyone):
     anyone.add(constants.INFO, "One")
     assert texts(anyone.page()) == ["One"]
     assert anyone.page() == []
 
 
-def test_what_was_not_shown_still_waits(anyone):
+def test_unshown_message_still_waits(anyone):
     anyone.add(constants.INFO, "One")
     anyone.answer(anyone.request())
     assert texts(anyone.page()) == ["One"]
 
 
-def test_what_waits_and_what_is_added_are_shown_together_then_gone(anyone):
+def test_waiting_and_added_messages_are_shown_together_once(anyone):
     anyone.add(constants.INFO, "One")
     request = anyone.request()
     request._messages.add(constants.INFO, "Two")
@@ -205,7 +205,7 @@ def test_what_waits_and_what_is_added_are_shown_together_then_gone(anyone):
     assert anyone.page() == []
 
 
-def test_what_is_added_after_reading_waits_for_the_next_page(anyone):
+def test_message_added_after_iteration_waits_for_next_page(anyone):
     anyone.add(constants.INFO, "One")
     request = anyone.request()
     assert texts(request._messages) == ["One"]
@@ -215,7 +215,7 @@ def test_what_is_added_after_reading_waits_for_the_next_page(anyone):
     assert anyone.page() == []
 
 
-def test_reading_twice_gives_the_same(anyone):
+def test_iterating_twice_gives_same_messages(anyone):
     anyone.add(constants.INFO, "One")
     storage = anyone.request()._messages
     storage.add(constants.INFO, "Two")
@@ -226,7 +226,7 @@ def test_reading_twice_gives_the_same(anyone):
     assert list(storage) == first
 
 
-def test_reading_again_shows_what_was_added_in_between(anyone):
+def test_iterating_again_includes_messages_added_since(anyone):
     storage = anyone.request()._messages
     storage.add(constants.INFO, "One")
     list(storage)
@@ -234,7 +234,7 @@ def test_reading_again_shows_what_was_added_in_between(anyone):
     assert texts(storage) == ["One", "Two"]
 
 
-def test_looking_for_a_message_finds_waiting_and_added_ones(anyone):
+def test_contains_finds_waiting_and_added_messages(anyone):
     anyone.add(constants.INFO, "Waiting")
     storage = anyone.request()._messages
     storage.add(constants.INFO, "Added")
@@ -244,7 +244,7 @@ def test_looking_for_a_message_finds_waiting_and_added_ones(anyone):
     assert ContribMessage(constants.INFO, "Other") not in storage
 
 
-def test_counting_or_looking_does_not_consume(anyone):
+def test_len_bool_and_contains_consume_nothing(anyone):
     anyone.add(constants.INFO, "One")
     request = anyone.request()
     assert len(request._messages) == 1
@@ -255,7 +255,7 @@ def test_counting_or_looking_does_not_consume(anyone):
     assert texts(anyone.page()) == ["One"]
 
 
-def test_the_length_stays_when_messages_are_read(anyone):
+def test_length_does_not_change_after_iteration(anyone):
     anyone.add(constants.INFO, "One")
     storage = anyone.request()._messages
     storage.add(constants.INFO, "Two")
@@ -264,7 +264,7 @@ def test_the_length_stays_when_messages_are_read(anyone):
     assert len(storage) == 2
 
 
-def test_an_empty_storage_is_false(anyone):
+def test_empty_storage_is_false(anyone):
     storage = anyone.request()._messages
     assert not storage
     assert list(storage) == []
@@ -275,13 +275,13 @@ def test_get_messages_returns_the_storage(anyone):
     assert get_messages(request) is request._messages
 
 
-def test_adding_keeps_what_already_waits_in_order(anyone):
+def test_added_messages_follow_waiting_ones_in_order(anyone):
     for number in range(4):
         anyone.add(constants.INFO, f"Number {number}")
     assert texts(anyone.waiting()) == [f"Number {number}" for number in range(4)]
 
 
-def test_nothing_is_left_over_that_would_fail_under_debug(anyone):
+def test_update_leaves_no_unstored_messages(anyone):
     """The middleware raises `ValueError` in DEBUG if `update()` returns unstored messages."""
     request = anyone.request()
     for number in range(30):
@@ -295,14 +295,14 @@ def test_nothing_is_left_over_that_would_fail_under_debug(anyone):
 # Levels
 
 
-def test_the_recording_level_is_info_by_default(anyone):
+def test_default_level_is_info(anyone):
     request = anyone.request()
     assert get_level(request) == constants.INFO
     add_of_each_level(request._messages)
     assert len(request._messages) == 5
 
 
-def test_the_level_is_known_without_a_storage_on_the_request(anyone):
+def test_level_functions_work_without_storage_on_request(anyone):
     request = anyone.request()
     del request._messages
     assert get_level(request) == constants.INFO
@@ -310,7 +310,7 @@ def test_the_level_is_known_without_a_storage_on_the_request(anyone):
 
 
 @pytest.mark.parametrize(("level", "count"), [(5, 6), (30, 2)])
-def test_set_level_decides_what_is_recorded(anyone, level, count):
+def test_set_level_filters_messages(anyone, level, count):
     request = anyone.request()
     assert set_level(request, level) is True
     assert get_level(request) == level
@@ -318,7 +318,7 @@ def test_set_level_decides_what_is_recorded(anyone, level, count):
     assert len(request._messages) == count
 
 
-def test_set_level_to_none_goes_back_to_the_setting(anyone, settings):
+def test_set_level_to_none_restores_setting(anyone, settings):
     settings.MESSAGE_LEVEL = constants.WARNING
     request = anyone.request()
     set_level(request, constants.DEBUG)
@@ -326,7 +326,7 @@ def test_set_level_to_none_goes_back_to_the_setting(anyone, settings):
     assert get_level(request) == constants.WARNING
 
 
-def test_the_setting_decides_what_is_recorded(anyone, settings):
+def test_message_level_setting_filters_messages(anyone, settings):
     settings.MESSAGE_LEVEL = 29
     request = anyone.request()
     assert get_level(request) == 29
@@ -334,7 +334,7 @@ def test_the_setting_decides_what_is_recorded(anyone, settings):
     assert len(request._messages) == 3
 
 
-def test_a_level_may_be_given_as_text(anyone):
+def test_level_may_be_numeric_string(anyone):
     request = anyone.request()
     messages.add_message(request, "30", "Thirty")
     assert [message.level for message in request._messages] == [30]
@@ -343,7 +343,7 @@ def test_a_level_may_be_given_as_text(anyone):
 # Tags
 
 
-def test_each_level_has_its_tag(anyone):
+def test_each_level_has_level_tag(anyone):
     storage = anyone.request()._messages
     storage.level = 0
     add_of_each_level(storage)
@@ -361,13 +361,13 @@ def test_tags_are_extra_tags_and_level_tag(anyone):
 
 
 @pytest.mark.parametrize(("given", "tags"), [("", "info"), (None, "info"), ("a b", "a b info")])
-def test_extra_tags_survive_until_the_next_page(anyone, given, tags):
+def test_extra_tags_are_kept_until_next_page(anyone, given, tags):
     anyone.add(constants.INFO, "Tagged", given)
     [message] = anyone.page()
     assert message.tags == tags
 
 
-def test_tags_of_the_site_replace_the_defaults(anyone, settings):
+def test_message_tags_setting_overrides_defaults(anyone, settings):
     settings.MESSAGE_TAGS = {
         constants.DEBUG: "",
         constants.WARNING: "",
@@ -381,7 +381,7 @@ def test_tags_of_the_site_replace_the_defaults(anyone, settings):
     assert [message.tags for message in storage] == expected
 
 
-def test_tags_follow_the_setting_at_use(anyone):
+def test_message_tags_setting_is_read_at_use(anyone):
     anyone.add(constants.ERROR, "Wrong")
     [message] = anyone.waiting()
     assert message.level_tag == "error"
@@ -393,7 +393,7 @@ def test_tags_follow_the_setting_at_use(anyone):
 # Texts
 
 
-def test_a_lazy_translation_takes_the_language_in_which_it_is_shown(anyone):
+def test_lazy_translation_uses_language_active_when_shown(anyone):
     storage = anyone.request()._messages
     with translation.override("en"):
         storage.add(constants.INFO, gettext_lazy("Yes"))
@@ -402,7 +402,7 @@ def test_a_lazy_translation_takes_the_language_in_which_it_is_shown(anyone):
         assert texts(storage) == [translation.gettext("Yes")] == ["Ja"]
 
 
-def test_a_lazy_translation_takes_the_language_in_which_the_response_ends(anyone):
+def test_lazy_translation_uses_language_active_at_end_of_response(anyone):
     request = anyone.request()
     with translation.override("en"):
         request._messages.add(constants.INFO, gettext_lazy("Yes"))
@@ -418,7 +418,7 @@ def test_lazy_tags_are_stored_as_text(anyone):
     assert message.tags == "Yes info"
 
 
-def test_safe_text_stays_safe_on_the_next_page(anyone):
+def test_safe_text_is_safe_on_next_page(anyone):
     anyone.add(constants.INFO, mark_safe("<b>Hello</b>"))
     [message] = anyone.page()
     assert isinstance(message.message, SafeData)
@@ -426,7 +426,7 @@ def test_safe_text_stays_safe_on_the_next_page(anyone):
     assert message.message == "<b>Hello</b>"
 
 
-def test_other_text_stays_unsafe_on_the_next_page(anyone):
+def test_other_text_is_unsafe_on_next_page(anyone):
     anyone.add(constants.INFO, "<b>Hello</b>")
     [message] = anyone.page()
     assert not isinstance(message.message, SafeData)
@@ -434,7 +434,7 @@ def test_other_text_stays_unsafe_on_the_next_page(anyone):
 
 
 @pytest.mark.parametrize("text", ["\\te,st", ';m"e', "\u2019", '1"2', "🙂 \u202e", "a\nb", " "])
-def test_any_character_survives(anyone, text):
+def test_special_characters_are_kept(anyone, text):
     anyone.add(constants.INFO, text)
     assert [message.message for message in anyone.page()] == [text]
 
@@ -442,7 +442,7 @@ def test_any_character_survives(anyone, text):
 # The functions of contrib
 
 
-def test_each_shortcut_of_contrib_adds_its_level(anyone, settings):
+def test_contrib_shortcuts_add_their_level(anyone, settings):
     settings.MESSAGE_LEVEL = constants.DEBUG
     request = anyone.request()
     for name in LEVELS:
@@ -453,7 +453,7 @@ def test_each_shortcut_of_contrib_adds_its_level(anyone, settings):
 
 
 @pytest.mark.parametrize("add", [messages.add_message, persistent_messages.add_message])
-def test_what_is_no_request_is_refused(add):
+def test_add_message_rejects_value_that_is_no_request(add):
     with pytest.raises(TypeError, match="must be an HttpRequest object, not 'NoneType'"):
         add(None, constants.INFO, "Hello")
     with pytest.raises(TypeError, match="must be an HttpRequest object, not 'str'"):
@@ -461,18 +461,18 @@ def test_what_is_no_request_is_refused(add):
 
 
 @pytest.mark.parametrize("add", [messages.add_message, persistent_messages.add_message])
-def test_without_the_middleware_adding_fails(add):
+def test_add_message_without_middleware_raises_message_failure(add):
     with pytest.raises(messages.MessageFailure, match=MIDDLEWARE.replace(".", r"\.")):
         add(RequestFactory().get("/"), constants.INFO, "Hello")
 
 
 @pytest.mark.parametrize("add", [messages.add_message, persistent_messages.add_message])
-def test_without_the_middleware_adding_fails_silently_if_asked(add):
+def test_add_message_without_middleware_can_fail_silently(add):
     assert add(RequestFactory().get("/"), constants.INFO, "Hello", fail_silently=True) is None
 
 
 @pytest.mark.parametrize("add", [messages.add_message, persistent_messages.add_message])
-def test_a_wrapper_of_a_request_is_taken_as_one(anyone, add):
+def test_add_message_accepts_request_wrapper(anyone, add):
     class Wrapper:
         def __init__(self, request):
             self._request = request
@@ -491,7 +491,7 @@ def test_a_wrapper_of_a_request_is_taken_as_one(anyone, add):
 
 
 @pytest.mark.parametrize("name", LEVELS)
-def test_a_message_is_shown_after_the_redirect(web, settings, name):
+def test_message_is_shown_after_redirect(web, settings, name):
     settings.MESSAGE_LEVEL = constants.DEBUG
     sent = [f"Message {number}" for number in range(5)]
     response = web.post(f"/add/{name}/", {"messages": sent}, follow=True)
@@ -503,13 +503,13 @@ def test_a_message_is_shown_after_the_redirect(web, settings, name):
     assert html.count(f'<li class="{name}">') == 5
 
 
-def test_a_template_response_shows_them_once(web):
+def test_template_response_shows_messages_once(web):
     web.post("/add/info/", {"messages": ["Hello"]})
     assert "Hello" in web.get("/late/").content.decode()
     assert "Hello" not in web.get("/late/").content.decode()
 
 
-def test_messages_of_several_posts_wait_for_the_page(web, settings):
+def test_messages_of_several_posts_wait_for_page(web, settings):
     settings.MESSAGE_LEVEL = constants.DEBUG
     expected = []
     for name in LEVELS:
@@ -519,18 +519,18 @@ def test_messages_of_several_posts_wait_for_the_page(web, settings):
     assert list(web.get("/show/").context["messages"]) == expected
 
 
-def test_a_page_without_messages_between_loses_none(web):
+def test_page_that_shows_no_messages_keeps_them(web):
     web.post("/add/info/", {"messages": ["Hello"]})
     web.get("/quiet/")
     assert "Hello" in web.get("/show/").content.decode()
 
 
-def test_the_template_knows_the_default_levels(web):
+def test_template_context_has_default_levels(web):
     context = web.get("/show/").context
     assert context["DEFAULT_MESSAGE_LEVELS"] == constants.DEFAULT_LEVELS
 
 
-def test_unsafe_text_is_escaped_on_the_page(web):
+def test_unsafe_text_is_escaped(web):
     web.post("/add/info/", {"messages": ["<b>Hello</b>"]})
     assert "&lt;b&gt;Hello&lt;/b&gt;" in web.get("/show/").content.decode()
 
@@ -543,21 +543,21 @@ def test_success_message_mixin_works(web):
 
 
 @pytest.mark.parametrize("name", LEVELS)
-def test_a_site_without_the_middleware_is_told(web, settings, name):
+def test_site_without_middleware_gets_message_failure(web, settings, name):
     settings.MIDDLEWARE = [row for row in settings.MIDDLEWARE if row not in (MIDDLEWARE, CROSS)]
     settings.MESSAGE_LEVEL = constants.DEBUG
     with pytest.raises(messages.MessageFailure):
         web.post(f"/add/{name}/", {"messages": ["Hello"]})
 
 
-def test_a_site_without_the_middleware_works_silently(web, settings):
+def test_site_without_middleware_can_fail_silently(web, settings):
     settings.MIDDLEWARE = [row for row in settings.MIDDLEWARE if row not in (MIDDLEWARE, CROSS)]
     response = web.post("/add/info/", {"messages": ["Hello"], "silently": "1"}, follow=True)
     assert response.status_code == HTTPStatus.OK
     assert "Hello" not in response.content.decode()
 
 
-def test_a_site_without_authentication_has_only_visitors(visitor, settings):
+def test_site_without_authentication_treats_users_as_visitors(visitor, settings):
     settings.MIDDLEWARE = [row for row in settings.MIDDLEWARE if row != AUTHENTICATION]
     visitor.post("/add/info/", {"messages": ["Hello"]})
     response = visitor.get("/show/")
@@ -566,7 +566,7 @@ def test_a_site_without_authentication_has_only_visitors(visitor, settings):
     assert list(visitor.get("/show/").context["messages"]) == []
 
 
-def test_without_authentication_getters_are_empty_and_counts_answer(db):
+def test_getters_and_counts_work_without_authentication(db):
     request = RequestFactory().get("/")
     request.session = {}
     storage = PersistentMessageStorage(request)
@@ -579,12 +579,12 @@ def test_without_authentication_getters_are_empty_and_counts_answer(db):
         storage.add(persistent_messages.INFO, "Kept")
 
 
-def test_a_response_of_a_middleware_above_needs_no_storage(web, settings):
+def test_response_of_outer_middleware_needs_no_storage(web, settings):
     settings.MIDDLEWARE = [f"{__name__}.ShortCircuit", *settings.MIDDLEWARE]
     assert web.get("/show/").status_code == HTTPStatus.SERVICE_UNAVAILABLE
 
 
-def test_a_response_of_a_middleware_below_loses_no_message(web, settings):
+def test_response_of_inner_middleware_loses_no_message(web, settings):
     web.post("/add/info/", {"messages": ["Hello"]})
     with override_settings(MIDDLEWARE=[*settings.MIDDLEWARE, f"{__name__}.ShortCircuit"]):
         closed = Client()  # a client loads its middleware once
@@ -593,14 +593,14 @@ def test_a_response_of_a_middleware_below_loses_no_message(web, settings):
     assert "Hello" in web.get("/show/").content.decode()
 
 
-def test_the_middleware_bears_a_request_without_messages():
+def test_middleware_accepts_request_without_storage():
     response = HttpResponse()
     middleware = MessageMiddleware(lambda request: response)
     assert middleware.process_response(HttpRequest(), response) is response
 
 
 @pytest.mark.parametrize("signed_in", [False, True])
-def test_an_async_view_adds_a_message(user, signed_in, monkeypatch):
+def test_async_view_adds_message(user, signed_in, monkeypatch):
     monkeypatch.delenv("DJANGO_ALLOW_ASYNC_UNSAFE", raising=False)
     browser = AsyncClient()
     if signed_in:
@@ -628,7 +628,7 @@ class Response:
         self.wsgi_request = request
 
 
-def test_assert_messages_takes_every_level(anyone, settings):
+def test_assert_messages_accepts_each_level(anyone, settings):
     settings.MESSAGE_LEVEL = constants.DEBUG
     request = anyone.request()
     for name in LEVELS:
@@ -639,7 +639,7 @@ def test_assert_messages_takes_every_level(anyone, settings):
     )
 
 
-def test_assert_messages_takes_tags(anyone):
+def test_assert_messages_compares_tags(anyone):
     request = anyone.request()
     messages.info(request, "First", extra_tags="one")
     messages.error(request, "Second", extra_tags="two")
@@ -652,14 +652,14 @@ def test_assert_messages_takes_tags(anyone):
     )
 
 
-def test_assert_messages_takes_a_custom_level(anyone, settings):
+def test_assert_messages_accepts_custom_level(anyone, settings):
     settings.MESSAGE_TAGS = {42: "custom"}
     request = anyone.request()
     messages.add_message(request, 42, "Custom")
     Assert().assertMessages(Response(request), [ContribMessage(42, "Custom")])
 
 
-def test_assert_messages_tells_another_order(anyone):
+def test_assert_messages_compares_order(anyone):
     request = anyone.request()
     messages.info(request, "First")
     messages.warning(request, "Second")
@@ -683,14 +683,14 @@ def test_assert_messages_tells_another_order(anyone):
     ],
     ids=["none", "other text", "other level", "one more"],
 )
-def test_assert_messages_fails_for_others(anyone, expected, ordered):
+def test_assert_messages_fails_for_other_messages(anyone, expected, ordered):
     request = anyone.request()
     messages.info(request, "First")
     with pytest.raises(AssertionError):
         Assert().assertMessages(Response(request), expected, ordered=ordered)
 
 
-def test_assert_messages_works_after_a_redirect(web):
+def test_assert_messages_works_after_redirect(web):
     response = web.post("/add/success/", {"messages": ["One", "Two"]})
     expected = [
         ContribMessage(constants.SUCCESS, "One"),
@@ -700,12 +700,12 @@ def test_assert_messages_works_after_a_redirect(web):
     Assert().assertMessages(response, expected[::-1], ordered=False)
 
 
-def test_assert_messages_works_after_the_page_that_showed_them(web):
+def test_assert_messages_works_after_page_showed_them(web):
     response = web.post("/add/success/", {"messages": ["One"]}, follow=True)
     Assert().assertMessages(response, [ContribMessage(constants.SUCCESS, "One")])
 
 
-def test_assert_messages_takes_persistent_levels(client, send):
+def test_assert_messages_accepts_persistent_levels(client, send):
     send("Kept", persistent_messages.WARNING)
     Assert().assertMessages(
         client.get("/show/"), [ContribMessage(persistent_messages.WARNING, "Kept")]
@@ -715,7 +715,7 @@ def test_assert_messages_takes_persistent_levels(client, send):
 # Visitors get exactly `FallbackStorage`
 
 
-class Pair:
+class StoragePair:
     """Two visitors who do the same: one has our storage, one has Django's."""
 
     def __init__(self):
@@ -748,7 +748,7 @@ def read(storage):
     return [(message.level, message.message, message.tags) for message in storage]
 
 
-def noise(length, seed=42):
+def random_text(length, seed=42):
     """Return text that does not get shorter by compression, the same each time."""
     return "".join(random.Random(seed).choices(string.ascii_letters + string.digits, k=length))
 
@@ -757,8 +757,8 @@ def noise(length, seed=42):
 BIG = int((CookieStorage.max_cookie_size - 54) / 4.5 - 37)
 
 
-def test_a_visitors_messages_lie_in_the_cookie():
-    pair = Pair()
+def test_visitor_messages_are_stored_in_cookie():
+    pair = StoragePair()
     cookie, session = pair.do(
         lambda storage: [storage.add(constants.INFO, str(number) * 100) for number in range(5)]
     )
@@ -769,10 +769,12 @@ def test_a_visitors_messages_lie_in_the_cookie():
     assert not Message.objects.exists()
 
 
-def test_what_does_not_fit_a_visitors_cookie_lies_in_the_session():
-    pair = Pair()
+def test_visitor_messages_beyond_cookie_size_are_stored_in_session():
+    pair = StoragePair()
     cookie, session = pair.do(
-        lambda storage: [storage.add(constants.INFO, noise(BIG, number)) for number in range(5)]
+        lambda storage: [
+            storage.add(constants.INFO, random_text(BIG, number)) for number in range(5)
+        ]
     )
     assert len([message for message in cookie if isinstance(message, ContribMessage)]) == 4
     assert cookie[-1] == CookieStorage.not_finished
@@ -783,17 +785,17 @@ def test_what_does_not_fit_a_visitors_cookie_lies_in_the_session():
     assert pair.do(read) == (None, [])
 
 
-def test_a_long_message_of_a_visitor_lies_in_the_session():
-    pair = Pair()
-    cookie, session = pair.do(lambda storage: storage.add(constants.INFO, noise(5000), "tag"))
+def test_long_visitor_message_is_stored_in_session():
+    pair = StoragePair()
+    cookie, session = pair.do(lambda storage: storage.add(constants.INFO, random_text(5000), "tag"))
     assert cookie == [CookieStorage.not_finished]
     assert len(session) == 1
     pair.do(lambda storage: len(storage))
     pair.do(read)
 
 
-def test_a_visitors_steps_end_where_django_ends_them():
-    pair = Pair()
+def test_visitor_storage_equals_fallback_storage():
+    pair = StoragePair()
     pair.do(lambda storage: storage.add(constants.INFO, mark_safe("<b>One</b>"), "a"))
     pair.do(lambda storage: (len(storage), bool(storage)))
     pair.do(lambda storage: (read(storage), storage.add(constants.INFO, "Two")))
@@ -803,7 +805,7 @@ def test_a_visitors_steps_end_where_django_ends_them():
     assert pair.do(read) == (None, [])
 
 
-def test_a_visitors_message_is_contribs_own():
+def test_visitor_message_is_contrib_message():
     browser = Browser(AnonymousUser())
     request = browser.request()
     request._messages.add(constants.INFO, "Added")
@@ -812,14 +814,14 @@ def test_a_visitors_message_is_contribs_own():
     assert [type(message) for message in browser.page()] == [ContribMessage]
 
 
-def test_a_forged_cookie_shows_nothing():
+def test_forged_cookie_is_ignored():
     browser = Browser(AnonymousUser())
     browser.add(constants.INFO, "Hello")
     browser.cookies["messages"] = browser.cookies["messages"][1:]
     assert browser.waiting() == []
 
 
-def test_a_visitors_cookie_has_the_settings_of_the_session_cookie(settings):
+def test_visitor_cookie_follows_session_cookie_settings(settings):
     settings.SESSION_COOKIE_DOMAIN = ".example.com"
     settings.SESSION_COOKIE_SECURE = True
     settings.SESSION_COOKIE_HTTPONLY = True
@@ -836,18 +838,18 @@ def test_a_visitors_cookie_has_the_settings_of_the_session_cookie(settings):
     assert cookie["expires"] == ""
 
 
-def test_a_visitors_messages_ask_nothing_of_the_table(visitor, django_assert_num_queries):
+def test_visitor_messages_take_no_query(visitor, django_assert_num_queries):
     with django_assert_num_queries(0):
         visitor.post("/add/info/", {"messages": ["Hello"]})
         assert "Hello" in visitor.get("/show/").content.decode()
 
 
-def test_two_browsers_of_visitors_do_not_see_each_others_messages(visitor):
+def test_visitors_do_not_see_each_others_messages(visitor):
     visitor.post("/add/info/", {"messages": ["Hello"]})
     assert "Hello" not in Client().get("/show/").content.decode()
 
 
-def test_two_users_do_not_see_each_others_messages(client, other):
+def test_users_do_not_see_each_others_messages(client, other):
     client.post("/add/info/", {"messages": ["Hello"]})
     browser = Client()
     browser.force_login(other)

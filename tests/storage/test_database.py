@@ -151,7 +151,7 @@ def read_one(request):
     return JsonResponse({"read": read, "left": storage.count_nonpersistent()})
 
 
-def read_and_set_back(request):
+def read_and_reset_used(request):
     storage = request._messages
     read = texts(storage.get_nonpersistent())
     storage.used = False
@@ -162,7 +162,7 @@ VIEWS = [
     page_of_2011,
     source,
     read_one,
-    read_and_set_back,
+    read_and_reset_used,
     add,
     add_and_log_in,
     show_and_log_in,
@@ -192,7 +192,7 @@ def storage(user):
 
 
 @pytest.fixture
-def visitors_storage(db):
+def visitor_storage(db):
     return storage_of(AnonymousUser())
 
 
@@ -240,7 +240,7 @@ def writes(queries):
 # Where messages are stored
 
 
-def test_one_shot_messages_wait_in_the_table_until_shown(client, user):
+def test_one_shot_message_is_stored_until_shown(client, user):
     client.get("/add/", {"text": "Once"})
     [row] = Message.objects.all()
     assert (row.user, row.folder, row.level, row.read) == (user, Folder.ONE_SHOT, 20, False)
@@ -256,7 +256,7 @@ def test_persistent_messages_are_kept(client, send):
     assert Message.objects.get().read_at is None
 
 
-def test_a_persistent_message_is_written_at_once(storage, user, django_assert_num_queries):
+def test_persistent_message_is_saved_immediately(storage, user, django_assert_num_queries):
     with django_assert_num_queries(1):
         row = storage.add(persistent_messages.WARNING, "Kept", subject="Note", extra_tags="x")
     stored = Message.objects.get()
@@ -267,7 +267,7 @@ def test_a_persistent_message_is_written_at_once(storage, user, django_assert_nu
         answer(storage)
 
 
-def test_contribs_function_adds_persistent_messages_too(storage):
+def test_contrib_add_message_adds_persistent_message(storage):
     messages.add_message(storage.request, persistent_messages.WARNING, "Kept")
     persistent_messages.add_message(storage.request, persistent_messages.WARNING, "Kept")
     first, second = Message.objects.order_by("pk")
@@ -275,7 +275,7 @@ def test_contribs_function_adds_persistent_messages_too(storage):
         assert getattr(first, field) == getattr(second, field)
 
 
-def test_any_level_from_101_to_199_is_persistent(storage):
+def test_levels_from_101_to_199_are_persistent(storage):
     storage.level = 0
     kept = [storage.add(level, f"Level {level}") for level in (101, 129, 199)]
     assert [row.folder for row in kept] == [Folder.INBOX] * 3
@@ -297,7 +297,7 @@ def test_iterating_gives_one_shot_and_unread_persistent_messages(user, send):
 
 
 @pytest.mark.parametrize("move", [mailbox.archive, mailbox.delete])
-def test_what_was_moved_out_of_the_inbox_is_not_shown(user, send, move):
+def test_message_moved_out_of_inbox_is_not_shown(user, send, move):
     assert move(user, Folder.INBOX, rows_of(send("Moved"))).count == 1
     storage = storage_of(user)
     assert texts(storage) == []
@@ -305,20 +305,20 @@ def test_what_was_moved_out_of_the_inbox_is_not_shown(user, send, move):
     assert storage.count_unread() == 0
 
 
-def test_a_persistent_message_added_after_reading_is_shown_when_read_again(storage, send):
+def test_persistent_message_added_after_iteration_is_shown_again(storage, send):
     send("Waits")
     list(storage)
     storage.add(persistent_messages.INFO, "Added")
     assert texts(storage) == ["Waits", "Added"]
 
 
-def test_the_strip_has_only_the_newest_persistent_messages(user, settings):
+def test_strip_has_only_newest_persistent_messages(user, settings):
     settings.PERSISTENT_MESSAGES = {"STRIP_LIMIT": 3}
     fill(user, 5, persistent_messages.INFO)
     assert texts(storage_of(user)) == ["Number 4", "Number 3", "Number 2"]
 
 
-def test_the_strip_has_every_one_shot_message(user, settings):
+def test_strip_limit_does_not_apply_to_one_shot_messages(user, settings):
     settings.PERSISTENT_MESSAGES = {"STRIP_LIMIT": 3}
     fill(user, 5, messages.INFO)
     fill(user, 5, persistent_messages.INFO)
@@ -328,7 +328,7 @@ def test_the_strip_has_every_one_shot_message(user, settings):
 # Who the user is
 
 
-def test_messages_queued_before_log_in_are_shown_after_it(visitor, user):
+def test_messages_queued_before_log_in_are_shown_after(visitor, user):
     visitor.get("/add/", {"text": "Before"})
     visitor.force_login(user)
     assert shown_to(visitor) == ["Before"]
@@ -336,7 +336,7 @@ def test_messages_queued_before_log_in_are_shown_after_it(visitor, user):
     assert "messages" not in {k for k, morsel in visitor.cookies.items() if morsel.value}
 
 
-def test_messages_queued_before_log_in_wait_for_a_page_that_shows_them(visitor, user):
+def test_messages_queued_before_log_in_wait_for_page_showing_them(visitor, user):
     visitor.get("/add/", {"text": "Before"})
     visitor.force_login(user)
     visitor.get("/add/", {"text": "After"})
@@ -346,14 +346,14 @@ def test_messages_queued_before_log_in_wait_for_a_page_that_shows_them(visitor, 
     assert shown_to(visitor) == []
 
 
-def test_messages_queued_before_log_in_survive_a_page_that_failed(visitor, user):
+def test_messages_queued_before_log_in_survive_failed_page(visitor, user):
     visitor.get("/add/", {"text": "Before"})
     visitor.force_login(user)
     visitor.get("/unavailable/")
     assert shown_to(visitor) == ["Before"]
 
 
-def test_messages_queued_before_log_in_survive_reading_the_getter(user, send):
+def test_messages_queued_before_log_in_survive_get_nonpersistent(user, send):
     # The getter is a QuerySet, so it cannot return the messages in the cookie.
     send("Row", messages.INFO)
     request = RequestFactory().get("/")
@@ -375,7 +375,7 @@ def test_messages_queued_before_log_in_survive_reading_the_getter(user, send):
     assert "messages" not in response.cookies
 
 
-def test_messages_queued_before_log_in_in_the_session_are_shown_after_it(visitor, user):
+def test_messages_queued_in_session_are_shown_after_log_in(visitor, user):
     text = "".join(chr(0x4E00 + number * 7 % 20000) for number in range(3000))
     visitor.post("/add/?" + "text=" + text)
     visitor.force_login(user)
@@ -383,14 +383,14 @@ def test_messages_queued_before_log_in_in_the_session_are_shown_after_it(visitor
     assert shown_to(visitor) == []
 
 
-def test_log_in_during_the_request_shows_what_was_queued(visitor, user):
+def test_messages_queued_before_log_in_in_same_request_are_shown(visitor, user):
     visitor.get("/add_and_log_in/", {"who": "sally"})
     assert texts(Message.objects.order_by("pk")) == ["Before", "After"]
     assert shown_to(visitor) == ["Before", "After"]
     assert shown_to(visitor) == []
 
 
-def test_log_in_during_the_request_shows_the_users_messages(visitor, send):
+def test_log_in_during_request_shows_messages_of_user(visitor, send):
     send("Hers", messages.INFO)
     visitor.get("/add/", {"text": "Before"})
     seen = visitor.get("/show_and_log_in/", {"who": "sally"}).json()
@@ -399,14 +399,14 @@ def test_log_in_during_the_request_shows_the_users_messages(visitor, send):
     assert shown_to(visitor) == []
 
 
-def test_log_out_during_the_request_keeps_what_was_queued_for_the_visitor(client, user):
+def test_log_out_during_request_keeps_queued_messages_for_visitor(client, user):
     client.get("/add_and_log_out/")
     assert not Message.objects.exists()
     assert shown_to(client) == ["Before", "After"]
     assert shown_to(client) == []
 
 
-def test_after_log_out_nothing_of_the_user_is_shown(client, send):
+def test_no_message_of_user_is_shown_after_log_out(client, send):
     send("Hers", messages.INFO)
     send("Hers too")
     assert client.get("/show_and_log_out/").json() == {
@@ -418,7 +418,7 @@ def test_after_log_out_nothing_of_the_user_is_shown(client, send):
     assert shown_to(client) == []
 
 
-def test_another_user_of_the_browser_sees_nothing_of_the_first(client, other, send):
+def test_second_user_of_browser_sees_no_message_of_first(client, other, send):
     send("Sally's", messages.INFO)
     send("Sally's too")
     send("Harry's", messages.INFO, to=other)
@@ -429,7 +429,7 @@ def test_another_user_of_the_browser_sees_nothing_of_the_first(client, other, se
     assert texts(Message.objects.all()) == ["Sally's too"]
 
 
-def test_a_switch_of_the_user_reads_the_other_mailbox(user, other, send):
+def test_changing_request_user_reads_other_mailbox(user, other, send):
     send("Sally's", messages.INFO)
     send("Harry's", to=other)
     storage = storage_of(user)
@@ -441,7 +441,7 @@ def test_a_switch_of_the_user_reads_the_other_mailbox(user, other, send):
     assert texts(storage_of(user)) == ["Sally's"]
 
 
-def test_a_message_to_another_user_reaches_only_that_user(storage, user, other):
+def test_message_to_other_user_reaches_only_that_user(storage, user, other):
     once = storage.add(messages.INFO, "Once", user=other)
     kept = storage.add(persistent_messages.INFO, "Kept", user=other)
     assert (once.user_id, kept.user_id) == (other.pk, other.pk)
@@ -451,17 +451,17 @@ def test_a_message_to_another_user_reaches_only_that_user(storage, user, other):
     assert texts(storage_of(other)) == ["Once", "Kept"]
 
 
-def test_a_visitor_may_write_to_a_user(visitors_storage, user):
-    row = visitors_storage.add(persistent_messages.INFO, "A form was sent", user=user)
+def test_visitor_can_send_message_to_user(visitor_storage, user):
+    row = visitor_storage.add(persistent_messages.INFO, "A form was sent", user=user)
     assert row.user_id == user.pk
-    assert answer(visitors_storage) is None
+    assert answer(visitor_storage) is None
     assert texts(storage_of(user)) == ["A form was sent"]
 
 
 # Removal
 
 
-def test_shown_rows_go_in_one_statement(user, other, send):
+def test_shown_rows_are_deleted_in_one_statement(user, other, send):
     fill(user, 20, messages.INFO)
     send("Kept")
     send("Harry's", messages.INFO, to=other)
@@ -476,7 +476,7 @@ def test_shown_rows_go_in_one_statement(user, other, send):
     assert sorted(texts(Message.objects.all())) == ["Harry's", "Kept"]
 
 
-def test_what_arrives_while_the_page_is_made_stays(user, send):
+def test_message_arriving_during_rendering_is_kept(user, send):
     """Only the messages that were iterated over are removed."""
     send("Shown", messages.INFO)
     storage = storage_of(user)
@@ -486,14 +486,14 @@ def test_what_arrives_while_the_page_is_made_stays(user, send):
     assert texts(storage_of(user)) == ["Meanwhile"]
 
 
-def test_what_is_only_counted_stays(client, send):
+def test_counted_message_is_not_consumed(client, send):
     send("Waits", messages.INFO)
     assert client.get("/only_counted/").content == b"True"
     assert shown_to(client) == ["Waits"]
 
 
 @pytest.mark.parametrize("options", [{"user": "self"}, {"email": True}], ids=["user", "email"])
-def test_a_row_written_after_reading_waits_for_the_next_page(storage, user, options):
+def test_row_saved_after_iteration_waits_for_next_page(storage, user, options):
     if "user" in options:
         options = {"user": user}
     list(storage)
@@ -502,7 +502,7 @@ def test_a_row_written_after_reading_waits_for_the_next_page(storage, user, opti
     assert texts(storage_of(user)) == ["Later"]
 
 
-def test_a_row_written_between_two_readings_is_shown_then_gone(storage, user):
+def test_row_saved_between_iterations_is_shown_once(storage, user):
     list(storage)
     storage.add(messages.INFO, "Between", user=user)
     assert texts(storage) == ["Between"]
@@ -511,7 +511,7 @@ def test_a_row_written_between_two_readings_is_shown_then_gone(storage, user):
 
 
 @pytest.mark.parametrize("status", [500, 503])
-def test_nothing_is_removed_when_the_server_failed(user, send, status):
+def test_server_error_removes_no_rows(user, send, status):
     send("Row", messages.INFO)
     storage = storage_of(user)
     storage.add(messages.INFO, "Queued")
@@ -521,7 +521,7 @@ def test_nothing_is_removed_when_the_server_failed(user, send, status):
 
 
 @pytest.mark.parametrize("status", [200, 302, 404])
-def test_shown_rows_go_with_any_answer_of_a_working_server(user, send, status):
+def test_shown_rows_are_removed_with_any_response_below_500(user, send, status):
     send("Row", messages.INFO)
     storage = storage_of(user)
     storage.add(messages.INFO, "Queued")
@@ -531,7 +531,7 @@ def test_shown_rows_go_with_any_answer_of_a_working_server(user, send, status):
     assert not Message.objects.exists()
 
 
-def test_messages_of_a_page_that_crashed_are_shown_on_the_next(client, send):
+def test_messages_of_crashed_page_are_shown_on_next(client, send):
     send("Row", messages.INFO)
     client.raise_request_exception = False
     assert client.get("/fail_after_showing/", {"text": "Queued"}).status_code == 500
@@ -539,13 +539,13 @@ def test_messages_of_a_page_that_crashed_are_shown_on_the_next(client, send):
     assert shown_to(client) == []
 
 
-def test_a_page_that_is_not_found_shows_and_removes(client, send):
+def test_not_found_page_shows_and_removes_messages(client, send):
     send("Row", messages.INFO)
     assert client.get("/refused/").json() == {"shown": ["Row"]}
     assert shown_to(client) == []
 
 
-def test_queued_messages_that_were_shown_never_become_rows(storage, django_assert_num_queries):
+def test_queued_messages_that_were_shown_are_not_stored(storage, django_assert_num_queries):
     storage.add(messages.INFO, "Queued")
     assert texts(storage) == ["Queued"]
     with django_assert_num_queries(0):
@@ -556,7 +556,7 @@ def test_queued_messages_that_were_shown_never_become_rows(storage, django_asser
 # Costs
 
 
-def test_nothing_is_asked_when_nothing_asks(user, send, django_assert_num_queries):
+def test_unused_storage_does_not_evaluate_user(user, send, django_assert_num_queries):
     send("Waits")
 
     def evaluate():
@@ -567,13 +567,13 @@ def test_nothing_is_asked_when_nothing_asks(user, send, django_assert_num_querie
         assert storage.update(HttpResponse()) is None
 
 
-def test_a_page_without_messages_costs_nothing(client, send, django_assert_num_queries):
+def test_page_without_messages_takes_no_query(client, send, django_assert_num_queries):
     send("Waits")
     with django_assert_num_queries(0):
         client.get("/quiet/")
 
 
-def test_making_getters_costs_nothing(storage, django_assert_num_queries):
+def test_creating_getters_takes_no_query(storage, django_assert_num_queries):
     with django_assert_num_queries(0):
         storage.get_persistent()
         storage.get_persistent_unread()
@@ -581,7 +581,7 @@ def test_making_getters_costs_nothing(storage, django_assert_num_queries):
 
 
 @pytest.mark.parametrize("count", [1, 10, 1000])
-def test_the_strip_costs_the_same_however_full_the_mailbox(user, other, count):
+def test_query_count_of_strip_does_not_depend_on_mailbox_size(user, other, count):
     for owner in (user, other):
         fill(owner, count, persistent_messages.INFO)
         fill(owner, count, persistent_messages.INFO, read_at=timezone.now())
@@ -599,7 +599,7 @@ def test_the_strip_costs_the_same_however_full_the_mailbox(user, other, count):
 
 
 @pytest.mark.parametrize("count", [1, 10, 1000])
-def test_a_page_that_shows_only_persistent_messages_costs_one_query(user, count):
+def test_page_with_only_persistent_messages_takes_one_query(user, count):
     fill(user, count, persistent_messages.INFO)
     storage = storage_of(user)
     with CaptureQueriesContext(connection) as queries:
@@ -609,7 +609,7 @@ def test_a_page_that_shows_only_persistent_messages_costs_one_query(user, count)
 
 
 @pytest.mark.parametrize("count", [1, 10, 1000])
-def test_the_counters_cost_the_same_however_full_the_mailbox(user, count):
+def test_query_count_of_counts_does_not_depend_on_mailbox_size(user, count):
     fill(user, count, persistent_messages.INFO)
     fill(user, count, messages.INFO)
     storage = storage_of(user)
@@ -621,7 +621,7 @@ def test_the_counters_cost_the_same_however_full_the_mailbox(user, count):
     assert costs == [1, 1, 2]
 
 
-def test_ten_queued_messages_are_stored_with_one_statement(storage):
+def test_queued_messages_are_stored_in_one_statement(storage):
     for number in range(10):
         storage.add(messages.INFO, f"Number {number}")
     with CaptureQueriesContext(connection) as queries:
@@ -630,7 +630,7 @@ def test_ten_queued_messages_are_stored_with_one_statement(storage):
     assert Message.objects.count() == 10
 
 
-def test_all_that_a_page_shows_goes_in_one_statement(user):
+def test_shown_page_is_deleted_in_one_statement(user):
     fill(user, 1000, messages.INFO)
     storage = storage_of(user)
     assert texts(storage) == [f"Number {number}" for number in range(50)]
@@ -641,7 +641,7 @@ def test_all_that_a_page_shows_goes_in_one_statement(user):
     assert texts(storage_of(user))[0] == "Number 50"
 
 
-def test_a_page_shows_fifty_and_the_next_ones_the_rest(user):
+def test_page_shows_fifty_messages_and_next_pages_the_rest(user):
     fill(user, 120, messages.INFO)
     shown = []
     for count, has_more in ((50, True), (50, True), (20, False), (0, False)):
@@ -654,7 +654,7 @@ def test_a_page_shows_fifty_and_the_next_ones_the_rest(user):
     assert shown == [f"Number {number}" for number in range(120)]
 
 
-def test_a_page_shows_fifty_of_what_it_adds_itself(user, send):
+def test_page_shows_fifty_of_its_own_messages(user, send):
     send("Waits", messages.INFO)
     send("Kept")
     storage = storage_of(user)
@@ -667,14 +667,14 @@ def test_a_page_shows_fifty_of_what_it_adds_itself(user, send):
 
 
 @pytest.mark.parametrize("count", [50, 51])
-def test_a_page_that_shows_all_says_of_no_more(user, count):
+def test_has_more_is_false_if_all_messages_are_shown(user, count):
     fill(user, count, messages.INFO)
     storage = storage_of(user)
     list(storage)
     assert storage.has_more is (count > 50)
 
 
-def test_the_getter_hands_out_fifty_at_a_time(user):
+def test_get_nonpersistent_returns_fifty_at_a_time(user):
     fill(user, 60, messages.INFO)
     storage = storage_of(user)
     assert storage.get_nonpersistent().count() == 60
@@ -684,14 +684,14 @@ def test_the_getter_hands_out_fifty_at_a_time(user):
     assert Message.objects.count() == 9
 
 
-def test_a_visitor_sees_all_that_the_session_holds(visitors_storage):
+def test_visitor_sees_all_messages_of_session(visitor_storage):
     for number in range(60):
-        visitors_storage.add(messages.INFO, f"Number {number}")
-    assert len(texts(visitors_storage)) == 60
-    assert not visitors_storage.has_more
+        visitor_storage.add(messages.INFO, f"Number {number}")
+    assert len(texts(visitor_storage)) == 60
+    assert not visitor_storage.has_more
 
 
-def test_however_many_were_handed_out_are_removed(user):
+def test_any_number_of_shown_rows_is_removed(user):
     """More keys than SQLite accepts as parameters."""
     fill(user, 40_000, messages.INFO)
     storage = storage_of(user)
@@ -700,9 +700,9 @@ def test_however_many_were_handed_out_are_removed(user):
     assert not Message.objects.exists()
 
 
-@pytest.mark.parametrize("whose", ["storage", "visitors_storage"])
+@pytest.mark.parametrize("whose", ["storage", "visitor_storage"])
 @pytest.mark.parametrize("length", [129, 10_000])
-def test_tags_of_what_is_shown_once_may_be_of_any_length(request, whose, length):
+def test_extra_tags_of_one_shot_message_may_have_any_length(request, whose, length):
     storage = request.getfixturevalue(whose)
     storage.add(messages.INFO, "Once", extra_tags="x" * length)
     response = HttpResponse()
@@ -714,7 +714,7 @@ def test_tags_of_what_is_shown_once_may_be_of_any_length(request, whose, length)
     assert [message.extra_tags for message in following] == ["x" * length]
 
 
-def test_tags_of_a_persistent_message_have_a_bound(storage):
+def test_extra_tags_of_persistent_message_have_maximum_length(storage):
     with pytest.raises(ValueError, match=r"^extra_tags may have 128 "):
         storage.add(persistent_messages.INFO, "Kept", extra_tags="x" * 129)
 
@@ -723,7 +723,7 @@ def test_tags_of_a_persistent_message_have_a_bound(storage):
 
 
 @pytest.fixture
-def mixed(user, other, send):
+def mixed_storage(user, other, send):
     """A mailbox with some of everything."""
     send("Unread")
     mailbox.mark_read(user, Folder.INBOX, rows_of(send("Read")))
@@ -740,72 +740,72 @@ def mixed(user, other, send):
     return storage_of(user)
 
 
-def test_get_persistent_has_read_and_unread_messages(mixed):
+def test_get_persistent_has_read_and_unread_messages(mixed_storage):
     """Newest first."""
-    assert isinstance(mixed.get_persistent(), QuerySet)
-    assert texts(mixed.get_persistent()) == ["Newest", "Read", "Unread"]
-    assert texts(mixed.get_persistent().filter(level=140)) == ["Newest"]
+    assert isinstance(mixed_storage.get_persistent(), QuerySet)
+    assert texts(mixed_storage.get_persistent()) == ["Newest", "Read", "Unread"]
+    assert texts(mixed_storage.get_persistent().filter(level=140)) == ["Newest"]
 
 
-def test_get_persistent_unread_has_unread_messages(mixed):
-    assert isinstance(mixed.get_persistent_unread(), QuerySet)
-    assert texts(mixed.get_persistent_unread()) == ["Newest", "Unread"]
+def test_get_persistent_unread_has_unread_messages(mixed_storage):
+    assert isinstance(mixed_storage.get_persistent_unread(), QuerySet)
+    assert texts(mixed_storage.get_persistent_unread()) == ["Newest", "Unread"]
 
 
-def test_get_nonpersistent_has_one_shot_messages(mixed):
-    assert isinstance(mixed.get_nonpersistent(), QuerySet)
-    assert texts(mixed.get_nonpersistent()) == ["Once", "Twice"]
+def test_get_nonpersistent_has_one_shot_messages(mixed_storage):
+    assert isinstance(mixed_storage.get_nonpersistent(), QuerySet)
+    assert texts(mixed_storage.get_nonpersistent()) == ["Once", "Twice"]
 
 
-def test_the_counts_count_what_the_getters_give(mixed):
-    assert mixed.count_persistent_unread() == 2
-    assert mixed.count_nonpersistent() == 2
-    assert mixed.count_unread() == 4
+def test_counts_equal_number_of_messages_of_getters(mixed_storage):
+    assert mixed_storage.count_persistent_unread() == 2
+    assert mixed_storage.count_nonpersistent() == 2
+    assert mixed_storage.count_unread() == 4
 
 
-def test_getters_of_persistent_messages_and_counts_consume_nothing(mixed, user):
-    list(mixed.get_persistent())
-    list(mixed.get_persistent_unread())
-    mixed.count_unread()
-    mixed.count_nonpersistent()
-    assert answer(mixed) is None
-    assert mixed.used is False
+def test_persistent_getters_and_counts_consume_nothing(mixed_storage, user):
+    list(mixed_storage.get_persistent())
+    list(mixed_storage.get_persistent_unread())
+    mixed_storage.count_unread()
+    mixed_storage.count_nonpersistent()
+    assert answer(mixed_storage) is None
+    assert mixed_storage.used is False
     assert storage_of(user).count_unread() == 4
 
 
-def test_reading_get_nonpersistent_consumes(mixed, user):
-    list(mixed.get_nonpersistent())
-    assert mixed.count_nonpersistent() == 0
+def test_iterating_get_nonpersistent_consumes(mixed_storage, user):
+    list(mixed_storage.get_nonpersistent())
+    assert mixed_storage.count_nonpersistent() == 0
     with CaptureQueriesContext(connection) as queries:
-        answer(mixed)
+        answer(mixed_storage)
     assert writes(queries) == ["DELETE"]
     assert len(queries) == 1
     assert texts(storage_of(user)) == ["Newest", "Unread"]
 
 
-def test_get_nonpersistent_consumes_nothing_until_it_is_read(mixed, user):
-    waiting = mixed.get_nonpersistent()
+def test_get_nonpersistent_consumes_nothing_until_iterated(mixed_storage, user):
+    waiting = mixed_storage.get_nonpersistent()
     assert waiting.count() == 2
     assert waiting.exists()
     assert waiting.filter(level=20).count() == 1
-    answer(mixed)
+    answer(mixed_storage)
     assert texts(storage_of(user).get_nonpersistent()) == ["Once", "Twice"]
 
 
-def test_get_nonpersistent_consumes_only_what_was_read_from_it(mixed, user):
-    assert texts(mixed.get_nonpersistent().filter(level=messages.ERROR)) == ["Twice"]
-    assert mixed.count_nonpersistent() == 1
-    answer(mixed)
+def test_get_nonpersistent_consumes_only_iterated_messages(mixed_storage, user):
+    assert texts(mixed_storage.get_nonpersistent().filter(level=messages.ERROR)) == ["Twice"]
+    assert mixed_storage.count_nonpersistent() == 1
+    answer(mixed_storage)
     assert texts(storage_of(user).get_nonpersistent()) == ["Once"]
 
 
-def test_get_nonpersistent_keeps_its_rows_when_the_server_failed(mixed, user):
-    list(mixed.get_nonpersistent())
-    answer(mixed, 500)
+def test_get_nonpersistent_keeps_rows_after_server_error(mixed_storage, user):
+    list(mixed_storage.get_nonpersistent())
+    answer(mixed_storage, 500)
     assert texts(storage_of(user).get_nonpersistent()) == ["Once", "Twice"]
 
 
-def test_get_nonpersistent_has_what_this_request_added(storage, user):
+def test_get_nonpersistent_includes_messages_of_same_request(storage, user):
     storage.add(messages.INFO, "Added")
     assert storage.count_nonpersistent() == 1
     assert texts(storage.get_nonpersistent()) == ["Added"]
@@ -813,14 +813,14 @@ def test_get_nonpersistent_has_what_this_request_added(storage, user):
     assert texts(storage_of(user)) == []
 
 
-def test_get_nonpersistent_is_one_query(mixed, django_assert_num_queries):
+def test_get_nonpersistent_takes_one_query(mixed_storage, django_assert_num_queries):
     with django_assert_num_queries(1):
-        waiting = mixed.get_nonpersistent()
+        waiting = mixed_storage.get_nonpersistent()
         list(waiting)
         list(waiting)
 
 
-def test_what_expires_between_two_looks_is_not_included(user, send):
+def test_message_expired_since_is_not_included(user, send):
     send("Kept", expires=timezone.now() + timedelta(hours=1))
     send("Once", messages.INFO, expires=timezone.now() + timedelta(hours=1))
     storage = storage_of(user)
@@ -833,27 +833,27 @@ def test_what_expires_between_two_looks_is_not_included(user, send):
     assert list(storage_of(user)) == []
 
 
-def test_expired_messages_do_not_take_the_place_of_others_in_the_strip(user, send, settings):
+def test_expired_messages_do_not_count_towards_strip_limit(user, send, settings):
     settings.PERSISTENT_MESSAGES = {"STRIP_LIMIT": 2}
     send("Current")
     fill(user, 5, persistent_messages.INFO, expires=timezone.now() - timedelta(seconds=1))
     assert texts(storage_of(user)) == ["Current"]
 
 
-def test_getters_of_a_visitor_have_no_persistent_message_and_counts_answer(visitors_storage, mixed):
-    visitors_storage.add(messages.INFO, "Once")
+def test_getters_and_counts_work_for_visitor(visitor_storage, mixed_storage):
+    visitor_storage.add(messages.INFO, "Once")
     for name in ("get_persistent", "get_persistent_unread"):
-        result = getattr(visitors_storage, name)()
+        result = getattr(visitor_storage, name)()
         assert isinstance(result, QuerySet)
         assert list(result) == []
-    assert visitors_storage.count_persistent_unread() == 0
-    assert visitors_storage.count_nonpersistent() == 1
-    assert visitors_storage.count_unread() == 1
-    assert visitors_storage.used is False
-    assert texts(visitors_storage) == ["Once"]
+    assert visitor_storage.count_persistent_unread() == 0
+    assert visitor_storage.count_nonpersistent() == 1
+    assert visitor_storage.count_unread() == 1
+    assert visitor_storage.used is False
+    assert texts(visitor_storage) == ["Once"]
 
 
-def test_the_loop_of_2011_shows_a_visitors_messages_once(visitor):
+def test_loop_of_2011_shows_visitor_messages_once(visitor):
     visitor.get("/add/", {"text": "One"})
     visitor.get("/add/", {"text": "Two"})
     assert visitor.get("/page_of_2011/").text == "One, Two, "
@@ -861,7 +861,7 @@ def test_the_loop_of_2011_shows_a_visitors_messages_once(visitor):
     assert shown_to(visitor) == []
 
 
-def test_the_loop_of_2011_shows_a_visitor_what_the_session_holds(visitor):
+def test_loop_of_2011_shows_visitor_messages_of_session(visitor):
     texts = ["".join(chr(0x4E00 + n * 7 % 20000) for n in range(start, 3000)) for start in (0, 9)]
     for text in texts:
         visitor.post("/add/?text=" + text)
@@ -869,7 +869,7 @@ def test_the_loop_of_2011_shows_a_visitor_what_the_session_holds(visitor):
     assert visitor.get("/page_of_2011/").text == ""
 
 
-def test_the_loop_of_2011_shows_what_the_page_adds(web):
+def test_loop_of_2011_shows_messages_of_same_request(web):
     assert web.get("/page_of_2011/", {"text": "Added"}).text == "Added, "
     assert web.get("/page_of_2011/").text == ""
 
@@ -880,8 +880,8 @@ def web(request):
     return request.getfixturevalue(request.param)
 
 
-@pytest.fixture(params=["storage", "visitors_storage"])
-def anyones(request):
+@pytest.fixture(params=["storage", "visitor_storage"])
+def storage_with_messages(request):
     """What a request sees, of a user and of a visitor, after two messages were added."""
     storage = request.getfixturevalue(request.param)
     storage.add(messages.INFO, "One")
@@ -914,19 +914,19 @@ READ = {
 
 
 @pytest.mark.parametrize(("read", "expected"), READ.values(), ids=READ)
-def test_a_visitors_getter_is_read_as_that_of_a_user(anyones, read, expected):
-    waiting = anyones.get_nonpersistent()
+def test_visitor_getter_behaves_like_queryset(storage_with_messages, read, expected):
+    waiting = storage_with_messages.get_nonpersistent()
     assert isinstance(waiting, QuerySet)
     assert (waiting.count(), waiting.exists()) == (2, True)
     assert waiting.filter(level=messages.DEBUG).exists() is False
     assert list(waiting.exclude(expires__isnull=True)) == []
-    assert anyones.used is False
-    assert anyones.count_nonpersistent() == 2
+    assert storage_with_messages.used is False
+    assert storage_with_messages.count_nonpersistent() == 2
     assert read(waiting) == expected
-    assert anyones.used is True
+    assert storage_with_messages.used is True
 
 
-def test_a_visitors_getter_consumes_only_what_was_read_from_it(web):
+def test_filtered_getter_consumes_only_iterated_messages(web):
     web.get("/add/", {"text": "One"})
     web.get("/add/", {"text": "Two"})
     response = web.get("/read_one/", {"text": "Two"})
@@ -935,14 +935,14 @@ def test_a_visitors_getter_consumes_only_what_was_read_from_it(web):
     assert shown_to(web) == []
 
 
-def test_values_and_none_of_the_getter_count_nothing_as_shown(anyones):
-    waiting = anyones.get_nonpersistent().filter(message="Two")
+def test_values_and_none_of_the_getter_count_nothing_as_shown(storage_with_messages):
+    waiting = storage_with_messages.get_nonpersistent().filter(message="Two")
     assert list(waiting.values_list("message", flat=True)) == ["Two"]
     assert list(waiting.values_list("message", "subject")) == [("Two", "")]
     assert list(waiting.values("level", "message")) == [{"level": messages.ERROR, "message": "Two"}]
     assert list(waiting.none()) == []
     assert waiting[:0].count() == 0
-    assert anyones.used is False
+    assert storage_with_messages.used is False
 
 
 @pytest.mark.parametrize(
@@ -963,24 +963,24 @@ def test_a_template_that_shows_a_slice_leaves_the_others(web):
     assert shown_to(web) == ["One"]
 
 
-def test_a_lookup_that_a_visitors_getter_lacks_is_named(visitors_storage):
+def test_a_lookup_that_a_visitors_getter_lacks_is_named(visitor_storage):
     with pytest.raises(FieldError, match="from_user__username"):
-        visitors_storage.get_nonpersistent().filter(from_user__username="harry")
+        visitor_storage.get_nonpersistent().filter(from_user__username="harry")
 
 
-def test_a_getter_that_was_read_and_set_back_consumes_nothing(web):
+def test_getter_with_used_reset_consumes_nothing(web):
     web.get("/add/", {"text": "One"})
     assert web.get("/read_and_set_back/").json() == {"read": ["One"], "left": 1}
     assert shown_to(web) == ["One"]
 
 
-def test_counts_of_a_visitor_consume_nothing(visitor):
+def test_visitor_counts_consume_nothing(visitor):
     visitor.get("/add/", {"text": "Once"})
     visitor.get("/nav/")
     assert shown_to(visitor) == ["Once"]
 
 
-def test_the_nav_example_of_the_manual_works(client, visitor, user, send):
+def test_documented_navigation_example_works(client, visitor, user, send):
     assert client.get("/nav/").content == b""
     send("One")
     send("Two")
@@ -990,7 +990,7 @@ def test_the_nav_example_of_the_manual_works(client, visitor, user, send):
     assert client.get("/nav/").content == b"(2)"
 
 
-def test_the_example_of_djangos_manual_works(client, send):
+def test_example_of_django_documentation_works(client, send):
     assert client.get("/page/").content == b""
     send("Kept", subject="Note")
     client.get("/add/", {"text": "Once"})
@@ -998,7 +998,7 @@ def test_the_example_of_djangos_manual_works(client, send):
     assert client.get("/page/").content == b"Note: Kept, "
 
 
-def test_the_bounded_counter_asks_once_a_request(user, send, django_assert_num_queries):
+def test_unread_count_takes_one_query_per_request(user, send, django_assert_num_queries):
     send("One")
     send("Two")
     request = storage_of(user).request
@@ -1009,22 +1009,22 @@ def test_the_bounded_counter_asks_once_a_request(user, send, django_assert_num_q
     assert unread_count(request) == 3
 
 
-def test_the_bounded_counter_stops_above_its_limit(user, settings):
+def test_unread_count_stops_above_limit(user, settings):
     settings.PERSISTENT_MESSAGES = {"COUNTER_LIMIT": 3}
     fill(user, 10, persistent_messages.INFO)
     assert unread_count(storage_of(user).request) == 4
 
 
-def test_the_bounded_counter_of_a_visitor_asks_nothing(visitors_storage, django_assert_num_queries):
+def test_unread_count_of_visitor_takes_no_query(visitor_storage, django_assert_num_queries):
     with django_assert_num_queries(0):
-        assert unread_count(visitors_storage.request) == 0
+        assert unread_count(visitor_storage.request) == 0
 
 
 # Event loop, transactions, visitors
 
 
 @pytest.fixture
-def in_the_loop(user, monkeypatch):
+def async_client_of_user(user, monkeypatch):
     """A client for async views in which Sally is logged in."""
     monkeypatch.delenv("DJANGO_ALLOW_ASYNC_UNSAFE", raising=False)
     browser = AsyncClient()
@@ -1032,9 +1032,9 @@ def in_the_loop(user, monkeypatch):
     return browser
 
 
-def test_a_persistent_message_added_in_an_async_view_is_kept(in_the_loop, user):
+def test_persistent_message_added_in_async_view_is_stored(async_client_of_user, user):
     """It must neither make a blocking query in the event loop nor be lost."""
-    response = async_to_sync(in_the_loop.get)("/add_async/")
+    response = async_to_sync(async_client_of_user.get)("/add_async/")
     assert response.content == b"[None, None]"  # nothing is stored yet
     assert {(row.message, row.folder) for row in Message.objects.filter(user=user)} == {
         ("Once", Folder.ONE_SHOT),
@@ -1042,14 +1042,14 @@ def test_a_persistent_message_added_in_an_async_view_is_kept(in_the_loop, user):
     }
 
 
-def test_a_persistent_message_of_an_async_view_that_failed_is_kept(in_the_loop, user):
-    in_the_loop.raise_request_exception = False
-    response = async_to_sync(in_the_loop.get)("/fail_async/")
+def test_persistent_message_of_failed_async_view_is_stored(async_client_of_user, user):
+    async_client_of_user.raise_request_exception = False
+    response = async_to_sync(async_client_of_user.get)("/fail_async/")
     assert response.status_code == 500
     assert texts(Message.objects.filter(user=user)) == ["Kept"]
 
 
-def test_a_persistent_message_in_the_loop_makes_no_query(storage, user, other, monkeypatch):
+def test_persistent_message_in_event_loop_takes_no_query(storage, user, other, monkeypatch):
     monkeypatch.delenv("DJANGO_ALLOW_ASYNC_UNSAFE", raising=False)
 
     async def view():
@@ -1065,7 +1065,7 @@ def test_a_persistent_message_in_the_loop_makes_no_query(storage, user, other, m
     assert texts(storage_of(other)) == ["His once", "His"]
 
 
-def test_several_messages_of_an_async_view_are_one_statement(storage, monkeypatch):
+def test_messages_of_async_view_are_stored_in_one_statement(storage, monkeypatch):
     monkeypatch.delenv("DJANGO_ALLOW_ASYNC_UNSAFE", raising=False)
 
     async def view():
@@ -1079,7 +1079,7 @@ def test_several_messages_of_an_async_view_are_one_statement(storage, monkeypatc
     assert Message.objects.count() == 5
 
 
-def test_a_visitors_persistent_message_in_an_async_view_is_refused(db, monkeypatch):
+def test_persistent_message_for_visitor_in_async_view_is_refused(db, monkeypatch):
     monkeypatch.delenv("DJANGO_ALLOW_ASYNC_UNSAFE", raising=False)
     with pytest.raises(NotImplementedError, match=VISITOR_ERROR):
         async_to_sync(AsyncClient().get)("/add_async/")
@@ -1087,53 +1087,53 @@ def test_a_visitors_persistent_message_in_an_async_view_is_refused(db, monkeypat
 
 
 @pytest.mark.parametrize("level", [*persistent_messages.PERSISTENT_MESSAGE_LEVELS, 129])
-def test_a_persistent_message_for_a_visitor_is_refused(visitors_storage, settings, level):
+def test_persistent_message_for_visitor_is_refused(visitor_storage, settings, level):
     settings.MESSAGE_LEVEL = messages.DEBUG
     for add_message in (messages.add_message, persistent_messages.add_message):
         with pytest.raises(NotImplementedError) as refused:
-            add_message(visitors_storage.request, level, "Kept")
+            add_message(visitor_storage.request, level, "Kept")
         assert str(refused.value) == VISITOR_ERROR
-    assert len(visitors_storage) == 0
+    assert len(visitor_storage) == 0
 
 
-def test_a_refused_message_of_a_visitor_leaves_the_others(visitors_storage):
-    visitors_storage.add(messages.INFO, "Once")
+def test_refused_message_for_visitor_keeps_others(visitor_storage):
+    visitor_storage.add(messages.INFO, "Once")
     with pytest.raises(NotImplementedError):
-        visitors_storage.add(persistent_messages.INFO, "Kept")
-    answer(visitors_storage)
-    assert texts(visitors_storage) == ["Once"]
+        visitor_storage.add(persistent_messages.INFO, "Kept")
+    answer(visitor_storage)
+    assert texts(visitor_storage) == ["Once"]
 
 
-def test_mail_without_a_recipient_is_refused(visitors_storage, mailoutbox):
+def test_email_without_user_is_refused(visitor_storage, mailoutbox):
     with pytest.raises(ValueError, match="email"):
-        visitors_storage.add(messages.INFO, "Hello", email=True)
+        visitor_storage.add(messages.INFO, "Hello", email=True)
     assert mailoutbox == []
     assert not Message.objects.exists()
 
 
-def test_a_rolled_back_transaction_loses_its_message(client):
+def test_rolled_back_transaction_discards_message(client):
     client.get("/roll_back/")
     assert texts(Message.objects.all()) == ["Not ordered"]
     assert shown_to(client) == ["Not ordered"]
 
 
-def test_a_visitor_is_told_the_subject_in_the_text(visitors_storage):
-    visitors_storage.add(messages.INFO, "Text", subject="Subject", extra_tags="x")
-    [message] = visitors_storage
+def test_subject_for_visitor_is_part_of_text(visitor_storage):
+    visitor_storage.add(messages.INFO, "Text", subject="Subject", extra_tags="x")
+    [message] = visitor_storage
     assert type(message) is ContribMessage
     assert (message.message, message.tags) == ("Subject: Text", "x info")
     assert not isinstance(message.message, SafeData)
 
 
-def test_a_subject_does_not_make_a_visitors_text_unsafe_or_itself_safe(visitors_storage):
-    visitors_storage.add(messages.INFO, mark_safe("<b>Text</b>"), subject="<i>Subject</i>")
-    [message] = visitors_storage
+def test_subject_for_visitor_is_escaped_before_safe_text(visitor_storage):
+    visitor_storage.add(messages.INFO, mark_safe("<b>Text</b>"), subject="<i>Subject</i>")
+    [message] = visitor_storage
     assert isinstance(message.message, SafeData)
     assert message.message == "&lt;i&gt;Subject&lt;/i&gt;: <b>Text</b>"
 
 
-@pytest.mark.parametrize("whose", ["storage", "visitors_storage"])
-def test_what_no_page_can_hold_is_dropped_for_the_page_that_adds_it(whose, request):
+@pytest.mark.parametrize("whose", ["storage", "visitor_storage"])
+def test_unencodable_characters_are_dropped_on_same_page(whose, request):
     """Half of a surrogate pair, which the next page could not show either."""
     storage = request.getfixturevalue(whose)
     storage.add(messages.INFO, "a\x00\ud800b", subject="\udfffc", extra_tags="d\x00")
@@ -1141,7 +1141,7 @@ def test_what_no_page_can_hold_is_dropped_for_the_page_that_adds_it(whose, reque
     assert (str(message), message.extra_tags) == ("c: ab", "d")
 
 
-def test_what_no_page_can_hold_is_not_carried_by_a_cookie(db):
+def test_unencodable_characters_are_dropped_from_cookie(db):
     request = RequestFactory().get("/")
     request.session, request.user = {}, AnonymousUser()
     storage = PersistentMessageStorage(request)
@@ -1152,7 +1152,7 @@ def test_what_no_page_can_hold_is_not_carried_by_a_cookie(db):
     assert texts(PersistentMessageStorage(request)) == ["ab"]
 
 
-def test_a_visitors_subject_survives_until_the_next_page(db):
+def test_subject_for_visitor_is_kept_until_next_page(db):
     request = RequestFactory().get("/")
     request.session, request.user = {}, AnonymousUser()
     storage = PersistentMessageStorage(request)
@@ -1183,7 +1183,7 @@ def test_persistent_debug_is_below_the_default_level(storage):
     assert not Message.objects.exists()
 
 
-def test_base_level_tells_an_error_from_an_info(storage):
+def test_base_level_is_level_of_contrib(storage):
     """`level >= messages.ERROR` would be true for a persistent INFO."""
     levels = [*persistent_messages.PERSISTENT_MESSAGE_LEVELS, 129]
     storage.level = messages.DEBUG
@@ -1191,7 +1191,7 @@ def test_base_level_tells_an_error_from_an_info(storage):
     assert [row.base_level for row in rows] == [10, 20, 25, 30, 40, 29]
 
 
-def test_tags_of_a_base_level_reach_persistent_messages(storage, settings):
+def test_message_tags_of_base_level_apply_to_persistent_level(storage, settings):
     """`MESSAGE_TAGS = {messages.ERROR: "danger"}` applies to level 140, too."""
     row = storage.add(persistent_messages.ERROR, "Wrong", extra_tags="x")
     assert row.tags == "x error unread"
@@ -1202,12 +1202,12 @@ def test_tags_of_a_base_level_reach_persistent_messages(storage, settings):
     assert row.tags == "x own unread"
 
 
-def test_a_custom_level_has_the_tag_of_its_base_level(storage, settings):
+def test_custom_level_has_tag_of_base_level(storage, settings):
     settings.MESSAGE_TAGS = {29: "custom"}
     assert storage.add(129, "Text").tags == "custom unread"
 
 
-def test_only_persistent_messages_are_read_or_unread(user, send):
+def test_only_persistent_messages_have_read_or_unread_tag(user, send):
     send("Once", messages.INFO, extra_tags="x")
     kept = send("Kept", extra_tags="y")
     assert [message.tags for message in storage_of(user)] == ["x info", "y info unread"]
@@ -1215,7 +1215,7 @@ def test_only_persistent_messages_are_read_or_unread(user, send):
     assert [row.tags for row in storage_of(user).get_persistent()] == ["y info read"]
 
 
-def test_what_no_database_stores_is_dropped(storage, user):
+def test_characters_no_database_stores_are_dropped(storage, user):
     storage.add(messages.INFO, "o\x00n\ud800ce", subject="\x00s", extra_tags="t\udfff")
     storage.add(persistent_messages.INFO, "k\x00ep\ud834t", subject="s\x00", extra_tags="\x00")
     answer(storage)
@@ -1225,14 +1225,14 @@ def test_what_no_database_stores_is_dropped(storage, user):
     ]
 
 
-def test_safe_text_with_what_no_database_stores_stays_safe(storage, user):
+def test_safe_text_stays_safe_after_dropping_characters(storage, user):
     storage.add(persistent_messages.INFO, mark_safe("<b>\x00</b>"))
     [message] = storage_of(user)
     assert isinstance(message.message, SafeData)
     assert message.message == "<b></b>"
 
 
-def test_a_message_equals_one_of_contrib(storage, send):
+def test_message_equals_contrib_message(storage, send):
     send("Once", messages.INFO)
     storage.add(messages.INFO, "Queued")
     expected = [ContribMessage(messages.INFO, "Once"), ContribMessage(messages.INFO, "Queued")]
@@ -1241,7 +1241,7 @@ def test_a_message_equals_one_of_contrib(storage, send):
     assert next(iter(storage)) != ContribMessage(messages.ERROR, "Once")
 
 
-def test_rows_of_the_same_text_are_two_in_a_set(user, send):
+def test_rows_with_same_text_are_distinct_and_hashable(user, send):
     send("Same")
     send("Same")
     first, second = storage_of(user)
@@ -1249,7 +1249,7 @@ def test_rows_of_the_same_text_are_two_in_a_set(user, send):
     assert len({first, second}) == 2
 
 
-def test_contribs_names_are_not_changed():
+def test_contrib_names_are_unchanged():
     assert messages.add_message.__module__ == "django.contrib.messages.api"
     assert messages.constants.DEFAULT_TAGS == {
         10: "debug",

@@ -164,13 +164,13 @@ def ask_as_visitor(db):
 
 
 @pytest.mark.parametrize("url", ["/loop/", "/getter/", "/known/", "/loaded_loop/"])
-def test_a_visitor_sees_what_the_cookie_has_once(ask_as_visitor, url):
+def test_visitor_sees_cookie_messages_once(ask_as_visitor, url):
     ask_as_visitor("/add/?text=One&text=Two")
     assert "<b>One</b><b>Two</b>" in ask_as_visitor(url).text
     assert "<b>" not in ask_as_visitor(url).text
 
 
-def test_what_a_visitors_session_holds_waits_for_a_page_that_can_read_it(ask_as_visitor):
+def test_session_messages_wait_for_page_that_can_read_session(ask_as_visitor):
     long = "".join(chr(0x4E00 + number * 7 % 20000) for number in range(3000))
     ask_as_visitor("/add/", query_params={"text": ["One", long]})
     shown = [ask_as_visitor("/loop/").text, ask_as_visitor("/in_a_thread/").text]
@@ -178,19 +178,19 @@ def test_what_a_visitors_session_holds_waits_for_a_page_that_can_read_it(ask_as_
     assert ask_as_visitor("/in_a_thread/").text == ""
 
 
-def test_a_visitor_sees_what_is_added(ask_as_visitor):
+def test_visitor_sees_messages_of_same_request(ask_as_visitor):
     assert ask_as_visitor("/add_and_loop/").text == "<b>Added</b>"
     assert ask_as_visitor("/loop/").text == ""
 
 
-def test_a_site_may_ask_for_the_user_to_know_a_plain_page(ask_as_visitor, settings):
+def test_plain_pages_setting_may_access_user(ask_as_visitor, settings):
     settings.PERSISTENT_MESSAGES = {"PLAIN_PAGES": lambda request: request.user.is_staff}
     ask_as_visitor("/add/?text=One")
     assert "One" in ask_as_visitor("/parts/").text
     assert "One" not in ask_as_visitor("/parts/").text
 
 
-def test_asking_consumes_nothing(ask_as_visitor):
+def test_bool_and_len_consume_nothing(ask_as_visitor):
     ask_as_visitor("/add/?text=One")
     assert ask_as_visitor("/asked/").json() == {"bool": True, "len": 1, "used": False}
     assert ask_as_visitor("/loop/").text == "<b>One</b>"
@@ -200,7 +200,7 @@ def test_asking_consumes_nothing(ask_as_visitor):
 
 
 @pytest.mark.parametrize("url", ["/loop/", "/getter/", "/parts/", "/known/"])
-def test_what_waits_in_the_database_stays_there(ask, send, url):
+def test_database_messages_are_not_read_in_event_loop(ask, send, url):
     send("Kept")
     ask("/add/?text=Once")
     response = ask(url)
@@ -211,39 +211,39 @@ def test_what_waits_in_the_database_stays_there(ask, send, url):
     assert ask("/in_a_thread/").text == "<b>Kept</b>"
 
 
-def test_a_user_sees_what_is_added_and_sees_it_once(ask, send):
+def test_user_sees_messages_of_same_request_once(ask, send):
     send("Kept")
     assert ask("/add_and_loop/").text == "<b>Added</b>"
     assert not Message.objects.filter(level=messages.INFO).exists()
     assert ask("/in_a_thread/").text == "<b>Kept</b>"
 
 
-def test_what_a_failed_page_showed_is_shown_again(ask):
+def test_messages_of_failed_page_are_shown_again(ask):
     ask("/add/?text=Once")
     ask("/failing/")
     assert ask("/in_a_thread/").text == "<b>Once</b>"
 
 
-def test_counter_and_bell_are_left_out_where_nobody_is_loaded(ask, send):
+def test_counter_and_bell_are_omitted_without_aload(ask, send):
     send("Kept")
     response = ask("/parts/")
     assert "<h1>A page</h1>" in response.text
     assert soup(response).select(".pm-bell") == soup(response).select(".pm-unread") == []
 
 
-def test_a_page_without_our_parts_costs_nothing(ask, send):
+def test_page_without_our_parts_takes_no_query(ask, send):
     send("Kept")
     with CaptureQueriesContext(connection) as queries:
         assert ask("/plain/").text == "<h1>A page</h1>/plain/"
     assert len(queries) == 0
 
 
-def test_who_asks_in_code_gets_an_error_and_not_none(ask):
+def test_count_in_event_loop_raises_error(ask):
     with pytest.raises(SynchronousOnlyOperation):
         ask("/counted/")
 
 
-def test_a_part_that_a_thread_renders_has_all(ask, send):
+def test_part_rendered_in_thread_has_all_messages(ask, send):
     send("Kept")
     ask("/add/?text=Once")
     first, second = ask("/both/").text.split("|")
@@ -254,7 +254,7 @@ def test_a_part_that_a_thread_renders_has_all(ask, send):
 # Loading in a view
 
 
-def test_a_page_that_loads_has_counter_bell_and_strip(ask, send):
+def test_page_with_aload_has_counter_bell_and_strip(ask, send):
     send("Kept")
     ask("/add/?text=Once")
     response = ask("/loaded/")
@@ -265,7 +265,7 @@ def test_a_page_that_loads_has_counter_bell_and_strip(ask, send):
     assert ask("/in_a_thread/").text == "<b>Kept</b>"
 
 
-def test_a_page_that_loads_has_the_getter_of_2011(ask, ask_as_visitor, send):
+def test_get_nonpersistent_works_after_aload(ask, ask_as_visitor, send):
     send("Kept")
     ask("/add/?text=Once&text=Twice")
     assert ask("/loaded_getter/").text == "<b>Once</b><b>Twice</b><b>Added</b>"
@@ -283,14 +283,14 @@ def test_a_page_that_loads_has_the_counts_of_the_storage(ask, ask_as_visitor, se
     assert ask_as_visitor("/loaded_counts/").text == "2 0 2, then <b>Once</b><b>Added</b>0 0 0"
 
 
-def test_a_view_reads_the_getter_without_loading(ask, send):
+def test_get_nonpersistent_can_be_iterated_asynchronously(ask, send):
     send("Kept")
     ask("/add/?text=Once")
     assert ask("/getter_in_code/").text == "<b>Once</b>"
     assert ask("/loaded_loop/").text == "<b>Kept</b>"
 
 
-def test_loading_hands_nothing_out(ask, rf, user, send):
+def test_aload_consumes_nothing(ask, rf, user, send):
     send("Once", messages.INFO)
     request = rf.get("/")
     request.user = user
@@ -300,21 +300,21 @@ def test_loading_hands_nothing_out(ask, rf, user, send):
     assert ask("/loaded_loop/").text == ""
 
 
-def test_loading_costs_what_a_page_costs(ask, send):
+def test_query_count_of_aload_equals_synchronous_page(ask, send):
     send("Kept")
     with CaptureQueriesContext(connection) as queries:
         ask("/loaded/")
     assert len(queries) == 4  # session, user, counter, strip
 
 
-def test_each_request_has_its_own_deletions(ask, rf, user, send):
+def test_deletions_are_tracked_per_request(ask, rf, user, send):
     PersistentMessageStorage(rf.get("/"))  # an earlier request of this thread
     remember_deleted(user)
     send("Kept")
     assert ask("/loaded_loop/").text == "<b>Kept</b>"
 
 
-def test_a_visitor_who_loads_costs_no_query_of_ours(ask_as_visitor):
+def test_aload_for_visitor_takes_no_query_of_ours(ask_as_visitor):
     ask_as_visitor("/add/?text=One")
     with CaptureQueriesContext(connection) as queries:
         assert ask_as_visitor("/loaded_loop/").text == "<b>One</b>"
@@ -324,7 +324,7 @@ def test_a_visitor_who_loads_costs_no_query_of_ours(ask_as_visitor):
 # The async client, as sites test with it
 
 
-def test_what_an_async_view_added_can_be_asserted(ask):
+def test_messages_added_by_async_view_can_be_asserted(ask):
     response = ask("/add/?text=One&text=Two")
     assert list(messages.get_messages(response.asgi_request)) == [
         ContribMessage(messages.INFO, "One"),

@@ -147,7 +147,7 @@ def web(request):
 
 
 @pytest.fixture
-def elsewhere(user):
+def second_browser(user):
     """Another browser in which Sally is logged in."""
     browser = Client()
     browser.force_login(user)
@@ -158,7 +158,7 @@ def shown_to(browser, url="/show/", **kwargs):
     return browser.get(url, **kwargs).json()["shown"]
 
 
-def later(minutes):
+def age_messages(minutes):
     """Have so much time pass for what waits."""
     Message.objects.update(created=timezone.now() - timedelta(minutes=minutes))
 
@@ -168,7 +168,7 @@ def later(minutes):
 
 @pytest.mark.parametrize("headers", SEEN.values(), ids=SEEN)
 @pytest.mark.parametrize("url", ["/show/", "/getter/", "/missing/"])
-def test_what_a_person_sees_shows_messages(web, headers, url):
+def test_request_seen_by_person_shows_messages(web, headers, url):
     web.get("/add/")
     assert shown_to(web, url, headers=headers) == ["Once"]
     assert shown_to(web) == []
@@ -176,7 +176,7 @@ def test_what_a_person_sees_shows_messages(web, headers, url):
 
 @UNSEEN_ONES
 @pytest.mark.parametrize("url", ["/show/", "/getter/", "/missing/"])
-def test_what_nobody_sees_shows_no_message_and_takes_none(web, headers, url):
+def test_unseen_request_shows_and_consumes_no_message(web, headers, url):
     web.get("/add/")
     assert shown_to(web, url, headers=headers) == []
     assert shown_to(web) == ["Once"]
@@ -184,7 +184,7 @@ def test_what_nobody_sees_shows_no_message_and_takes_none(web, headers, url):
 
 
 @pytest.mark.parametrize("url", ["/show/", "/getter/", "/add_and_show/"])
-def test_the_head_of_a_page_takes_no_message(web, url):
+def test_head_request_consumes_no_message(web, url):
     web.get("/add/")
     assert web.head(url).status_code == 200
     added = ["Added"] if "add" in url else []
@@ -193,26 +193,26 @@ def test_the_head_of_a_page_takes_no_message(web, url):
 
 
 @UNSEEN_ONES
-def test_what_is_added_where_nobody_sees_it_waits(web, headers):
+def test_message_added_in_unseen_request_waits(web, headers):
     assert shown_to(web, "/add_and_show/", headers=headers) == []
     assert shown_to(web) == ["Added"]
     assert shown_to(web) == []
 
 
 @UNSEEN_ONES
-def test_what_nobody_sees_has_the_persistent_messages(client, send, headers):
+def test_unseen_request_has_persistent_messages(client, send, headers):
     send("Kept")
     assert shown_to(client, headers=headers) == ["Kept"]
 
 
 @UNSEEN_ONES
-def test_counts_are_the_same_where_nobody_sees_them(web, headers):
+def test_counts_are_same_in_unseen_request(web, headers):
     web.get("/add/")
     assert web.get("/count/", headers=headers).json() == {"count": 1}
 
 
 @UNSEEN_ONES
-def test_opening_a_message_where_nobody_sees_it_leaves_it_unread(client, send, headers, settings):
+def test_detail_page_in_unseen_request_does_not_mark_as_read(client, send, headers, settings):
     settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": []}]
     message = send("Kept")
     client.get(f"/messages/detail/{message.pk}/", headers=headers)
@@ -220,14 +220,14 @@ def test_opening_a_message_where_nobody_sees_it_leaves_it_unread(client, send, h
     assert message.read_at is None
 
 
-def test_a_message_can_be_asserted_after_a_response_that_nobody_saw(web):
+def test_message_of_unseen_response_can_be_asserted(web):
     response = web.head("/add/")
     assert [str(message) for message in response.wsgi_request._messages] == ["Once"]
     assert shown_to(web) == ["Once"]
 
 
 @pytest.mark.parametrize("header", ["HX-Redirect", "HX-Refresh", "HX-Location"])
-def test_an_answer_that_sends_htmx_elsewhere_takes_no_message(web, header):
+def test_htmx_redirect_consumes_no_message(web, header):
     """htmx discards the body; the page that it loads next shows the messages."""
     web.get("/add/")
     answer = web.get("/swapped/", {"header": header}, headers={"HX-Request": "true"})
@@ -240,7 +240,7 @@ def test_an_answer_that_sends_htmx_elsewhere_takes_no_message(web, header):
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 409, 500])
-def test_an_error_that_htmx_2_throws_away_takes_no_message(web, status):
+def test_error_discarded_by_htmx_2_consumes_no_message(web, status):
     web.get("/add/")
     web.get("/swapped/", {"status": status}, headers={"HX-Request": "true"})
     assert shown_to(web) == ["Once"]
@@ -255,14 +255,14 @@ def test_an_error_that_htmx_2_throws_away_takes_no_message(web, status):
         (404, {}),
     ],
 )
-def test_an_error_that_is_swapped_in_takes_its_messages(web, status, headers):
+def test_error_swapped_in_consumes_messages(web, status, headers):
     web.get("/add/")
     web.get("/swapped/", {"status": status}, headers=headers)
     assert shown_to(web) == []
 
 
 @pytest.mark.parametrize("headers", UNSEEN.values(), ids=UNSEEN)
-def test_the_rule_is_in_one_place(headers):
+def test_is_shown_to_person_decides_by_headers(headers):
     assert not is_shown_to_person(RequestFactory().get("/", headers=headers))
     assert is_shown_to_person(RequestFactory().post("/"))
 
@@ -270,51 +270,51 @@ def test_the_rule_is_in_one_place(headers):
 # Which browser
 
 
-def test_a_message_is_shown_in_the_browser_that_made_the_request(client, elsewhere):
+def test_message_is_shown_in_browser_that_queued_it(client, second_browser):
     client.get("/add/")
-    assert shown_to(elsewhere) == []
-    assert shown_to(elsewhere, "/getter/") == []
-    assert elsewhere.get("/count/").json() == {"count": 0}
+    assert shown_to(second_browser) == []
+    assert shown_to(second_browser, "/getter/") == []
+    assert second_browser.get("/count/").json() == {"count": 0}
     assert shown_to(client) == ["Once"]
 
 
-def test_two_browsers_have_each_their_own(client, elsewhere):
+def test_two_browsers_have_separate_messages(client, second_browser):
     for _ in range(2):
         client.get("/add/?text=Here")
-        elsewhere.get("/add/?text=There")
+        second_browser.get("/add/?text=There")
     assert client.get("/count/").json() == {"count": 2}
     assert shown_to(client) == ["Here", "Here"]
-    assert shown_to(elsewhere, "/getter/") == ["There", "There"]
+    assert shown_to(second_browser, "/getter/") == ["There", "There"]
     assert not Message.objects.exists()
 
 
-def test_a_message_for_oneself_by_name_is_shown_in_the_same_browser(client, elsewhere):
+def test_message_to_request_user_by_argument_is_shown_in_same_browser(client, second_browser):
     client.get("/add_for_oneself/")
-    assert shown_to(elsewhere) == []
+    assert shown_to(second_browser) == []
     assert shown_to(client) == ["Mine"]
 
 
 @pytest.mark.parametrize("url", ["/show/", "/getter/"])
-def test_another_browser_gets_it_when_that_one_does_not_come_back(client, elsewhere, url):
+def test_message_is_shown_in_other_browser_after_timeout(client, second_browser, url):
     client.get("/add/")
-    later(minutes=9)
-    assert shown_to(elsewhere, url) == []
-    later(minutes=11)
-    assert shown_to(elsewhere, url) == ["Once"]
+    age_messages(minutes=9)
+    assert shown_to(second_browser, url) == []
+    age_messages(minutes=11)
+    assert shown_to(second_browser, url) == ["Once"]
     assert shown_to(client) == []
 
 
-def test_what_code_without_a_request_sends_is_shown_in_any(client, elsewhere, other, user):
+def test_message_sent_without_request_is_shown_in_any_browser(client, second_browser, other, user):
     persistent_messages.send_message(user, messages.INFO, "Sent")
-    assert shown_to(elsewhere) == ["Sent"]
+    assert shown_to(second_browser) == ["Sent"]
     his = Client()
     his.force_login(other)
     request = his.get("/show/").wsgi_request
     request._messages.add(messages.INFO, "From Harry", user=user)
-    assert shown_to(elsewhere) == ["From Harry"]
+    assert shown_to(second_browser) == ["From Harry"]
 
 
-def test_it_is_the_same_browser_after_log_in_and_log_out(client, user):
+def test_browser_is_recognized_after_log_out_and_log_in(client, user):
     client.get("/add/")
     client.get("/leave/")
     assert shown_to(client) == []
@@ -323,7 +323,7 @@ def test_it_is_the_same_browser_after_log_in_and_log_out(client, user):
 
 
 @pytest.mark.parametrize("engine", ["db", "cache", "cached_db", "file", "signed_cookies"])
-def test_the_kind_of_session_does_not_matter(user, settings, engine, tmp_path):
+def test_browser_is_recognized_with_each_session_engine(user, settings, engine, tmp_path):
     settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{engine}"
     settings.SESSION_FILE_PATH = str(tmp_path)
     here, there = Client(), Client()
@@ -334,7 +334,7 @@ def test_the_kind_of_session_does_not_matter(user, settings, engine, tmp_path):
     assert shown_to(here) == ["Once"]
 
 
-def test_a_session_that_is_gone_loses_no_message(client, user):
+def test_deleted_session_loses_no_message(client, user):
     client.get("/add/")
     client.session.delete()
     assert shown_to(client) == []
@@ -343,16 +343,16 @@ def test_a_session_that_is_gone_loses_no_message(client, user):
 
 
 @pytest.mark.parametrize("forged", ["", "x", "-1", "²", "9" * 19, "1.5", "NaN", "'; --"])
-def test_a_forged_name_of_a_browser_does_no_harm(client, elsewhere, forged):
+def test_forged_browser_cookie_is_harmless(client, second_browser, forged):
     client.get("/add/")
-    elsewhere.cookies["pm_browser"] = forged
-    assert shown_to(elsewhere) == []
-    elsewhere.get("/add/?text=There")
-    assert shown_to(elsewhere) == ["There"]
+    second_browser.cookies["pm_browser"] = forged
+    assert shown_to(second_browser) == []
+    second_browser.get("/add/?text=There")
+    assert shown_to(second_browser) == ["There"]
     assert shown_to(client) == ["Once"]
 
 
-def test_a_browser_has_a_name_only_where_a_message_waits_for_it(visitor, client, send):
+def test_browser_cookie_is_set_only_for_waiting_message(visitor, client, send):
     visitor.get("/add/")
     send("Kept")
     client.get("/show/")
@@ -363,7 +363,7 @@ def test_a_browser_has_a_name_only_where_a_message_waits_for_it(visitor, client,
     assert "pm_browser" not in client.get("/add/").cookies
 
 
-def test_who_impersonates_sees_what_was_said_and_the_customer_does_not(user, other):
+def test_impersonator_sees_messages_and_customer_does_not(user, other):
     staff, customer = Client(), Client()
     staff.force_login(other)
     customer.force_login(user)
@@ -374,9 +374,7 @@ def test_who_impersonates_sees_what_was_said_and_the_customer_does_not(user, oth
 
 
 @pytest.mark.parametrize("address", ["/impersonate/{}/", "/impersonate/{}/?log_out"])
-def test_what_staff_did_not_see_while_impersonating_never_reaches_the_customer(
-    user, other, address, client
-):
+def test_unseen_messages_of_impersonator_never_reach_customer(user, other, address, client):
     staff = Client()
     staff.force_login(other)
     staff.get(address.format("sally"))
@@ -394,7 +392,7 @@ def test_what_staff_did_not_see_while_impersonating_never_reaches_the_customer(
     assert shown_to(client) == []
 
 
-def test_who_logs_out_and_in_again_has_a_mailbox_as_before(user, client):
+def test_messages_are_stored_after_log_out_and_log_in(user, client):
     client.get("/leave/")
     client.force_login(user)
     client.get("/add/?text=Once")
@@ -402,19 +400,19 @@ def test_who_logs_out_and_in_again_has_a_mailbox_as_before(user, client):
 
 
 @pytest.mark.parametrize("address", ["/impersonate/sally/", "/impersonate/sally/?log_out"])
-def test_a_log_in_as_the_same_user_is_no_impersonation(client, address):
+def test_log_in_as_same_user_is_not_impersonation(client, address):
     client.get(address)
     client.get("/add/?text=Once")
     assert Message.objects.filter(message="Once").count() == 1
 
 
-def test_no_session_key_is_stored(client):
+def test_session_key_is_not_stored(client):
     client.get("/add/")
     key = client.cookies["sessionid"].value
     assert key not in {str(value) for value in Message.objects.values_list()[0]}
 
 
-def test_the_choice_costs_no_query(client, django_assert_num_queries):
+def test_choosing_browser_takes_no_extra_query(client, django_assert_num_queries):
     client.get("/add/")
     client.get("/show/")
     client.get("/add/")
@@ -425,7 +423,7 @@ def test_the_choice_costs_no_query(client, django_assert_num_queries):
 # When they are removed
 
 
-def test_rows_are_removed_when_the_response_has_gone_out(client, user, send):
+def test_rows_are_removed_after_response_is_closed(client, user, send):
     send("Once", messages.INFO)
     request = RequestFactory().get("/")
     request.session, request.user = {}, user
@@ -439,7 +437,7 @@ def test_rows_are_removed_when_the_response_has_gone_out(client, user, send):
     assert not Message.objects.exists()
 
 
-def test_a_response_that_another_one_replaces_has_shown_nothing(client, user, send, settings):
+def test_replaced_response_consumes_nothing(client, user, send, settings):
     send("Once", messages.INFO)
     browser = Client()
     browser.force_login(user)
@@ -459,7 +457,7 @@ class Replaces:
         return HttpResponse("Down for maintenance")
 
 
-def test_a_response_that_fails_later_has_shown_nothing(client, user, send, settings):
+def test_response_turned_into_error_consumes_nothing(client, user, send, settings):
     send("Once", messages.INFO)
     browser = Client()
     browser.force_login(user)
@@ -480,7 +478,7 @@ class Fails(Replaces):
 @pytest.mark.parametrize(
     "twin", [copy.copy, copy.deepcopy, lambda r: pickle.loads(pickle.dumps(r))]
 )
-def test_a_copy_of_a_response_removes_nothing(client, user, send, twin):
+def test_copied_response_removes_nothing(client, user, send, twin):
     """Caches pickle responses with all their attributes."""
     send("Once", messages.INFO)
     request = RequestFactory().get("/")
@@ -496,7 +494,7 @@ def test_a_copy_of_a_response_removes_nothing(client, user, send, twin):
     assert not Message.objects.exists()
 
 
-def test_a_stream_removes_what_it_has_shown_at_its_end(client, send):
+def test_streaming_response_removes_rows_at_end(client, send):
     send("Once", messages.INFO)
     response = client.get("/stream/")
     assert Message.objects.count() == 1
@@ -505,7 +503,7 @@ def test_a_stream_removes_what_it_has_shown_at_its_end(client, send):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_cannot_be_removed_is_logged_and_shown_again(client, send, caplog, monkeypatch):
+def test_failed_removal_is_logged_and_message_is_shown_again(client, send, caplog, monkeypatch):
     send("Once", messages.INFO)
     with connection.execute_wrapper(refuse_to_delete):
         assert shown_to(client) == ["Once"]
