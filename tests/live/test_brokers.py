@@ -72,7 +72,7 @@ def address(request):
 
 
 @pytest.mark.parametrize("address", ADDRESSES, indirect=True)
-def test_what_one_process_publishes_the_others_hear(address, listening):
+def test_published_events_reach_other_processes(address, listening):
     publisher = broker_for(address)
     others = [listening(publisher)]
     if address != "memory":  # that is for one
@@ -85,7 +85,7 @@ def test_what_one_process_publishes_the_others_hear(address, listening):
 
 
 @pytest.mark.parametrize("address", ADDRESSES, indirect=True)
-def test_many_names_arrive(address, listening):
+def test_event_for_many_users_arrives(address, listening):
     broker = broker_for(address)
     process = listening(broker)
     texts = encode("changed", [events.user_name(number) for number in range(500)])
@@ -95,7 +95,7 @@ def test_many_names_arrive(address, listening):
     wait_until(lambda: process.heard == texts)
 
 
-def test_an_event_has_a_size_that_every_broker_takes():
+def test_event_size_is_limited():
     names = [events.user_name(number) for number in range(400)]
     texts = encode("changed", names)
 
@@ -110,7 +110,7 @@ def test_an_event_has_a_size_that_every_broker_takes():
     "text",
     ["x", "5", "null", "[]", '["changed", {}]', '["ended", []]', "\ufffd"],
 )
-def test_a_text_that_is_no_event_is_passed_over(text, caplog):
+def test_invalid_event_is_logged_and_ignored(text, caplog):
     events.hear(Hub(), text)
 
     assert "invalid event" in caplog.text
@@ -143,7 +143,7 @@ def end_listening(address):
 
 
 @pytest.mark.parametrize("address", [name for name in ADDRESSES if name != "memory"], indirect=True)
-def test_a_listener_whose_connection_ends_listens_again(address, listening):
+def test_listener_reconnects_after_disconnect(address, listening):
     process = listening(broker_for(address))
 
     end_listening(address)
@@ -154,7 +154,7 @@ def test_a_listener_whose_connection_ends_listens_again(address, listening):
 
 
 @pytest.mark.skipif("redis" not in ADDRESSES, reason="no redis-server")
-def test_a_redis_that_was_killed_is_found_again(redis_server, listening):
+def test_listener_reconnects_after_redis_restart(redis_server, listening):
     publisher = broker_for(redis_server.address)
     process = listening(broker_for(redis_server.address))
     publisher.publish(["before"])
@@ -173,7 +173,7 @@ def test_a_redis_that_was_killed_is_found_again(redis_server, listening):
 
 
 @pytest.mark.skipif("redis" not in ADDRESSES, reason="no redis-server")
-def test_a_redis_that_is_away_keeps_nobody_waiting(redis_server, live, ann, caplog):
+def test_unreachable_redis_does_not_block_sending(redis_server, live, ann, caplog):
     live(redis_server.address)
     redis_server.kill()
 
@@ -184,7 +184,7 @@ def test_a_redis_that_is_away_keeps_nobody_waiting(redis_server, live, ann, capl
 
 
 @pytest.mark.skipif("redis" not in ADDRESSES, reason="no redis-server")
-def test_streams_go_on_after_redis_was_killed(redis_server, live, ann, listen):
+def test_streams_continue_after_redis_restart(redis_server, live, ann, listen):
     live(redis_server.address)
     listener = listen(ann)
     assert listener.is_there()
@@ -203,7 +203,7 @@ def test_streams_go_on_after_redis_was_killed(redis_server, live, ann, listen):
 
 
 @pytest.mark.parametrize("address", ADDRESSES, indirect=True)
-def test_a_stream_hears_by_any_of_them(address, live, ann, listen):
+def test_stream_gets_events_from_each_broker(address, live, ann, listen):
     live(address)
     listener = listen(ann)
     assert listener.is_there()

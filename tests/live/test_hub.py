@@ -8,7 +8,7 @@ from persistent_messages.live.hub import Stream
 
 
 @pytest.mark.parametrize("steps", range(6))
-def test_a_page_that_leaves_as_an_event_arrives_ends_its_stream(steps):
+def test_cancellation_during_event_ends_stream(steps):
     async def leave():
         stream = Stream("ann", "session")
         stream.notify()
@@ -32,7 +32,7 @@ async def wait_forever(stream):
         await stream.wait(60)
 
 
-def test_a_stream_waits_no_longer_than_it_is_told():
+def test_stream_wait_has_timeout():
     async def wait():
         stream = Stream("ann", "session")
         await stream.wait(0.01)

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def ann_hears(listen, ann):
+def listener_of_ann(listen, ann):
     """What Ann hears once her stream is there: `change` events since then."""
     listener = listen(ann)
     assert listener.is_there()
@@ -44,10 +44,10 @@ HAPPENINGS = {
 
 
 @pytest.mark.parametrize("happening", HAPPENINGS)
-def test_a_page_hears_of_what_its_user_gets(ann_hears, ann, ben, happening):
+def test_stream_gets_change_for_each_new_message(listener_of_ann, ann, ben, happening):
     HAPPENINGS[happening](ann, ben)
 
-    assert ann_hears.has("change")
+    assert listener_of_ann.has("change")
 
 
 CHANGES = {
@@ -59,7 +59,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_page_hears_of_what_is_done_elsewhere(ann, listen, change):
+def test_stream_gets_change_for_each_mailbox_change(ann, listen, change):
     send_message(ann, INFO, "Hello", key="quota")
     listener = listen(ann)
     assert listener.has("change")
@@ -70,7 +70,9 @@ def test_a_page_hears_of_what_is_done_elsewhere(ann, listen, change):
     assert listener.has("change")
 
 
-def test_nobody_hears_of_others_nor_of_what_was_rolled_back(ann_hears, ann, ben, listen):
+def test_stream_gets_no_event_of_other_users_or_rolled_back_changes(
+    listener_of_ann, ann, ben, listen
+):
     of_ben = listen(ben)
     with transaction.atomic():
         send_message(ann, INFO, "Hello")
@@ -79,10 +81,10 @@ def test_nobody_hears_of_others_nor_of_what_was_rolled_back(ann_hears, ann, ben,
     assert of_ben.has("change")
 
     # The next that Ann hears is what comes after that.
-    assert ann_hears.events == []
+    assert listener_of_ann.events == []
 
 
-def test_an_event_says_nothing(ann, listen):
+def test_event_contains_no_data(ann, listen):
     send_message(ann, INFO, "A secret", subject="Another")
     listener = listen(ann)
     assert listener.has("change")
@@ -92,7 +94,7 @@ def test_an_event_says_nothing(ann, listen):
     assert {*listener.data} == {"."}
 
 
-def test_log_out_ends_the_streams_of_that_session_only(ann, listen):
+def test_log_out_ends_only_streams_of_that_session(ann, listen):
     here, there = browser_of(ann), browser_of(ann)
     of_here, too, of_there = listen(ann, here), listen(ann, here), listen(ann, there)
 
@@ -107,7 +109,7 @@ def test_log_out_ends_the_streams_of_that_session_only(ann, listen):
 
 
 @pytest.mark.parametrize("end", ["the session", "the account", "its activity"])
-def test_a_session_that_is_no_more_ends_its_streams(ann, listen, monkeypatch, end):
+def test_invalid_session_ends_its_streams(ann, listen, monkeypatch, end):
     monkeypatch.setattr(streams, "HEARTBEAT", 0.1)
     monkeypatch.setattr(streams, "CHECK", 0)
     browser = browser_of(ann)
@@ -125,7 +127,7 @@ def test_a_session_that_is_no_more_ends_its_streams(ann, listen, monkeypatch, en
     assert listener.events[-1] == "end"
 
 
-def test_a_log_out_while_the_session_is_looked_up_ends_the_stream(ann, listen, monkeypatch):
+def test_log_out_during_session_check_ends_stream(ann, listen, monkeypatch):
     monkeypatch.setattr(streams, "HEARTBEAT", 0.1)
     monkeypatch.setattr(streams, "CHECK", 0)
     browser = browser_of(ann)
@@ -147,7 +149,7 @@ def test_a_log_out_while_the_session_is_looked_up_ends_the_stream(ann, listen, m
     assert listener.events[-1] == "end"
 
 
-def test_nobody_has_more_streams_than_the_site_allows(ann, ben, listen, live):
+def test_number_of_streams_per_user_is_limited(ann, ben, listen, live):
     live(LIVE_CONNECTIONS=2)
     first, second = listen(ann), listen(ann)
     assert first.is_there()
@@ -162,7 +164,7 @@ def test_nobody_has_more_streams_than_the_site_allows(ann, ben, listen, live):
         listener = listen(ann)
 
 
-def test_whoever_reconnects_hears_of_what_happened_meanwhile(ann, listen):
+def test_reconnecting_stream_gets_missed_change(ann, listen):
     listener = listen(ann)
     assert listener.is_there()
     listener.close()
@@ -181,7 +183,7 @@ def test_whoever_reconnects_hears_of_what_happened_meanwhile(ann, listen):
 @pytest.mark.parametrize(
     "last", ["x", "-", "-1", "0" * 5000, "{id}" + "9" * 4000, "{id}.5", "²", "' OR 1=1 --"]
 )
-def test_what_a_browser_claims_to_have_heard_last_does_no_harm(ann, listen, last):
+def test_invalid_last_event_id_is_harmless(ann, listen, last):
     listener = listen(ann)
     assert listener.is_there()
     identity = listener.ids[-1].partition("-")[0]
@@ -197,16 +199,16 @@ def test_what_a_browser_claims_to_have_heard_last_does_no_harm(ann, listen, last
     assert again.has("change")
 
 
-def test_what_came_before_the_stream_was_there_is_told(ann, ann_hears, listen):
+def test_new_stream_starts_with_change(ann, listener_of_ann, listen):
     send_message(ann, INFO, "Hello")
-    assert ann_hears.has("change")
+    assert listener_of_ann.has("change")
 
     late = listen(ann)
     assert late.has("change")
     assert late.events[0] == "change"
 
 
-def test_listening_keeps_no_session_alive(ann, listen, settings):
+def test_stream_does_not_extend_session(ann, listen, settings):
     settings.SESSION_SAVE_EVERY_REQUEST = True
     listener = listen(ann)
 
@@ -222,7 +224,7 @@ SESSIONS = {
 
 
 @pytest.mark.parametrize("atomic", [False, True])
-def test_a_stream_holds_no_connection_to_the_database(ann, listen, live, atomic, monkeypatch):
+def test_stream_holds_no_database_connection(ann, listen, live, atomic, monkeypatch):
     monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", atomic)
 
     def sessions():
@@ -238,7 +240,7 @@ def test_a_stream_holds_no_connection_to_the_database(ann, listen, live, atomic,
     wait_until(lambda: sessions() <= before)
 
 
-def test_no_middleware_compresses_the_stream(ann, live, settings):
+def test_stream_is_not_compressed_by_middleware(ann, live, settings):
     settings.MIDDLEWARE = ["django.middleware.gzip.GZipMiddleware", *settings.MIDDLEWARE]
     with served() as port:
         listener = Listener(port, browser_of(ann), **{"Accept-Encoding": "gzip"})
@@ -257,7 +259,7 @@ def impersonate_ben(get_response):
     return middleware
 
 
-def test_a_user_who_is_not_the_one_of_the_session_hears_on(ann, ben, live, settings, monkeypatch):
+def test_stream_of_impersonated_user_continues(ann, ben, live, settings, monkeypatch):
     monkeypatch.setattr(streams, "HEARTBEAT", 0.1)
     monkeypatch.setattr(streams, "CHECK", 0)
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, f"{__name__}.impersonate_ben"]
@@ -270,15 +272,15 @@ def test_a_user_who_is_not_the_one_of_the_session_hears_on(ann, ben, live, setti
         listener.close()
 
 
-def test_a_visitor_is_sent_away_for_good(port, listen):
+def test_visitor_gets_no_stream(port, listen):
     assert listen(None, browser=Client()).answer.status == HTTPStatus.NO_CONTENT
 
 
-def test_under_wsgi_there_is_no_stream(live, ann):
+def test_wsgi_server_offers_no_stream(live, ann):
     assert browser_of(ann).get(reverse("message_events")).status_code == HTTPStatus.NO_CONTENT
 
 
-def test_a_site_without_live_events_has_no_stream(ann, listen, live):
+def test_site_without_live_setting_offers_no_stream(ann, listen, live):
     live("")
     send_message(ann, INFO, "Hello")
     page = browser_of(ann).get(reverse("message_list")).content.decode()
@@ -288,13 +290,13 @@ def test_a_site_without_live_events_has_no_stream(ann, listen, live):
     assert "data-pm-events" not in page
 
 
-def test_a_page_says_where_its_events_are(live, ann):
+def test_page_has_url_of_stream(live, ann):
     page = browser_of(ann).get(reverse("message_list")).content.decode()
 
     assert re.findall(r'data-pm-events="(.*?)"', page)[0] == reverse("message_events")
 
 
-def test_a_stream_is_only_read(live, ann):
+def test_stream_rejects_post(live, ann):
     answer = browser_of(ann).post(reverse("message_events"))
 
     assert answer.status_code == HTTPStatus.METHOD_NOT_ALLOWED
