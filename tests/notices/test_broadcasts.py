@@ -99,13 +99,13 @@ def browser_of(user):
     return browser
 
 
-def come(*users):
+def visit_as(*users):
     """Each of `users` opens a page, in another browser each time."""
     for user in users:
         browser_of(user).get("/counter/")
 
 
-def sql_of(client, address):
+def app_queries(client, address):
     """What a page asks the database, but for who is there."""
     with CaptureQueriesContext(connection) as queries:
         assert client.get(address).status_code == 200
@@ -122,7 +122,7 @@ def sql_of(client, address):
 # Sending
 
 
-def test_a_broadcast_is_one_row_whatever_the_number_of_users(user, other):
+def test_broadcast_takes_one_query_and_creates_no_messages(user, other):
     with CaptureQueriesContext(connection) as queries:
         sent = broadcast(INFO, "Sunday")
 
@@ -132,7 +132,7 @@ def test_a_broadcast_is_one_row_whatever_the_number_of_users(user, other):
     assert not Message.objects.exists()
 
 
-def test_a_user_gets_it_when_they_come(client, user, other):
+def test_broadcast_is_copied_when_user_opens_inbox(client, user, other):
     broadcast(
         WARNING, "Sunday", subject="Maintenance", topic="status", url="/status/", action="See it"
     )
@@ -157,14 +157,14 @@ def test_a_user_gets_it_when_they_come(client, user, other):
         ("/messages/?box=archive", "1 unread"),
     ],
 )
-def test_the_page_that_copies_it_shows_it(client, user, address, shown):
+def test_page_that_copies_broadcast_shows_it(client, user, address, shown):
     broadcast(INFO, "Sunday")
 
     assert shown in client.get(address).text
     assert mailbox_of(user) == [("INBOX", "Sunday")]
 
 
-def test_an_open_page_that_polls_shows_it(client, user):
+def test_poll_shows_broadcast(client, user):
     client.get("/messages/")
     broadcast(INFO, "Sunday")
 
@@ -184,7 +184,7 @@ def test_an_open_page_that_polls_shows_it(client, user):
         list,
     ],
 )
-def test_a_site_that_asks_the_storage_gets_it(user, read):
+def test_storage_access_copies_broadcast(user, read):
     broadcast(INFO, "Sunday")
     request = RequestFactory().get("/")
     request.user, request.session = user, SessionStore()
@@ -194,14 +194,14 @@ def test_a_site_that_asks_the_storage_gets_it(user, read):
     assert mailbox_of(user) == [("INBOX", "Sunday")]
 
 
-def test_a_page_that_asks_for_nothing_copies_nothing(client, user):
+def test_page_without_messages_copies_no_broadcast(client, user):
     broadcast(INFO, "Sunday")
 
-    assert sql_of(client, "/nothing/") == []
+    assert app_queries(client, "/nothing/") == []
     assert mailbox_of(user) == []
 
 
-def test_pages_of_the_admin_copy_nothing(admin_client, admin_user):
+def test_admin_page_copies_no_broadcast(admin_client, admin_user):
     broadcast(INFO, "Sunday")
 
     admin_client.get("/admin/")
@@ -209,32 +209,32 @@ def test_pages_of_the_admin_copy_nothing(admin_client, admin_user):
     assert mailbox_of(admin_user) == []
 
 
-def test_a_visitor_gets_nothing(visitor):
+def test_visitor_gets_no_broadcast(visitor):
     broadcast(INFO, "Sunday")
 
     assert visitor.get("/strip/").status_code == 200
     assert not Message.objects.exists()
 
 
-def test_it_arrives_once_in_any_browser(user):
+def test_broadcast_is_copied_once_across_browsers(user):
     broadcast(INFO, "Sunday")
 
-    come(user, user, user)
+    visit_as(user, user, user)
 
     assert mailbox_of(user) == [("INBOX", "Sunday")]
 
 
-def test_who_joins_later_gets_it(user):
+def test_later_user_gets_broadcast(user):
     broadcast(INFO, "Sunday")
-    come(user)
+    visit_as(user)
 
     later = User.objects.create(username="later")
-    come(later)
+    visit_as(later)
 
     assert texts_of(later) == ["Sunday"]
 
 
-def test_several_arrive_in_their_order(client, user):
+def test_broadcasts_arrive_in_order(client, user):
     for text in ("One", "Two", "Three"):
         broadcast(INFO, text)
 
@@ -243,20 +243,20 @@ def test_several_arrive_in_their_order(client, user):
     assert texts_of(user) == ["One", "Two", "Three"]
 
 
-def test_who_deletes_it_for_good_does_not_get_it_again(client, user):
+def test_permanently_deleted_broadcast_is_not_copied_again(client, user):
     broadcast(INFO, "Sunday")
-    come(user)
+    visit_as(user)
     for folder in (Folder.INBOX, Folder.TRASH):
         mailbox.delete(user, folder, Message.objects.all())
 
-    come(user)
+    visit_as(user)
 
     assert mailbox_of(user) == []
 
 
-def test_a_copy_is_read_archived_and_taken_back(client, user):
+def test_copy_can_be_read_archived_and_undone(client, user):
     broadcast(INFO, "Sunday")
-    come(user)
+    visit_as(user)
     rows = Message.objects.all()
 
     mailbox.mark_read(user, Folder.INBOX, rows)
@@ -264,12 +264,12 @@ def test_a_copy_is_read_archived_and_taken_back(client, user):
     assert mailbox_of(user) == [("ARCHIVE", "Sunday")]
     mailbox.undo(user, change)
 
-    come(user)
+    visit_as(user)
     assert mailbox_of(user) == [("INBOX", "Sunday")]
     assert Message.objects.get().read
 
 
-def test_a_delivery_is_signalled_for_each_copy(client, user, django_capture_on_commit_callbacks):
+def test_each_copy_sends_messages_delivered(client, user, django_capture_on_commit_callbacks):
     heard = []
 
     def hear(messages, email, **_):
@@ -289,50 +289,50 @@ def test_a_delivery_is_signalled_for_each_copy(client, user, django_capture_on_c
 # Times
 
 
-def test_nobody_gets_it_before_it_starts_or_after_it_ends(user, other):
+def test_broadcast_is_copied_only_between_start_and_end(user, other):
     now = timezone.now()
     sent = broadcast(INFO, "Sunday", starts=now + HOUR, expires=now + 2 * HOUR)
     assert not sent.is_running
-    come(user)
+    visit_as(user)
     assert mailbox_of(user) == []
 
     Broadcast.objects.update(starts=now - HOUR)
     running.forget()
-    come(user)
+    visit_as(user)
     Broadcast.objects.update(expires=now)
     running.forget()
-    come(other)
+    visit_as(other)
 
     assert texts_of(user) == ["Sunday"]
     assert mailbox_of(other) == []
 
 
-def test_it_starts_on_time_while_the_list_is_cached(user, monkeypatch):
+def test_broadcast_starts_on_time_despite_cached_list(user, monkeypatch):
     now = timezone.now()
     broadcast(INFO, "Sunday", starts=now + timedelta(seconds=5))
-    come(user)
+    visit_as(user)
 
     monkeypatch.setattr(timezone, "now", lambda: now + timedelta(seconds=6))
-    come(user)
+    visit_as(user)
 
     assert texts_of(user) == ["Sunday"]
 
 
-def test_a_copy_ends_with_its_broadcast(user):
+def test_copy_expires_with_broadcast(user):
     expires = timezone.now() + HOUR
     broadcast(INFO, "Sunday", expires=expires)
-    come(user)
+    visit_as(user)
 
     assert Message.objects.get().expires == expires
 
 
 @pytest.mark.parametrize("use_tz", [True, False])
-def test_naive_times_are_those_of_the_site(user, settings, use_tz):
+def test_naive_times_use_time_zone_of_site(user, settings, use_tz):
     settings.USE_TZ = use_tz
     now = timezone.make_naive(timezone.now()) if use_tz else timezone.now()
 
     broadcast(INFO, "Sunday", starts=now - HOUR, expires=now + HOUR)
-    come(user)
+    visit_as(user)
 
     assert texts_of(user) == ["Sunday"]
 
@@ -341,22 +341,22 @@ def test_naive_times_are_those_of_the_site(user, settings, use_tz):
 
 
 @pytest.mark.parametrize("address", ["/counter/", "/strip/", "/messages/"])
-def test_a_page_costs_no_query_more_once_the_user_has_it(client, address):
-    before = len(sql_of(client, address))
+def test_received_broadcast_adds_no_query_to_page(client, address):
+    before = len(app_queries(client, address))
     broadcast(INFO, "Sunday")
     broadcast(INFO, "Monday")
     client.get("/counter/")
 
-    assert len(sql_of(client, address)) == before
+    assert len(app_queries(client, address)) == before
 
 
-def test_the_page_that_copies_costs_a_query_and_an_insert_and_that_of_the_receipts(client, user):
-    plain = sql_of(client, "/counter/")
+def test_copying_takes_one_query_and_two_inserts(client, user):
+    plain = app_queries(client, "/counter/")
     broadcast(INFO, "Sunday")
     broadcast(INFO, "Monday")
     running.running()
 
-    statements = sql_of(client, "/counter/")
+    statements = app_queries(client, "/counter/")
 
     assert len(statements) == len(plain) + 3
     asked, copies, receipts = (sql.split("(")[0] for sql in statements[:3])
@@ -366,16 +366,16 @@ def test_the_page_that_copies_costs_a_query_and_an_insert_and_that_of_the_receip
     assert texts_of(user) == ["Sunday", "Monday"]
 
 
-def test_a_new_session_of_a_user_who_has_it_costs_one_query(client, user):
-    plain = sql_of(client, "/counter/")
+def test_new_session_of_recipient_takes_one_extra_query(client, user):
+    plain = app_queries(client, "/counter/")
     broadcast(INFO, "Sunday")
-    come(user)
+    visit_as(user)
 
-    assert len(sql_of(client, "/counter/")) == len(plain) + 1
-    assert len(sql_of(client, "/counter/")) == len(plain)
+    assert len(app_queries(client, "/counter/")) == len(plain) + 1
+    assert len(app_queries(client, "/counter/")) == len(plain)
 
 
-def test_the_list_is_read_once_for_all_processes(user, monkeypatch):
+def test_list_of_running_broadcasts_is_shared_through_cache(user, monkeypatch):
     broadcast(INFO, "Sunday")
     running.uncommitted.clear()  # as if it were committed
     monkeypatch.setattr(running._Process, "listed", None)
@@ -388,7 +388,7 @@ def test_the_list_is_read_once_for_all_processes(user, monkeypatch):
     assert (len(first), len(second)) == (1, 0)
 
 
-def test_the_list_is_read_again_after_broadcast_refresh_seconds(settings, monkeypatch):
+def test_list_of_running_broadcasts_is_refreshed_after_setting(settings, monkeypatch):
     settings.PERSISTENT_MESSAGES = {"BROADCAST_REFRESH": 60}
     monkeypatch.setattr(running._Process, "listed", None)
     clock = running.time.time()
@@ -402,7 +402,7 @@ def test_the_list_is_read_again_after_broadcast_refresh_seconds(settings, monkey
     assert len(running.running()) == 1
 
 
-def test_a_cache_that_does_not_answer_costs_a_query_and_is_logged(user, monkeypatch, caplog):
+def test_failing_cache_is_logged_and_database_is_queried(user, monkeypatch, caplog):
     def fails(*args, **kwargs):
         raise ConnectionError("No cache.")
 
@@ -412,13 +412,13 @@ def test_a_cache_that_does_not_answer_costs_a_query_and_is_logged(user, monkeypa
     broadcast(INFO, "Sunday")
     running.uncommitted.clear()
 
-    come(user)
+    visit_as(user)
 
     assert texts_of(user) == ["Sunday"]
     assert "The cache does not answer." in caplog.messages
 
 
-def test_a_session_of_another_user_knows_nothing(client, user, other):
+def test_session_state_is_ignored_for_other_user(client, user, other):
     broadcast(INFO, "Sunday")
     client.get("/counter/")
     session = client.session
@@ -431,7 +431,7 @@ def test_a_session_of_another_user_knows_nothing(client, user, other):
     assert texts_of(other) == ["Sunday"]
 
 
-def test_a_session_forgets_what_does_not_run_any_more(client):
+def test_session_forgets_ended_broadcasts(client):
     first = broadcast(INFO, "Sunday")
     client.get("/counter/")
     first.withdraw()
@@ -445,27 +445,27 @@ def test_a_session_forgets_what_does_not_run_any_more(client):
 # Audiences
 
 
-def test_staff_and_groups_get_what_is_for_them(user, other):
+def test_staff_and_groups_get_their_broadcasts(user, other):
     staff = User.objects.create(username="boss", is_staff=True)
     team = Group.objects.create(name="Team Nord")
     other.groups.add(team)
     broadcast(INFO, "Staff", audience="staff")
     broadcast(INFO, "Team", audience="group:Team Nord")
 
-    come(user, other, staff)
+    visit_as(user, other, staff)
 
     assert [texts_of(each) for each in (user, other, staff)] == [[], ["Team"], ["Staff"]]
 
 
-def test_who_is_in_no_group_costs_one_query_in_a_while(client, user, monkeypatch):
+def test_group_membership_is_rechecked_after_while(client, user, monkeypatch):
     team = Group.objects.create(name="team")
-    plain = len(sql_of(client, "/counter/"))
+    plain = len(app_queries(client, "/counter/"))
     broadcast(INFO, "Team", audience="group:team")
     running.running()
     client.get("/counter/")
     user.groups.add(team)
 
-    assert len(sql_of(client, "/counter/")) == plain
+    assert len(app_queries(client, "/counter/")) == plain
     now = timezone.now()
     later = now + timedelta(seconds=arrivals.REFUSAL_SECONDS + 1)
     monkeypatch.setattr(timezone, "now", lambda: later)
@@ -473,7 +473,7 @@ def test_who_is_in_no_group_costs_one_query_in_a_while(client, user, monkeypatch
     assert texts_of(user) == ["Team"]
 
 
-def test_a_function_of_the_site_is_asked_once_for_each_user_and_broadcast(user, other):
+def test_audience_function_is_called_once_per_user_and_broadcast(user, other):
     asked = []
 
     @audience("trial", gettext_lazy("Trial users"))
@@ -483,14 +483,14 @@ def test_a_function_of_the_site_is_asked_once_for_each_user_and_broadcast(user, 
 
     for text in ("One", "Two"):
         broadcast(INFO, text, audience="trial")
-    come(user, other, user, other)
+    visit_as(user, other, user, other)
 
     assert asked == [user, user, other, other]
     assert (texts_of(user), texts_of(other)) == ([], ["One", "Two"])
 
 
 @pytest.mark.parametrize("error", [RuntimeError("No."), DatabaseError("No."), KeyError()])
-def test_a_function_that_fails_is_logged_and_means_no(client, user, error, caplog):
+def test_failing_audience_function_is_logged_and_excludes_user(client, user, error, caplog):
     @audience("trial", "Trial users")
     def fails(person):
         raise error
@@ -507,7 +507,7 @@ def test_a_function_that_fails_is_logged_and_means_no(client, user, error, caplo
     ]
 
 
-def test_a_function_whose_query_fails_leaves_the_page_intact(client, user, caplog):
+def test_audience_function_with_failing_query_leaves_page_intact(client, user, caplog):
     @audience("trial", "Trial users")
     def fails(person):
         with connection.cursor() as cursor:
@@ -520,7 +520,7 @@ def test_a_function_whose_query_fails_leaves_the_page_intact(client, user, caplo
     assert "The audience 'trial' failed" in caplog.text
 
 
-def test_an_audience_that_the_site_has_no_more_reaches_nobody(client, user):
+def test_removed_audience_reaches_nobody(client, user):
     audience("trial", "Trial users")(lambda person: True)
     broadcast(INFO, "Trial", audience="trial")
     audiences.registered.clear()
@@ -529,12 +529,12 @@ def test_an_audience_that_the_site_has_no_more_reaches_nobody(client, user):
     assert texts_of(user) == []
 
 
-def test_the_later_function_of_a_name_counts(user):
+def test_later_audience_function_replaces_earlier(user):
     audience("trial", "Trial users")(lambda person: False)
     audience("trial", "Trial users")(lambda person: True)
     broadcast(INFO, "Trial", audience="trial")
 
-    come(user)
+    visit_as(user)
 
     assert texts_of(user) == ["Trial"]
 
@@ -552,13 +552,13 @@ def test_the_later_function_of_a_name_counts(user):
         (7, "Trial", TypeError),
     ],
 )
-def test_an_audience_needs_a_name_of_its_own_and_a_label(name, label, error):
+def test_audience_requires_unique_name_and_label(name, label, error):
     with pytest.raises(error):
         audience(name, label)
     assert audiences.registered == {}
 
 
-def test_an_audience_is_a_function():
+def test_audience_must_be_function():
     with pytest.raises(TypeError, match="must be a function"):
         audience("trial", "Trial users")("on_trial")
 
@@ -566,23 +566,23 @@ def test_an_audience_is_a_function():
 # Languages
 
 
-def test_each_user_gets_the_text_in_their_language(user, other):
+def test_copy_is_in_language_of_user(user, other):
     broadcast(INFO, gettext_lazy("Inbox"), subject="Name")
     germans = browser_of(user)
 
     germans.get("/counter/", headers={"Accept-Language": "de"})
-    come(other)
+    visit_as(other)
 
     assert texts_of(user) == ["Posteingang"]
     assert texts_of(other) == ["Inbox"]
     assert {row.subject for row in Message.objects.all()} == {"Name"}
 
 
-def test_language_of_says_which_that_is(user, settings):
+def test_language_of_setting_chooses_language_of_copy(user, settings):
     settings.PERSISTENT_MESSAGES = {"LANGUAGE_OF": lambda person: "de"}
     broadcast(INFO, gettext_lazy("Inbox"))
 
-    come(user)
+    visit_as(user)
 
     assert texts_of(user) == ["Posteingang"]
 
@@ -590,16 +590,16 @@ def test_language_of_says_which_that_is(user, settings):
 @pytest.mark.parametrize(
     ("code", "text"), [("de-at", "Posteingang"), ("en-gb", "Inbox"), ("xx", "Inbox")]
 )
-def test_a_variant_of_a_language_gets_what_is_nearest(user, settings, code, text):
+def test_language_variant_falls_back_to_nearest_language(user, settings, code, text):
     settings.PERSISTENT_MESSAGES = {"LANGUAGE_OF": lambda person: code}
     broadcast(INFO, gettext_lazy("Inbox"))
 
-    come(user)
+    visit_as(user)
 
     assert texts_of(user) == [text]
 
 
-def test_the_languages_of_the_sender_do_not_count(user):
+def test_broadcast_ignores_active_language_of_sender(user):
     with translation.override("de"):
         sent = broadcast(INFO, gettext_lazy("Inbox"))
 
@@ -607,12 +607,12 @@ def test_the_languages_of_the_sender_do_not_count(user):
     assert sent.translations["de"] == {"message": "Posteingang"}
 
 
-def test_only_what_differs_is_stored_for_a_language(user):
+def test_only_differing_translations_are_stored(user):
     assert broadcast(INFO, "Sunday").translations == {}
     assert broadcast(INFO, lazystr("Sunday")).translations == {}
 
 
-def test_safe_text_stays_html_and_other_text_does_not(client, user):
+def test_safe_text_is_html_and_other_text_is_escaped(client, user):
     broadcast(INFO, mark_safe("<b>Sunday</b>"))
     broadcast(INFO, "<b>Monday</b>")
 
@@ -622,7 +622,7 @@ def test_safe_text_stays_html_and_other_text_does_not(client, user):
     assert "&lt;b&gt;Monday&lt;/b&gt;" in page
 
 
-def test_a_kind_of_notice_is_broadcast_in_each_language(user, other):
+def test_notice_class_is_broadcast_in_each_language(user, other):
     class Maintenance(Notice):
         topic = "status"
         level = WARNING
@@ -636,7 +636,7 @@ def test_a_kind_of_notice_is_broadcast_in_each_language(user, other):
     expires = timezone.now() + HOUR
     sent = Maintenance(day="Sunday").broadcast(audience="everybody", expires=expires)
     browser_of(user).get("/counter/", headers={"Accept-Language": "de"})
-    come(other)
+    visit_as(other)
 
     assert (sent.level, sent.topic, sent.key, sent.expires) == (
         WARNING,
@@ -653,7 +653,7 @@ def test_a_kind_of_notice_is_broadcast_in_each_language(user, other):
 # Keys
 
 
-def test_a_copy_with_a_key_takes_the_place_of_the_one_in_the_inbox(client, user):
+def test_keyed_copy_replaces_notice_in_inbox(client, user):
     send_message(user, INFO, "Before", key="maintenance")
     broadcast(INFO, "Sunday", key="maintenance")
     client.get("/counter/")
@@ -666,27 +666,27 @@ def test_a_copy_with_a_key_takes_the_place_of_the_one_in_the_inbox(client, user)
     assert Message.objects.get().times == 3
 
 
-def test_who_comes_late_has_one_notice_of_the_key(user):
+def test_late_user_gets_one_notice_per_key(user):
     broadcast(INFO, "Sunday", key="maintenance")
     broadcast(INFO, "Monday", key="maintenance")
 
-    come(user)
+    visit_as(user)
 
     assert mailbox_of(user) == [("INBOX", "Monday")]
 
 
-def test_resolve_removes_it_from_the_inboxes(user, other):
+def test_resolve_removes_copies_from_inboxes(user, other):
     broadcast(INFO, "Sunday", key="maintenance")
-    come(user, other)
+    visit_as(user, other)
 
     assert resolve([user, other], "maintenance") == 2
-    come(user)
+    visit_as(user)
     assert mailbox_of(user) == []
 
 
-def test_withdrawing_one_leaves_a_later_notice_of_its_key(user):
+def test_withdraw_keeps_later_notice_with_same_key(user):
     first = broadcast(INFO, "Sunday", key="maintenance")
-    come(user)
+    visit_as(user)
     send_message(user, INFO, "Later", key="maintenance")
 
     assert first.withdraw() == 0
@@ -696,11 +696,11 @@ def test_withdrawing_one_leaves_a_later_notice_of_its_key(user):
 # Withdrawing
 
 
-def test_withdraw_removes_it_from_inboxes_and_archives(user, other):
+def test_withdraw_removes_copies_from_inbox_and_archive(user, other):
     third = User.objects.create(username="third")
     sent = broadcast(INFO, "Sunday")
     send_message([user, other], INFO, "Other")
-    come(user, other, third)
+    visit_as(user, other, third)
     copies = Message.objects.filter(message="Sunday")
     mailbox.archive(user, Folder.INBOX, copies)
     trashed = mailbox.delete(other, Folder.INBOX, copies)
@@ -715,18 +715,18 @@ def test_withdraw_removes_it_from_inboxes_and_archives(user, other):
     assert not sent.is_running
 
 
-def test_nobody_gets_what_was_withdrawn(user):
+def test_withdrawn_broadcast_is_not_copied(user):
     sent = broadcast(INFO, "Sunday")
 
     sent.withdraw()
-    come(user)
+    visit_as(user)
 
     assert mailbox_of(user) == []
 
 
-def test_withdrawing_twice_is_withdrawing_once(user):
+def test_repeated_withdraw_does_nothing(user):
     sent = broadcast(INFO, "Sunday")
-    come(user)
+    visit_as(user)
 
     assert [sent.withdraw(), sent.withdraw()] == [1, 0]
     first = sent.withdrawn_at
@@ -734,9 +734,9 @@ def test_withdrawing_twice_is_withdrawing_once(user):
     assert Broadcast.objects.get().withdrawn_at == first
 
 
-def test_withdrawing_tells_each_mailbox(user, other, django_capture_on_commit_callbacks):
+def test_withdraw_sends_signal_for_each_mailbox(user, other, django_capture_on_commit_callbacks):
     sent, heard = broadcast(INFO, "Sunday"), []
-    come(user, other)
+    visit_as(user, other)
 
     def hear(user_id, action, count, **_):
         heard.append((user_id, action, count))
@@ -752,7 +752,7 @@ def test_withdrawing_tells_each_mailbox(user, other, django_capture_on_commit_ca
 
 
 @pytest.mark.parametrize("what", ["withdraw", "edit"])
-def test_many_copies_are_changed_a_batch_at_a_time(what, monkeypatch):
+def test_copies_are_changed_in_batches(what, monkeypatch):
     monkeypatch.setattr(Broadcast.changes, "BATCH_SIZE", 3)
     people = User.objects.bulk_create(User(username=f"u{n}") for n in range(8))
     sent = broadcast(INFO, "Sunday")
@@ -773,10 +773,10 @@ def test_many_copies_are_changed_a_batch_at_a_time(what, monkeypatch):
 # Editing
 
 
-def test_edit_reaches_all_copies_that_are_not_trashed(user, other):
+def test_edit_changes_copies_outside_trash(user, other):
     third = User.objects.create(username="third")
     sent = broadcast(INFO, "Sunday", url="/a/")
-    come(user, other, third)
+    visit_as(user, other, third)
     rows = Message.objects.all()
     mailbox.mark_read(user, Folder.INBOX, rows)
     mailbox.archive(user, Folder.INBOX, rows)
@@ -804,9 +804,9 @@ def test_edit_reaches_all_copies_that_are_not_trashed(user, other):
     assert not Message.objects.get(user=third).read
 
 
-def test_who_comes_later_gets_the_edited_text(client, user, other):
+def test_later_user_gets_edited_text(client, user, other):
     sent = broadcast(INFO, "Sunday")
-    come(other)
+    visit_as(other)
 
     sent.edit(message="Monday")
     client.get("/counter/")
@@ -815,10 +815,10 @@ def test_who_comes_later_gets_the_edited_text(client, user, other):
     assert sent.message == "Monday"
 
 
-def test_an_edit_finds_each_copy_in_its_language(user, other):
+def test_edit_translates_each_copy(user, other):
     sent = broadcast(INFO, gettext_lazy("Inbox"))
     browser_of(user).get("/counter/", headers={"Accept-Language": "de"})
-    come(other)
+    visit_as(other)
 
     sent.edit(message=gettext_lazy("Archive"))
     assert (texts_of(user), texts_of(other)) == (["Archiv"], ["Archive"])
@@ -832,9 +832,9 @@ def test_an_edit_finds_each_copy_in_its_language(user, other):
     assert {row.subject for row in Message.objects.all()} == {"Name"}
 
 
-def test_an_edited_text_is_safe_only_if_it_says_so(user):
+def test_edited_text_is_safe_only_if_marked_safe(user):
     sent = broadcast(INFO, mark_safe("<b>Sunday</b>"))
-    come(user)
+    visit_as(user)
 
     sent.edit(subject="Maintenance")
     assert Message.objects.get().is_safe
@@ -843,7 +843,7 @@ def test_an_edited_text_is_safe_only_if_it_says_so(user):
     assert not Broadcast.objects.get().is_safe
 
 
-def test_another_audience_is_asked_anew(client, user):
+def test_edited_audience_is_evaluated_again(client, user):
     audience("trial", "Trial users")(lambda person: False)
     sent = broadcast(INFO, "Sunday", audience="trial")
     client.get("/counter/")
@@ -855,17 +855,17 @@ def test_another_audience_is_asked_anew(client, user):
     assert texts_of(user) == ["Sunday"]
 
 
-def test_who_got_it_keeps_it_whatever_the_audience_is_now(user):
+def test_recipient_keeps_copy_after_audience_changes(user):
     sent = broadcast(INFO, "Sunday")
-    come(user)
+    visit_as(user)
 
     sent.edit(audience="staff")
-    come(user)
+    visit_as(user)
 
     assert texts_of(user) == ["Sunday"]
 
 
-def test_an_edit_of_an_old_instance_keeps_what_another_one_changed(user):
+def test_edit_of_stale_instance_keeps_other_changes(user):
     sent = broadcast(INFO, "Sunday")
     old = Broadcast.objects.get()
     sent.edit(subject="Maintenance")
@@ -878,7 +878,7 @@ def test_an_edit_of_an_old_instance_keeps_what_another_one_changed(user):
 # Transactions
 
 
-def test_a_broadcast_that_is_rolled_back_was_never_there(client, user):
+def test_rolled_back_broadcast_is_not_copied(client, user):
     with transaction.atomic():
         broadcast(INFO, "Sunday")
         transaction.set_rollback(True)
@@ -889,7 +889,7 @@ def test_a_broadcast_that_is_rolled_back_was_never_there(client, user):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_copy_that_is_rolled_back_arrives_on_the_next_page(client, user):
+def test_rolled_back_copy_is_made_on_next_page(client, user):
     broadcast(INFO, "Sunday")
 
     assert "1 unread" in client.get("/given-up/").text
@@ -900,7 +900,7 @@ def test_a_copy_that_is_rolled_back_arrives_on_the_next_page(client, user):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_others_know_of_it_once_it_is_committed(monkeypatch):
+def test_other_processes_see_broadcast_after_commit(monkeypatch):
     monkeypatch.setattr(running._Process, "listed", None)
     with transaction.atomic():
         broadcast(INFO, "Sunday")
@@ -914,10 +914,10 @@ def test_others_know_of_it_once_it_is_committed(monkeypatch):
 
 
 @pytest.fixture
-def meanwhile(monkeypatch):
+def before_copy(monkeypatch):
     """Do something after a request has read what the user is to get, and before it copies that."""
 
-    def meanwhile(do):
+    def before_copy(do):
         copy = arrivals._copy
 
         def copy_later(*args):
@@ -927,22 +927,22 @@ def meanwhile(monkeypatch):
 
         monkeypatch.setattr(arrivals, "_copy", copy_later)
 
-    return meanwhile
+    return before_copy
 
 
-def test_another_request_that_was_quicker_leaves_one_copy(client, user, meanwhile):
+def test_concurrent_requests_create_one_copy(client, user, before_copy):
     broadcast(INFO, "Sunday")
-    meanwhile(lambda: come(user))
+    before_copy(lambda: visit_as(user))
 
     assert "1 unread" in client.get("/counter/").text
     assert texts_of(user) == ["Sunday"]
 
 
-def test_a_function_is_asked_once_whichever_request_is_quicker(client, user, meanwhile):
+def test_concurrent_requests_call_audience_function_once(client, user, before_copy):
     asked = []
     audience("trial", "Trial users")(lambda person: asked.append(person) or True)
     broadcast(INFO, "Sunday", audience="trial")
-    meanwhile(lambda: come(user))
+    before_copy(lambda: visit_as(user))
 
     client.get("/counter/")
 
@@ -959,20 +959,20 @@ def test_a_function_is_asked_once_whichever_request_is_quicker(client, user, mea
     ],
     ids=["edited", "withdrawn"],
 )
-def test_what_is_changed_while_it_is_copied_arrives_as_it_is_then(
-    client, user, meanwhile, change, expected, key
+def test_broadcast_changed_during_copy_arrives_changed(
+    client, user, before_copy, change, expected, key
 ):
     broadcast(INFO, "Sunday", key=key)
-    meanwhile(change)
+    before_copy(change)
 
     client.get("/counter/")
 
     assert texts_of(user) == expected
 
 
-def test_a_user_who_is_deleted_takes_copies_and_receipts_along(user):
+def test_deleting_user_deletes_copies_and_receipts(user):
     sent = broadcast(INFO, "Sunday")
-    come(user)
+    visit_as(user)
 
     user.delete()
 
@@ -1005,7 +1005,7 @@ def test_a_user_who_is_deleted_takes_copies_and_receipts_along(user):
         ({"expires": 7}, TypeError, "expires"),
     ],
 )
-def test_a_wrong_argument_is_named_and_nothing_is_stored(arguments, error, says):
+def test_invalid_argument_is_named_and_nothing_is_stored(arguments, error, says):
     given = {"level": INFO, "message": "Sunday", **arguments}
     with pytest.raises(error, match=says):
         broadcast(given.pop("level"), given.pop("message"), **given)
@@ -1015,9 +1015,9 @@ def test_a_wrong_argument_is_named_and_nothing_is_stored(arguments, error, says)
 @pytest.mark.parametrize(
     "name", ["message_mark_read", "message_mark_unread", "message_archive", "message_delete"]
 )
-def test_what_is_withdrawn_while_it_is_read_answers_in_words(client, user, name):
+def test_action_on_withdrawn_copy_reports_it(client, user, name):
     sent = broadcast(INFO, "Sunday", url="/messages/")
-    come(user)
+    visit_as(user)
     copy = Message.objects.get()
     assert client.get(reverse("message_detail", args=[copy.pk])).status_code == 200
     sent.withdraw()
@@ -1031,12 +1031,12 @@ def test_what_is_withdrawn_while_it_is_read_answers_in_words(client, user, name)
     assert client.post(address).status_code == 404
     assert client.get(reverse("message_detail", args=[copy.pk])).status_code == 404
     assert client.post(reverse("message_open", args=[copy.pk])).status_code == 404
-    come(user)
+    visit_as(user)
     assert texts_of(user) == []
 
 
 @pytest.mark.parametrize("after", [timedelta(), -HOUR])
-def test_it_does_not_end_before_it_starts(after):
+def test_expires_must_be_later_than_starts(after):
     starts = timezone.now() + HOUR
     with pytest.raises(ValueError, match="expires must be later than starts"):
         broadcast(INFO, "Sunday", starts=starts, expires=starts + after)
@@ -1046,7 +1046,7 @@ def test_it_does_not_end_before_it_starts(after):
     assert Broadcast.objects.get().expires is None
 
 
-def test_a_notice_whose_text_fails_stores_nothing():
+def test_notice_with_failing_template_stores_nothing():
     class Weekly(Notice):
         template_name = "shop/missing.html"
 
@@ -1067,9 +1067,9 @@ def test_a_notice_whose_text_fails_stores_nothing():
         ({"words": "other"}, TypeError),
     ],
 )
-def test_a_wrong_change_changes_nothing(user, changes, error):
+def test_invalid_edit_changes_nothing(user, changes, error):
     sent = broadcast(INFO, "Sunday")
-    come(user)
+    visit_as(user)
 
     with pytest.raises(error):
         sent.edit(**{"subject": "Maintenance", **changes})
@@ -1077,7 +1077,7 @@ def test_a_wrong_change_changes_nothing(user, changes, error):
     assert Message.objects.get().subject == Broadcast.objects.get().subject == ""
 
 
-def test_what_was_withdrawn_is_not_edited():
+def test_withdrawn_broadcast_cannot_be_edited():
     sent = broadcast(INFO, "Sunday")
     sent.withdraw()
 
@@ -1085,14 +1085,14 @@ def test_what_was_withdrawn_is_not_edited():
         sent.edit(message="Monday")
 
 
-def test_no_change_is_no_change(user, django_assert_num_queries):
+def test_edit_without_changes_takes_no_query(user, django_assert_num_queries):
     sent = broadcast(INFO, "Sunday")
 
     with django_assert_num_queries(0):
         assert sent.edit() == 0
 
 
-def test_a_visit_by_somebody_without_a_mailbox_copies_nothing(user):
+def test_unsaved_user_gets_no_copy(user):
     broadcast(INFO, "Sunday")
     request = RequestFactory().get("/")
     request.user = User(username="unsaved")
@@ -1102,12 +1102,12 @@ def test_a_visit_by_somebody_without_a_mailbox_copies_nothing(user):
     assert not Message.objects.exists()
 
 
-def test_a_broadcast_is_named_by_its_title():
+def test_str_is_title():
     assert str(broadcast(INFO, "Sunday", subject="Maintenance")) == "Maintenance"
     assert str(broadcast(INFO, mark_safe("<b>Sunday</b>"))) == "Sunday"
 
 
-def test_no_receiver_is_called_twice_for_one_request(user):
+def test_mailbox_visited_is_sent_once_per_request(user):
     heard = []
 
     def hear(user, **_):
@@ -1115,7 +1115,7 @@ def test_no_receiver_is_called_twice_for_one_request(user):
 
     visits.mailbox_visited.connect(hear)
     try:
-        come(user)
+        visit_as(user)
         browser_of(user).get("/messages/")
     finally:
         visits.mailbox_visited.disconnect(hear)
@@ -1123,9 +1123,9 @@ def test_no_receiver_is_called_twice_for_one_request(user):
     assert heard == [user, user]
 
 
-def test_of_two_edits_the_later_one_stands_in_all_copies(user, other, monkeypatch):
+def test_later_of_two_concurrent_edits_wins(user, other, monkeypatch):
     sent = broadcast(INFO, "Sunday")
-    come(user, other)
+    visit_as(user, other)
     copies_of = Broadcast.changes._copies
 
     def copies_later(edited):
@@ -1143,26 +1143,26 @@ def test_of_two_edits_the_later_one_stands_in_all_copies(user, other, monkeypatc
 
 
 @pytest.fixture
-def ended(user, other):
+def make_ended(user, other):
     """A function that broadcasts to Sally and Harry what ended so many days ago."""
 
-    def ended(days, *people, withdrawn=False, **fields):
+    def make_ended(days, *people, withdrawn=False, **fields):
         sent = broadcast(INFO, f"Ended {days} days ago", **fields)
-        come(*(people or (user, other)))
+        visit_as(*(people or (user, other)))
         ago = timezone.now() - timedelta(days=days)
         times = {"withdrawn_at": ago} if withdrawn else {"expires": ago}
         Broadcast.objects.filter(pk=sent.pk).update(**times)
         running.forget()
         return Broadcast.objects.get(pk=sent.pk)
 
-    return ended
+    return make_ended
 
 
 @pytest.mark.parametrize("withdrawn", [False, True])
-def test_receipts_of_what_ended_long_ago_are_pruned(ended, user, other, withdrawn):
-    old = ended(91, withdrawn=withdrawn)
-    lately, endless = ended(89, withdrawn=withdrawn), broadcast(INFO, "For ever")
-    come(user, other)
+def test_receipts_of_old_broadcasts_are_pruned(make_ended, user, other, withdrawn):
+    old = make_ended(91, withdrawn=withdrawn)
+    lately, endless = make_ended(89, withdrawn=withdrawn), broadcast(INFO, "For ever")
+    visit_as(user, other)
 
     assert prune_messages() == 2
 
@@ -1172,11 +1172,11 @@ def test_receipts_of_what_ended_long_ago_are_pruned(ended, user, other, withdraw
     assert prune_messages() == 0
 
 
-def test_who_got_it_is_counted_before_receipts_are_pruned(ended, user, other, monkeypatch):
+def test_receipts_are_counted_before_they_are_pruned(make_ended, user, other, monkeypatch):
     monkeypatch.setattr(pruning, "BATCH_SIZE", 2)
     audience("harrys", "Harrys")(lambda person: person == other)
     people = [User.objects.create_user(f"person-{number}") for number in range(3)]
-    old = ended(91, user, other, *people, audience="harrys")
+    old = make_ended(91, user, other, *people, audience="harrys")
     assert Receipt.objects.count() == 5
 
     batches = list(pruning.prune_all(30))
@@ -1187,8 +1187,8 @@ def test_who_got_it_is_counted_before_receipts_are_pruned(ended, user, other, mo
 
 
 @pytest.mark.parametrize("deletes", [False, True])
-def test_what_has_no_receipts_any_more_does_not_come_back(ended, user, other, deletes):
-    old = ended(91)
+def test_broadcast_without_receipts_cannot_be_extended(make_ended, user, other, deletes):
+    old = make_ended(91)
     if deletes:
         Message.objects.all().delete()
     prune_messages()
@@ -1197,27 +1197,27 @@ def test_what_has_no_receipts_any_more_does_not_come_back(ended, user, other, de
     for changes in ({"expires": None}, {"message": "New"}):
         with pytest.raises(ValueError, match="ended long ago and cannot be edited"):
             old.edit(**changes)
-    come(user, other)
+    visit_as(user, other)
 
     assert texts_of(user) == had
     assert old.withdraw() == 0
 
 
-def test_what_is_extended_while_receipts_are_pruned_keeps_those_that_are_left(
-    ended, user, other, monkeypatch
+def test_broadcast_extended_during_prune_keeps_remaining_receipts(
+    make_ended, user, other, monkeypatch
 ):
-    (old,) = [ended(91)]
+    (old,) = [make_ended(91)]
     (receipts,) = pruning.old_receipts()
     old.edit(expires=None)
 
     assert list(pruning.prune(receipts)) == []
     assert Receipt.objects.count() == 2
-    come(user, other)
+    visit_as(user, other)
     assert texts_of(user) == ["Ended 91 days ago"]
 
 
-def test_receipts_are_counted_before_they_are_removed(ended, user):
-    ended(91)
+def test_dry_run_counts_receipts_and_removes_none(make_ended, user):
+    make_ended(91)
     out = StringIO()
 
     call_command("prune_messages", "--dry-run", stdout=out)

@@ -16,26 +16,26 @@ from persistent_messages.topics import topics
 
 
 @pytest.fixture(autouse=True)
-def only_those_of_the_test(monkeypatch):
+def no_other_notices(monkeypatch):
     monkeypatch.setattr("persistent_messages.notices.kinds.classes", [])
 
 
-def kind(name="Told", **attributes):
+def make_notice(name="Told", **attributes):
     return type(name, (Notice,), {"message": "Hello", "__module__": __name__, **attributes})
 
 
-def told():
+def problems():
     return [(problem.id.partition(".")[2], problem.msg) for problem in check_notices()]
 
 
-def test_a_kind_that_is_right_is_told_nothing_of(monkeypatch):
+def test_valid_notice_class_has_no_problem(monkeypatch):
     monkeypatch.setitem(topics, "storage", None)
     Topic("storage", "Storage")
-    right = kind(
+    right = make_notice(
         subject="%(percent)d %%", topic="storage", key="a", url="/", action="Go", min_interval=HOUR
     )
 
-    assert told() == []
+    assert problems() == []
     assert right.kind() == "tests.Told"
 
 
@@ -43,16 +43,16 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.mark.django_db  # from Django 6.1 on, other checks ask the database
-def test_the_checks_run_at_start():
-    wrong = kind(topic="gone")
+def test_notice_checks_are_registered():
+    wrong = make_notice(topic="gone")
 
     assert wrong in [problem.obj for problem in run_checks()]
 
 
-def test_two_kinds_of_one_name_are_told():
-    first, second = kind(), kind()
+def test_duplicate_names_are_reported():
+    first, second = make_notice(), make_notice()
 
-    assert [code for code, _ in told()] == ["E012"]
+    assert [code for code, _ in problems()] == ["E012"]
     assert first.kind() == second.kind()
 
 
@@ -72,29 +72,31 @@ def test_two_kinds_of_one_name_are_told():
         ({"template_name": "gone.html", "message": ""}, "the template 'gone.html' does not exist"),
     ],
 )
-def test_what_would_fail_when_it_is_sent_is_told(attributes, said):
-    wrong = kind(**attributes)
+def test_invalid_attribute_is_reported(attributes, said):
+    wrong = make_notice(**attributes)
 
-    ((code, text),) = told()
+    ((code, text),) = problems()
 
     assert (code, text.partition(": ")[0]) == ("E015", wrong.kind())
     assert said in text
 
 
-def test_a_percent_sign_alone_is_told():
-    wrong = kind(subject="100 % full")
+def test_lone_percent_sign_is_reported():
+    wrong = make_notice(subject="100 % full")
 
-    ((code, text),) = told()
+    ((code, text),) = problems()
 
     assert code == "E013"
     assert "begins no placeholder" in text
     assert wrong.subject
 
 
-def test_an_example_of_no_parameter_is_told():
-    wrong = kind(example={"percent": 1})
+def test_example_of_unknown_parameter_is_reported():
+    wrong = make_notice(example={"percent": 1})
 
-    assert told() == [("E013", f"{wrong.kind()}: example has 'percent', which is no parameter.")]
+    assert problems() == [
+        ("E013", f"{wrong.kind()}: example has 'percent', which is no parameter.")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -105,29 +107,29 @@ def test_an_example_of_no_parameter_is_told():
         ("100 % für %(name)s", "E013", "begins no placeholder"),
     ],
 )
-def test_a_translation_with_other_placeholders_is_told(monkeypatch, translated, code, said):
-    wrong = kind(message=gettext_lazy("Hello %(name)s"))
+def test_translation_with_other_placeholders_is_reported(monkeypatch, translated, code, said):
+    wrong = make_notice(message=gettext_lazy("Hello %(name)s"))
     with override("de"):
         texts = trans_real.catalog()._catalog._catalogs[0]
     monkeypatch.setitem(texts, "Hello %(name)s", translated)
 
-    found = [(each, text) for each, text in told() if each == code]
+    found = [(each, text) for each, text in problems() if each == code]
 
     assert len(found) == 1
     assert f"{wrong.kind()}: message in 'de'" in found[0][1]
     assert said in found[0][1]
 
 
-def test_a_class_without_a_text_is_no_kind():
+def test_class_without_text_is_no_notice():
     base = type("Base", (Notice,), {"topic": "gone"})
 
-    assert told() == []
+    assert problems() == []
     assert base not in kinds()
 
 
-def test_the_command_lists_them(monkeypatch):
+def test_command_lists_notices(monkeypatch):
     monkeypatch.setitem(topics, "storage", None)
-    listed = kind(
+    listed = make_notice(
         subject="%(percent)d %% full",
         topic=Topic("storage", "Storage"),
         key=lambda self, team: team,
@@ -145,7 +147,7 @@ def test_the_command_lists_them(monkeypatch):
     )
 
 
-def test_the_command_says_that_there_are_none():
+def test_command_reports_if_there_are_no_notices():
     out = StringIO()
 
     call_command("notices", stdout=out)

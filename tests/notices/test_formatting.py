@@ -8,7 +8,7 @@ from persistent_messages.notices.formatting import fill, placeholders
 from tests.hostile import odd_texts
 
 
-def test_each_placeholder_is_found_with_how_it_is_written():
+def test_placeholders_are_found_with_conversion_type():
     text = "%(a)s %(b)d %(c).2f %% %(a)s %(d)-5s"
 
     assert placeholders(text) == {"a": "s", "b": "d", "c": "f", "d": "s"}
@@ -17,12 +17,12 @@ def test_each_placeholder_is_found_with_how_it_is_written():
 @pytest.mark.parametrize(
     ("text", "place"), [("100 % full", 5), ("%", 1), ("%s", 1), ("a %(b) full", 3), ("%(a)", 1)]
 )
-def test_a_percent_sign_that_begins_none_is_told(text, place):
+def test_lone_percent_sign_raises_error_with_position(text, place):
     with pytest.raises(ValueError, match=f"character {place} that begins no placeholder"):
         placeholders(text)
 
 
-def test_a_placeholder_without_a_value_is_told():
+def test_placeholder_without_value_raises_error():
     with pytest.raises(ValueError, match="without a value: 'name'"):
         fill("Hello %(name)s", {})
 
@@ -34,7 +34,7 @@ def test_a_value_that_is_no_number_is_told(value):
 
 
 @given(odd_texts)
-def test_a_value_stays_as_it_is_in_plain_text(value):
+def test_value_in_plain_text_is_unchanged(value):
     filled = fill("<%(value)s>", {"value": value})
 
     assert filled == f"<{value}>"
@@ -42,7 +42,7 @@ def test_a_value_stays_as_it_is_in_plain_text(value):
 
 
 @given(odd_texts)
-def test_no_value_brings_markup_into_safe_text(value):
+def test_value_in_safe_text_is_escaped(value):
     filled = fill(mark_safe("<b>%(value)s</b>"), {"value": mark_safe(value)})
 
     assert isinstance(filled, SafeString)
@@ -50,5 +50,5 @@ def test_no_value_brings_markup_into_safe_text(value):
     assert not {"<", ">", '"', "'"} & {*inner}
 
 
-def test_a_value_is_not_filled_in_again():
+def test_value_is_not_formatted_again():
     assert fill("%(a)s", {"a": "%(b)s %%"}) == "%(b)s %%"

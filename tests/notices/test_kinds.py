@@ -59,7 +59,7 @@ class Seldom(Notice):
 
 
 @pytest.fixture(autouse=True)
-def only_those_above(monkeypatch):
+def no_other_notices(monkeypatch):
     monkeypatch.setattr("persistent_messages.notices.kinds.classes", [])
 
 
@@ -87,51 +87,51 @@ def site(settings):
 
 
 @pytest.fixture
-def requested(client, user):
+def request_of_user(client, user):
     request = client.get("/").wsgi_request
     request.user = user
     request._messages = PersistentMessageStorage(request)
     return request
 
 
-def full(**kwargs):
+def make_notice(**kwargs):
     return QuotaNearlyFull(**{"percent": 90, "project": "Archive", **kwargs})
 
 
 # Parameters
 
 
-def test_a_class_is_imported_when_it_is_asked_for():
+def test_notice_class_is_imported_lazily():
     assert persistent_messages.Notice is Notice
     with pytest.raises(AttributeError, match="has no attribute 'Notise'"):
         persistent_messages.Notise  # noqa: B018
 
 
-def test_the_parameters_are_those_of_texts_methods_and_template(weekly):
+def test_parameters_come_from_texts_methods_and_template(weekly):
     assert QuotaNearlyFull.parameter_names() == ("percent", "project")
     assert Invited.parameter_names() == ("title", "inviter", "team")
     assert weekly.parameter_names() == ("builds",)
 
 
-def test_a_missing_parameter_is_named():
+def test_missing_parameter_is_named_in_error():
     with pytest.raises(TypeError, match=r"^QuotaNearlyFull is missing the parameter 'project'"):
         QuotaNearlyFull(percent=90)
 
 
-def test_an_unknown_parameter_is_named(weekly):
+def test_unknown_parameter_is_named_in_error(weekly):
     with pytest.raises(TypeError, match=r"^QuotaNearlyFull has no parameter 'team'; it takes"):
-        full(team="A")
+        make_notice(team="A")
     with pytest.raises(TypeError, match="it takes 'builds'"):
         weekly(builds=[], team="A")
 
 
-def test_a_value_of_the_wrong_type_is_refused_at_once():
+def test_value_of_wrong_type_is_rejected_on_creation():
     with pytest.raises(ValueError, match=r"^QuotaNearlyFull: .*wrong type.*(number|int|float)"):
-        full(percent="ninety")
+        make_notice(percent="ninety")
 
 
 @pytest.mark.parametrize("text", ["100 % full", "%s full", "%(percent) full", "full %", "%(a.b)s"])
-def test_a_text_with_another_percent_sign_is_refused(text):
+def test_text_with_lone_percent_sign_is_rejected(text):
     kind = type("Wrong", (Notice,), {"subject": text, "message": "Hello"})
 
     with pytest.raises(ValueError, match="begins no placeholder"):
@@ -141,8 +141,8 @@ def test_a_text_with_another_percent_sign_is_refused(text):
 # Texts
 
 
-def test_the_texts_are_filled_in(user):
-    assert full().send(user) == 1
+def test_texts_are_formatted_with_parameters(user):
+    assert make_notice().send(user) == 1
 
     row = Message.objects.get()
     assert row.subject == "Storage is 90 % full"
@@ -157,8 +157,8 @@ def test_the_texts_are_filled_in(user):
 
 
 @pytest.mark.parametrize("value", ["<b>bold</b>", mark_safe("<b>bold</b>")])
-def test_a_value_is_text_and_never_markup(user, client, value):
-    full(project=value).send(user)
+def test_value_is_escaped(user, client, value):
+    make_notice(project=value).send(user)
 
     row = Message.objects.get()
     assert not row.is_safe
@@ -168,7 +168,7 @@ def test_a_value_is_text_and_never_markup(user, client, value):
 
 
 @pytest.mark.parametrize("value", ["<b>bold</b>", mark_safe("<b>bold</b>")])
-def test_a_value_within_markup_is_text_and_never_markup(user, value):
+def test_value_in_markup_is_escaped(user, value):
     class Marked(Notice):
         message = mark_safe("<em>%(name)s</em> is %(percent)d %%")
 
@@ -187,7 +187,7 @@ def test_a_subject_is_never_markup():
     assert Marked(name="Tom & Jerry").preview().subject == "Tom & Jerry"
 
 
-def test_a_template_renders_the_text_and_escapes_what_it_gets(user, weekly):
+def test_template_renders_text_and_escapes_values(user, weekly):
     weekly(builds=["Fine", "<b>Broken</b>"]).send(user)
 
     row = Message.objects.get()
@@ -200,7 +200,7 @@ def test_a_template_renders_the_text_and_escapes_what_it_gets(user, weekly):
     ("name", "error"),
     [("notices/missing.html", TemplateDoesNotExist), ("notices/broken.html", ZeroDivisionError)],
 )
-def test_a_template_that_fails_raises_before_anything_is_stored(user, weekly, name, error):
+def test_failing_template_raises_before_anything_is_stored(user, weekly, name, error):
     kind = type("Failing", (weekly,), {"template_name": name})
 
     with pytest.raises(error):
@@ -209,7 +209,7 @@ def test_a_template_that_fails_raises_before_anything_is_stored(user, weekly, na
     assert not Message.objects.exists()
 
 
-def test_a_text_without_anything_in_it_is_refused(user):
+def test_empty_text_is_rejected(user):
     class Empty(Notice):
         message = "%(text)s"
 
@@ -217,7 +217,7 @@ def test_a_text_without_anything_in_it_is_refused(user):
         Empty(text="").send(user)
 
 
-def test_a_subject_that_becomes_too_long_is_refused(user):
+def test_too_long_subject_is_rejected(user):
     class Long(Notice):
         subject = "%(text)s"
         message = "Hello"
@@ -226,7 +226,7 @@ def test_a_subject_that_becomes_too_long_is_refused(user):
         Long(text="x" * 256).send(user)
 
 
-def test_url_and_key_may_be_methods_of_parameters(user):
+def test_url_and_key_may_be_methods(user):
     Invited(title="A", inviter="Harry", team="red").send(user)
 
     row = Message.objects.get()
@@ -284,15 +284,15 @@ def test_a_method_that_returns_no_url_leads_nowhere():
     assert Joined().preview().url == ""
 
 
-def test_an_unknown_topic_is_refused(user):
+def test_unknown_topic_is_rejected(user):
     kind = type("Elsewhere", (QuotaNearlyFull,), {"topic": "gone"})
 
     with pytest.raises(ValueError, match="topic must be registered, not 'gone'"):
         kind(percent=1, project="A").send(user)
 
 
-def test_a_preview_is_not_saved():
-    preview = full().preview()
+def test_preview_is_not_saved():
+    preview = make_notice().preview()
 
     assert (preview.pk, preview.subject) == (None, "Storage is 90 % full")
     invited = Invited(title="X", inviter="Harry", team="red")
@@ -300,7 +300,7 @@ def test_a_preview_is_not_saved():
     assert not Message.objects.exists()
 
 
-def test_a_sample_has_values_for_all_parameters():
+def test_sample_has_values_for_all_parameters():
     assert QuotaNearlyFull.sample().preview().subject == "Storage is 1 % full"
     kind = type("Example", (QuotaNearlyFull,), {"example": {"percent": 50}})
     assert kind.sample().preview().subject == "Storage is 50 % full"
@@ -313,14 +313,14 @@ def in_german(user):
     return {"sally": "de", "harry": "fr"}.get(user.username)
 
 
-def test_by_default_the_active_language_is_taken(user):
+def test_default_language_is_active_language(user):
     with override("de"):
         Invited(title="X", inviter="Harry", team="red").send(user)
 
     assert Message.objects.get().subject == "„X“ archivieren"
 
 
-def test_each_user_gets_their_language(user, other, site):
+def test_each_user_gets_own_language(user, other, site):
     site.PERSISTENT_MESSAGES = {"LANGUAGE_OF": in_german}
     third = get_user_model().objects.create(username="third")
 
@@ -337,9 +337,7 @@ def test_each_user_gets_their_language(user, other, site):
 
 @pytest.mark.parametrize("atomic", [True, False])
 @pytest.mark.parametrize("languages", [False, True])
-def test_progress_is_told_of_a_notice_as_of_a_message(
-    transactional_db, site, monkeypatch, atomic, languages
-):
+def test_progress_is_called_for_notices(transactional_db, site, monkeypatch, atomic, languages):
     people = [get_user_model().objects.create(username=f"u{n}") for n in range(7)]
     monkeypatch.setattr("persistent_messages.mailbox.delivery.MAX_BATCH_SIZE", 3)
     monkeypatch.setattr("persistent_messages.notices.sending.BATCH_SIZE", 4)
@@ -366,7 +364,7 @@ def test_progress_is_told_of_a_notice_as_of_a_message(
 
 @pytest.mark.parametrize(("atomic", "left"), [(True, 0), (False, 4)])
 @pytest.mark.parametrize("languages", [False, True])
-def test_an_error_leaves_no_notices_or_whole_batches(
+def test_error_keeps_no_notices_or_whole_batches(
     transactional_db, site, monkeypatch, atomic, left, languages
 ):
     people = [get_user_model().objects.create(username=f"u{n}") for n in range(7)]
@@ -388,7 +386,7 @@ def test_an_error_leaves_no_notices_or_whole_batches(
 
 
 @pytest.mark.parametrize("languages", [False, True])
-def test_the_progress_of_a_notice_must_be_callable(user, site, languages):
+def test_progress_must_be_callable(user, site, languages):
     if languages:
         site.PERSISTENT_MESSAGES = {"LANGUAGE_OF": in_german}
     with pytest.raises(TypeError, match="progress must be callable, not 'yes'"):
@@ -396,7 +394,7 @@ def test_the_progress_of_a_notice_must_be_callable(user, site, languages):
     assert not Message.objects.exists()
 
 
-def test_texts_are_rendered_once_a_language(user, other, site):
+def test_texts_are_rendered_once_per_language(user, other, site):
     rendered = []
 
     class Counted(Notice):
@@ -414,7 +412,7 @@ def test_texts_are_rendered_once_a_language(user, other, site):
     assert len(rendered) == 3
 
 
-def test_the_number_of_queries_does_not_depend_on_that_of_the_users(user, other, site):
+def test_query_count_does_not_depend_on_number_of_users(user, other, site):
     site.PERSISTENT_MESSAGES = {"LANGUAGE_OF": in_german}
     people = [get_user_model().objects.create(username=f"u{n}") for n in range(20)]
     notice, counts = Seldom(number=1), []
@@ -428,16 +426,16 @@ def test_the_number_of_queries_does_not_depend_on_that_of_the_users(user, other,
     assert counts[0] == counts[1]
 
 
-def test_a_function_of_the_site_that_fails_sends_nothing(user, other, site):
+def test_failing_language_of_setting_sends_nothing(user, other, site):
     site.PERSISTENT_MESSAGES = {"LANGUAGE_OF": lambda user: {"sally": "de"}[user.username]}
 
     with pytest.raises(ImproperlyConfigured, match="LANGUAGE_OF"):
-        full().send([user, other])
+        make_notice().send([user, other])
 
     assert not Message.objects.exists()
 
 
-def test_a_translation_with_another_placeholder_sends_nothing(user, other, site, monkeypatch):
+def test_translation_with_other_placeholder_sends_nothing(user, other, site, monkeypatch):
     class Translated(Notice):
         message = gettext_lazy("Hello %(name)s")
 
@@ -461,15 +459,15 @@ def catalogue():
 # Sending
 
 
-def test_sending_again_renews_it(user, other):
-    full(percent=90).send([user, other])
-    full(percent=95).send(user)
+def test_sending_again_renews_keyed_notice(user, other):
+    make_notice(percent=90).send([user, other])
+    make_notice(percent=95).send(user)
 
     row = Message.objects.get(user=user)
     assert (row.subject, row.times) == ("Storage is 95 % full", 2)
 
 
-def test_within_the_interval_nothing_is_mailed(user, django_capture_on_commit_callbacks):
+def test_renewal_within_interval_sends_no_mail(user, django_capture_on_commit_callbacks):
     with django_capture_on_commit_callbacks(execute=True):
         Seldom(number=1).send(user)
         Seldom(number=2).send(user)
@@ -479,9 +477,9 @@ def test_within_the_interval_nothing_is_mailed(user, django_capture_on_commit_ca
     assert (row.message, row.times) == ("Build 2 failed.", 2)
 
 
-def test_an_empty_queryset_gets_nothing(user):
-    assert full().send(get_user_model().objects.none()) == 0
-    assert full().send([]) == 0
+def test_empty_queryset_sends_nothing(user):
+    assert make_notice().send(get_user_model().objects.none()) == 0
+    assert make_notice().send([]) == 0
 
     assert QuotaNearlyFull.resolve(get_user_model().objects.none()) == 0
     assert QuotaNearlyFull.resolve([]) == 0
@@ -489,96 +487,96 @@ def test_an_empty_queryset_gets_nothing(user):
 
 @pytest.mark.parametrize("listed", [False, True])
 @pytest.mark.parametrize("users", [Message.objects.all(), Message(pk=1), "nobody", 1.5])
-def test_what_is_no_user_is_refused(user, users, listed):
-    full().send(user)
+def test_users_argument_that_is_no_user_is_rejected(user, users, listed):
+    make_notice().send(user)
     users = [user, users] if listed else users
     with pytest.raises(TypeError, match=r"^users must be"):
-        full().send(users)
+        make_notice().send(users)
     with pytest.raises(TypeError, match=r"^users must be"):
         QuotaNearlyFull.resolve(users)
     assert Message.objects.get().times == 1
 
 
 @pytest.mark.parametrize("listed", [False, True])
-def test_an_unsaved_user_is_refused(user, listed):
-    full().send(user)
+def test_unsaved_user_is_rejected(user, listed):
+    make_notice().send(user)
     new = get_user_model()(username="new")
     users = [user, new] if listed else new
     with pytest.raises(ValueError, match="users must be a saved user"):
-        full().send(users)
+        make_notice().send(users)
     with pytest.raises(ValueError, match="users must be a saved user"):
         QuotaNearlyFull.resolve(users)
     assert Message.objects.get().times == 1
 
 
-def test_users_must_be_given_where_there_is_no_request(db):
+def test_users_argument_is_required_without_request(db):
     with pytest.raises(TypeError, match="users is required without a request"):
-        full().send()
+        make_notice().send()
 
 
-def test_with_a_request_its_user_sees_it_at_once(requested, user):
-    requested._messages.load()
+def test_notice_for_request_user_is_shown_in_same_request(request_of_user, user):
+    request_of_user._messages.load()
 
-    assert full().send(request=requested) == 1
+    assert make_notice().send(request=request_of_user) == 1
 
-    assert [row.subject for row in requested._messages] == ["Storage is 90 % full"]
+    assert [row.subject for row in request_of_user._messages] == ["Storage is 90 % full"]
     assert Message.objects.get().user == user
 
 
 @pytest.mark.parametrize("in_list", [False, True])
-def test_with_a_request_others_can_be_told(requested, user, other, in_list):
-    assert full().send([other] if in_list else other, request=requested) == 1
+def test_notice_with_request_can_go_to_other_users(request_of_user, user, other, in_list):
+    assert make_notice().send([other] if in_list else other, request=request_of_user) == 1
 
     assert Message.objects.get().user == other
 
 
-def test_within_the_interval_a_request_changes_the_text_only(requested, user):
-    Seldom(number=1).send(request=requested)
+def test_renewal_within_interval_by_request_changes_only_text(request_of_user, user):
+    Seldom(number=1).send(request=request_of_user)
 
-    assert Seldom(number=2).send(request=requested) == 1
+    assert Seldom(number=2).send(request=request_of_user) == 1
 
     row = Message.objects.get()
     assert (row.message, row.times) == ("Build 2 failed.", 2)
 
 
-def test_a_visitor_cannot_have_a_notice_that_stays(requested):
-    requested.user = AnonymousUser()
+def test_visitor_cannot_get_persistent_notice(request_of_user):
+    request_of_user.user = AnonymousUser()
 
     with pytest.raises(NotImplementedError):
-        full().send(request=requested)
+        make_notice().send(request=request_of_user)
 
 
-def test_a_notice_may_be_shown_once(requested):
+def test_notice_may_be_one_shot(request_of_user):
     class Saved(Notice):
         level = ONCE
         message = "Saved %(name)s."
 
-    Saved(name="it").send(request=requested)
+    Saved(name="it").send(request=request_of_user)
 
-    assert [str(message) for message in requested._messages] == ["Saved it."]
+    assert [str(message) for message in request_of_user._messages] == ["Saved it."]
     assert not Message.objects.exists()
 
 
-def test_what_is_not_recorded_is_not_stored(requested, site):
+def test_notice_below_message_level_is_not_stored(request_of_user, site):
     site.MESSAGE_LEVEL = 40
 
-    assert full().send(request=requested) == 0
+    assert make_notice().send(request=request_of_user) == 0
     assert not Message.objects.exists()
 
 
-def test_a_request_without_the_middleware_is_refused(rf, user):
+def test_request_without_middleware_is_rejected(rf, user):
     request = rf.get("/")
     request.user = user
 
     with pytest.raises(MessageFailure):
-        full().send(request=request)
+        make_notice().send(request=request)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_it_can_be_sent_from_an_async_function(user):
+def test_notice_can_be_sent_asynchronously(user):
     async def send():
         try:
-            return await full().asend(user)
+            return await make_notice().asend(user)
         finally:
             await sync_to_async(connections.close_all)()
 
@@ -589,14 +587,14 @@ def test_it_can_be_sent_from_an_async_function(user):
 # Resolving
 
 
-def test_resolving_takes_it_away(user, other):
-    full().send([user, other])
+def test_resolve_removes_notice(user, other):
+    make_notice().send([user, other])
 
     assert QuotaNearlyFull.resolve([user, other]) == 2
     assert not Message.objects.exists()
 
 
-def test_a_key_of_parameters_is_resolved_by_these(user):
+def test_resolve_takes_parameters_of_key(user):
     Invited(title="A", inviter="Harry", team="red").send(user)
     Invited(title="A", inviter="Harry", team="blue").send(user)
 
@@ -604,13 +602,13 @@ def test_a_key_of_parameters_is_resolved_by_these(user):
     assert [row.key for row in Message.objects.all()] == ["invited:blue"]
 
 
-def test_the_parameters_of_a_key_are_checked(user):
+def test_resolve_checks_parameters_of_key(user):
     with pytest.raises(TypeError, match="resolve is missing the parameter 'team'"):
         Invited.resolve(user)
     with pytest.raises(TypeError, match="The key of Invited has no parameter 'title'"):
         Invited.resolve(user, team="red", title="A")
 
 
-def test_a_kind_without_a_key_cannot_be_resolved(user, weekly):
+def test_notice_without_key_cannot_be_resolved(user, weekly):
     with pytest.raises(TypeError, match="Weekly has no key"):
         weekly.resolve(user)
