@@ -77,7 +77,7 @@ def texts():
     return [(user.username, [each.message for each in new]) for user, new in Recorder.delivered]
 
 
-def test_a_channel_gets_what_was_stored_for_each_user_by_one_query(
+def test_channel_gets_stored_messages_per_user_with_one_query(
     use, people, committed, django_assert_max_num_queries
 ):
     use(HERE + "Recorder")
@@ -98,7 +98,7 @@ def test_a_channel_gets_what_was_stored_for_each_user_by_one_query(
     assert message == Message.objects.owned_by(first).get(message="Hello")
 
 
-def test_what_was_rolled_back_is_not_delivered(use, people, committed):
+def test_rolled_back_message_is_not_delivered(use, people, committed):
     use(HERE + "Recorder")
     with committed(), transaction.atomic():
         send_message(people, INFO, "Hello")
@@ -107,7 +107,7 @@ def test_what_was_rolled_back_is_not_delivered(use, people, committed):
     assert texts() == []
 
 
-def test_a_channel_that_accepts_nothing_has_no_row_read(
+def test_rows_are_not_read_if_no_channel_accepts(
     use, people, committed, django_assert_max_num_queries
 ):
     use(HERE + "Errors")
@@ -122,7 +122,7 @@ def test_a_channel_that_accepts_nothing_has_no_row_read(
     assert texts() == [(person.username, ["Fire"]) for person in people]
 
 
-def test_a_channel_that_fails_stops_nobody(use, people, committed, caplog):
+def test_failing_channel_does_not_stop_other_deliveries(use, people, committed, caplog):
     use(HERE + "Broken", HERE + "Recorder")
     with committed():
         assert send_message(people[:2], INFO, "Hello") == 2
@@ -132,7 +132,7 @@ def test_a_channel_that_fails_stops_nobody(use, people, committed, caplog):
     assert "The chat does not answer." in caplog.text
 
 
-def test_a_site_without_the_channel_of_mail_mails_nothing(use, people, committed, monkeypatch):
+def test_site_without_mail_channel_sends_no_mail(use, people, committed, monkeypatch):
     use()
     monkeypatch.setitem(topics, "billing", Topic("billing", "Billing", mail="now"))
     with committed():
@@ -145,7 +145,7 @@ def test_a_site_without_the_channel_of_mail_mails_nothing(use, people, committed
     assert not DueMail.objects.exists()
 
 
-def test_the_channel_of_mail_mails_at_once_what_it_is_given(people):
+def test_mail_channel_sends_given_messages_immediately(people):
     message = Message.objects.create(user=people[0], level=INFO, message="Hello", read_at=None)
 
     MailChannel().deliver(people[0], [message])
@@ -155,7 +155,7 @@ def test_the_channel_of_mail_mails_at_once_what_it_is_given(people):
     assert "Hello" in sent.body
 
 
-def test_each_level_of_the_app_reaches_a_channel(use, people, committed):
+def test_each_persistent_level_reaches_channel(use, people, committed):
     use(HERE + "Recorder")
     for level in levels.PERSISTENT_MESSAGE_LEVELS:
         with committed():
@@ -166,7 +166,7 @@ def test_each_level_of_the_app_reaches_a_channel(use, people, committed):
     ]
 
 
-def test_the_channels_of_the_app_take_nothing_from_here():
+def test_bundled_channels_accept_no_message():
     message = Message(level=INFO, message="Hello")
 
     assert [path.rpartition(".")[2] for path in get_config().CHANNELS] == [
@@ -185,7 +185,7 @@ def test_the_channels_of_the_app_take_nothing_from_here():
         ("persistent_messages.models.Message", "which is no subclass of Channel"),
     ],
 )
-def test_a_channel_that_is_none_is_told_at_start(use, path, words):
+def test_invalid_channel_is_reported_by_check(use, path, words):
     use(path)
 
     [error] = [each for each in check_site() if each.id == "persistent_messages.E009"]
@@ -194,7 +194,7 @@ def test_a_channel_that_is_none_is_told_at_start(use, path, words):
 
 
 @pytest.mark.parametrize("given", ["persistent_messages.Channel", [Recorder], {"a.b"}, [""]])
-def test_what_is_no_list_of_paths_is_refused_by_name(settings, given):
+def test_invalid_channels_setting_is_named_in_error(settings, given):
     settings.PERSISTENT_MESSAGES = {"CHANNELS": given}
 
     with pytest.raises(ImproperlyConfigured, match=r"CHANNELS.*must be a list of dotted paths"):
@@ -214,7 +214,7 @@ class Hook(BaseHTTPRequestHandler):
         pass
 
 
-def test_the_example_of_the_documentation_posts_to_a_chat(settings, people, monkeypatch):
+def test_documented_channel_posts_to_chat(settings, people, monkeypatch):
     block = next(b for b in blocks_in("python") if b.page == "docs/guides/channels.md")
     module = ModuleType("shop.channels")
     exec(block.text, vars(module))
@@ -234,7 +234,7 @@ def test_the_example_of_the_documentation_posts_to_a_chat(settings, people, monk
     assert server.posts == [{"text": "person-0: “Archive”"}]
 
 
-def test_a_channel_that_cannot_accept_stops_nobody(use, people, committed, caplog):
+def test_channel_with_failing_accepts_does_not_stop_others(use, people, committed, caplog):
     use(HERE + "Careless", HERE + "Recorder")
     everybody = get_user_model().objects.all()
 

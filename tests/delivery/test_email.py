@@ -18,20 +18,20 @@ def recipients(sink):
 ADDRESSES = [f"person-{number}@example.com" for number in range(5)]
 
 
-def test_mails_of_a_batch_share_a_connection(sink, people, mail_to):
+def test_mails_of_batch_share_connection(sink, people, mail_to):
     mail_to(people)
 
     assert recipients(sink) == ADDRESSES
     assert sink.connections == 1
 
 
-def test_a_mail_says_that_nobody_wrote_it(sink, people, mail_to):
+def test_mail_is_marked_as_auto_generated(sink, people, mail_to):
     mail_to(people[0])
 
     assert sink.mails[0]["Auto-Submitted"] == "auto-generated"
 
 
-def test_no_mail_reaches_an_inactive_account(sink, people, mail_to):
+def test_inactive_user_gets_no_mail(sink, people, mail_to):
     get_user_model().objects.filter(pk=people[1].pk).update(is_active=False)
 
     assert mail_to(people) == 5
@@ -39,7 +39,7 @@ def test_no_mail_reaches_an_inactive_account(sink, people, mail_to):
     assert recipients(sink) == [ADDRESSES[0], *ADDRESSES[2:]]
 
 
-def test_nobody_to_mail_to_asks_no_server(sink, people, mail_to):
+def test_no_connection_is_opened_without_recipients(sink, people, mail_to):
     get_user_model().objects.update(email="")
 
     mail_to(people)
@@ -60,7 +60,7 @@ def test_nobody_to_mail_to_asks_no_server(sink, people, mail_to):
         "ä\x00@example.com",
     ],
 )
-def test_a_bad_address_loses_no_other_mail(sink, people, mail_to, caplog, address):
+def test_invalid_address_does_not_affect_other_mails(sink, people, mail_to, caplog, address):
     if "\x00" in address:  # PostgreSQL stores none
         address = address.replace("\x00", "\x01")
     get_user_model().objects.filter(pk=people[1].pk).update(email=address)
@@ -72,7 +72,7 @@ def test_a_bad_address_loses_no_other_mail(sink, people, mail_to, caplog, addres
     assert not [mail for mail in sink.mails if "eve" in str(mail["Bcc"]) + str(mail["To"])]
 
 
-def test_a_line_break_in_an_address_is_logged(sink, people, mail_to, caplog):
+def test_line_break_in_address_is_logged(sink, people, mail_to, caplog):
     get_user_model().objects.filter(pk=people[1].pk).update(email="a@example.com\nX: y")
 
     mail_to(people)
@@ -83,7 +83,7 @@ def test_a_line_break_in_an_address_is_logged(sink, people, mail_to, caplog):
     assert "could not be mailed" in record.getMessage()
 
 
-def test_a_refused_address_loses_no_other_mail(sink, people, mail_to, caplog):
+def test_refused_address_does_not_affect_other_mails(sink, people, mail_to, caplog):
     sink.refused.add(ADDRESSES[1])
 
     mail_to(people)
@@ -93,7 +93,7 @@ def test_a_refused_address_loses_no_other_mail(sink, people, mail_to, caplog):
     assert "No such mailbox" in caplog.text
 
 
-def test_a_server_that_hangs_up_is_connected_to_again(sink, people, mail_to, caplog):
+def test_connection_closed_by_server_is_reopened(sink, people, mail_to, caplog):
     sink.hung_up.add(ADDRESSES[1])
 
     mail_to(people)
@@ -102,7 +102,7 @@ def test_a_server_that_hangs_up_is_connected_to_again(sink, people, mail_to, cap
     assert sink.connections == 2
 
 
-def test_no_server_is_logged_once_and_fails_nothing(no_server, people, mail_to, caplog):
+def test_unreachable_server_is_logged_once_and_raises_nothing(no_server, people, mail_to, caplog):
 
     assert mail_to(people) == 5
 
@@ -115,14 +115,14 @@ def test_no_server_is_logged_once_and_fails_nothing(no_server, people, mail_to, 
 # Addresses
 
 
-def test_no_mail_shows_the_address_of_its_sender(sink, people, other, mail_to):
+def test_mail_does_not_reveal_address_of_sender(sink, people, other, mail_to):
     mail_to(people[0], from_user=other)
 
     assert "harry@example.com" not in sink.mails[0].as_string()
     assert sink.mails[0]["Reply-To"] is None
 
 
-def test_a_site_may_have_answers_go_to_the_sender(sink, people, other, mail_to, settings):
+def test_reply_to_setting_adds_address_of_sender(sink, people, other, mail_to, settings):
     settings.PERSISTENT_MESSAGES = {"MAIL_REPLY_TO": True}
 
     mail_to(people[0], from_user=other)
@@ -131,7 +131,9 @@ def test_a_site_may_have_answers_go_to_the_sender(sink, people, other, mail_to, 
 
 
 @pytest.mark.parametrize("address", ["", "harry@example.com\nBcc: eve@example.com", "harry"])
-def test_a_bad_address_of_the_sender_loses_no_mail(sink, people, other, mail_to, settings, address):
+def test_invalid_address_of_sender_does_not_stop_mail(
+    sink, people, other, mail_to, settings, address
+):
     settings.PERSISTENT_MESSAGES = {"MAIL_REPLY_TO": True}
     other.email = address
     other.save()
@@ -151,9 +153,7 @@ def set_address(person, address):
 
 
 @pytest.mark.parametrize("knows_utf8", [True, False])
-def test_an_8_bit_local_part_is_refused_and_nobody_else(
-    server, people, mail_to, caplog, knows_utf8
-):
+def test_non_ascii_local_part_fails_alone(server, people, mail_to, caplog, knows_utf8):
     """Django's backend does not use SMTPUTF8, and encoding would create another address."""
     sink = server(enable_SMTPUTF8=knows_utf8)
     set_address(people[1], "jürgen@example.com")
@@ -167,7 +167,7 @@ def test_an_8_bit_local_part_is_refused_and_nobody_else(
 
 
 @pytest.mark.parametrize("knows_utf8", [True, False])
-def test_a_domain_in_any_script_is_sent_to(server, people, mail_to, knows_utf8):
+def test_internationalized_domain_is_encoded(server, people, mail_to, knows_utf8):
     sink = server(enable_SMTPUTF8=knows_utf8)
     set_address(people[0], "jane@bücher.example")
 
@@ -176,7 +176,7 @@ def test_a_domain_in_any_script_is_sent_to(server, people, mail_to, knows_utf8):
     assert sink.recipients == ["jane@xn--bcher-kva.example", ADDRESSES[1]]
 
 
-def test_a_comma_in_quotes_separates_nothing(sink, people, mail_to):
+def test_quoted_comma_in_address_is_accepted(sink, people, mail_to):
     set_address(people[0], '"a,b"@example.com')
 
     mail_to(people[0])
@@ -199,7 +199,7 @@ class Utf8Backend(EmailBackend):
 
 
 @pytest.mark.parametrize(("knows_utf8", "more"), [(True, ["jürgen@example.com"]), (False, [])])
-def test_a_backend_of_the_site_may_send_by_smtputf8(
+def test_custom_backend_can_send_by_smtputf8(
     server, use_backend, people, mail_to, caplog, knows_utf8, more
 ):
     sink = server(enable_SMTPUTF8=knows_utf8)
@@ -216,7 +216,7 @@ def test_a_backend_of_the_site_may_send_by_smtputf8(
 # A server that hangs
 
 
-def test_a_server_that_hangs_is_waited_for_once_a_mail(server, people, mail_to, caplog):
+def test_server_timeout_affects_only_one_mail(server, people, mail_to, caplog):
     sink = server(timeout=3)  # long enough for the other mails
     sink.hung.add(ADDRESSES[1])
 
@@ -226,7 +226,7 @@ def test_a_server_that_hangs_is_waited_for_once_a_mail(server, people, mail_to, 
     assert [row.user for row in DueMail.objects.all()] == [people[1]]
 
 
-def test_a_server_that_only_hangs_counts_as_away(server, people, mail_to, caplog):
+def test_server_that_always_times_out_counts_as_unreachable(server, people, mail_to, caplog):
     sink = server(timeout=0.2)
     sink.hung.update(ADDRESSES)
 
@@ -237,7 +237,7 @@ def test_a_server_that_only_hangs_counts_as_away(server, people, mail_to, caplog
 
 
 @pytest.mark.parametrize("timeout", [None, 7])
-def test_there_is_a_bound_where_the_site_set_none(use_server, timeout):
+def test_connection_has_default_timeout(use_server, timeout):
     use_server(1, timeout)
 
     with MailServer() as server:

@@ -67,7 +67,7 @@ def start(url, port, folder):
     return subprocess.Popen(command, cwd=settings.BASE_DIR, env=environment)
 
 
-def taken(log):
+def accepted_mails(log):
     """Return the `Message-ID`s of accepted mails by recipient."""
     found = defaultdict(list)
     for line in log.read_text().splitlines():
@@ -81,7 +81,7 @@ def end_leases():
     DueMail.objects.exclude(claim=None).update(due=timezone.now())
 
 
-def kill_while_it_sends(url, port, folder, log):
+def kill_while_sending(url, port, folder, log):
     """Kill two processes at different moments, after a few more mails."""
     processes = [start(url, port, folder) for _ in range(2)]
     before, some = len(log.read_text().splitlines()), random.randint(1, 12)
@@ -99,7 +99,7 @@ def kill_while_it_sends(url, port, folder, log):
     return killed
 
 
-def test_whoever_is_killed_leaves_nobody_out(tmp_path):
+def test_killed_sender_leaves_no_mail_unsent(tmp_path):
     people = get_user_model().objects.bulk_create(
         get_user_model()(username=f"p{n}", email=f"p{n}@example.com") for n in range(PEOPLE)
     )
@@ -108,11 +108,11 @@ def test_whoever_is_killed_leaves_nobody_out(tmp_path):
         DueMail.objects.update(due=timezone.now())
         killed = 0
         while killed < KILLS and DueMail.objects.exists():
-            killed += kill_while_it_sends(url, port, tmp_path, log)
+            killed += kill_while_sending(url, port, tmp_path, log)
             end_leases()
         assert start(url, port, tmp_path).wait(LONGEST) == 0
 
-        found = taken(log)
+        found = accepted_mails(log)
         assert found.keys() == {person.email for person in people}
         assert not DueMail.objects.exists()
         twice = {name: ids for name, ids in found.items() if len(ids) > 1}
@@ -121,7 +121,7 @@ def test_whoever_is_killed_leaves_nobody_out(tmp_path):
         assert all(len(set(ids)) == 1 for ids in twice.values()), twice
 
 
-def test_several_at_once_send_each_mail_once(tmp_path):
+def test_concurrent_senders_send_each_mail_once(tmp_path):
     people = get_user_model().objects.bulk_create(
         get_user_model()(username=f"p{n}", email=f"p{n}@example.com") for n in range(700)
     )
@@ -132,7 +132,7 @@ def test_several_at_once_send_each_mail_once(tmp_path):
 
         assert [process.wait(LONGEST) for process in processes] == [0, 0, 0]
 
-        found = taken(log)
+        found = accepted_mails(log)
         assert found.keys() == {person.email for person in people}
         assert {len(ids) for ids in found.values()} == {1}
         assert not DueMail.objects.exists()

@@ -46,14 +46,14 @@ def _site(settings, register, tmp_path):
     register(waits={"mail": "unread"}, daily={"mail": "daily"}, weekly={"mail": "weekly"})
 
 
-def let_time_pass():
+def make_mail_due():
     """Make all unclaimed mail due."""
     DueMail.objects.filter(claim=None).update(due=timezone.now() - timedelta(seconds=1))
 
 
-def work_off(**options):
+def send_due_mail(**options):
     """Make all mail due and run the command; return its output."""
-    let_time_pass()
+    make_mail_due()
     said = StringIO()
     call_command("send_due_mail", stdout=said, **options)
     return said.getvalue().strip()
@@ -70,14 +70,14 @@ def part(mail, kind):
 # Only what is still unread
 
 
-def test_what_is_still_unread_is_mailed(sink, user):
+def test_unread_message_is_mailed(sink, user):
     send_message(user, 120, "Hello", topic="waits")
 
-    assert work_off() == "1 sent"
+    assert send_due_mail() == "1 sent"
 
     assert subjects(sink.mails) == ["Hello"]
     assert not DueMail.objects.exists()
-    assert work_off() == "0 sent"
+    assert send_due_mail() == "0 sent"
 
 
 @pytest.mark.parametrize("topic", ["waits", "daily", "weekly"])
@@ -85,7 +85,7 @@ def test_what_is_still_unread_is_mailed(sink, user):
     "what",
     ["read", "archived", "trashed", "deleted", "resolved", "expired", "refused", "returned"],
 )
-def test_what_needs_no_mail_by_then_gets_none(sink, user, topic, what):
+def test_message_no_longer_needing_mail_is_not_mailed(sink, user, topic, what):
     send_message(user, 120, "Hello", topic=topic, key="quota")
     rows = Message.objects.owned_by(user)
     if what == "read":
@@ -105,29 +105,29 @@ def test_what_needs_no_mail_by_then_gets_none(sink, user, topic, what):
     else:
         mail_failed(user)
 
-    assert work_off() == "0 sent, 1 needless"
+    assert send_due_mail() == "0 sent, 1 needless"
 
     assert sink.mails == []
     assert sink.connections == 0
     assert not DueMail.objects.exists()
 
 
-def test_what_skips_the_inbox_is_mailed(sink, user):
+def test_message_delivered_to_archive_is_mailed(sink, user):
     choices.save(user, {"waits": Choice(in_inbox=False)})
     send_message(user, 120, "Hello", topic="waits")
     assert Message.objects.get().folder == Folder.ARCHIVE
-    assert work_off() == "1 sent"
+    assert send_due_mail() == "1 sent"
 
 
-def test_what_is_read_meanwhile_is_mailed_where_it_was_to_be_at_once(sink, user):
+def test_message_read_before_task_is_mailed_if_due_immediately(sink, user):
     """The user may read the message before the task runs."""
     send_message(user, 120, "Hello", email=True)
     mailbox.mark_read(user, Folder.INBOX, Message.objects.all())
     DueMail.objects.update(due=timezone.now())
-    assert work_off() == "1 sent"
+    assert send_due_mail() == "1 sent"
 
 
-def test_a_broadcast_is_mailed_to_who_got_it_while_it_is_up(sink, user, other):
+def test_running_broadcast_is_mailed_to_recipients(sink, user, other):
     notice = broadcast(120, "Read-only on Sunday", topic="waits")
     for person in (user, other):
         browser = Client()
@@ -135,37 +135,37 @@ def test_a_broadcast_is_mailed_to_who_got_it_while_it_is_up(sink, user, other):
         browser.get(reverse("message_list"))
     assert DueMail.objects.count() == 2
     mailbox.mark_read(user, Folder.INBOX, Message.objects.all())
-    assert work_off() == "1 sent, 1 needless"
+    assert send_due_mail() == "1 sent, 1 needless"
 
     browser = Client()
     browser.force_login(get_user_model().objects.create(username="ida", email="ida@example.com"))
     browser.get(reverse("message_list"))
     assert DueMail.objects.count() == 1
     notice.withdraw()
-    assert work_off() == "0 sent, 1 needless"
+    assert send_due_mail() == "0 sent, 1 needless"
 
 
-def test_a_pause_postpones_what_was_due(sink, user):
+def test_pause_postpones_due_mail(sink, user):
     send_message(user, 120, "One", topic="waits")
     send_message(user, 120, "Two", topic="weekly")
     until = timezone.now().replace(microsecond=0) + timedelta(1)
     choices.pause([user.pk], until)
 
-    assert work_off() == "0 sent, 2 postponed"
+    assert send_due_mail() == "0 sent, 2 postponed"
     assert {(row.choice, row.due) for row in DueMail.objects.all()} == {("daily", until)}
 
     choices.resume(user)
-    assert work_off() == "1 sent"
+    assert send_due_mail() == "1 sent"
     assert subjects(sink.mails) == ["2 unread messages on example.org"]
 
 
 @pytest.mark.parametrize("change", [{"is_active": False}, {"email": ""}])
-def test_who_cannot_be_mailed_is_counted_and_logged(sink, user, change, caplog):
+def test_user_without_usable_address_is_counted_and_logged(sink, user, change, caplog):
     send_message(user, 120, "Hello", topic="waits")
     get_user_model().objects.update(**change)
 
     with caplog.at_level(logging.INFO, "persistent_messages.delivery.email"):
-        assert work_off() == "0 sent, 1 skipped"
+        assert send_due_mail() == "0 sent, 1 skipped"
 
     assert str(user.pk) in caplog.text
     assert not DueMail.objects.exists()
@@ -174,14 +174,14 @@ def test_who_cannot_be_mailed_is_counted_and_logged(sink, user, change, caplog):
 # One mail
 
 
-def test_a_digest_is_one_mail(sink, user, other):
+def test_digest_is_one_mail(sink, user, other):
     for number in range(3):
         send_message(
             [user, other], 120, f"Text {number}", subject=f"Number {number}", topic="daily"
         )
     send_message(user, 120, "Weekly", topic="weekly", from_user=other)
 
-    assert work_off() == "2 sent"
+    assert send_due_mail() == "2 sent"
 
     first = next(mail for mail in sink.mails if mail["To"] == "sally@example.com")
     assert first["Subject"] == "4 unread messages on example.org"
@@ -193,17 +193,17 @@ def test_a_digest_is_one_mail(sink, user, other):
     assert "harry@" not in first.as_string()
 
 
-def test_a_long_digest_says_how_many_more_there_are(sink, user):
+def test_long_digest_counts_remaining_messages(sink, user):
     for number in range(52):
         send_message(user, 120, f"Text {number}", topic="daily")
-    work_off()
+    send_due_mail()
     text = part(sink.mails[0], "plain")
     assert "Text 51" in text
     assert "Text 1\n" not in text
     assert "And 2 more." in text
 
 
-def test_letters_of_a_conversation_are_one_mail(sink, user, other):
+def test_letters_of_conversation_are_one_mail(sink, user, other):
     first = send_letter(other, user, "Rota", "First")
     received = Message.objects.get(user=user)
     send_letter(user, None, "", "My answer", reply_to=received)
@@ -222,25 +222,25 @@ def test_letters_of_a_conversation_are_one_mail(sink, user, other):
     assert "harry@example.com" not in mail.as_string()
 
 
-def test_letters_follow_the_choice_of_their_topic(user, other, sink):
+def test_letters_follow_letter_preference(user, other, sink):
     choices.save(user, {"_letters": Choice(mail="never")})
     send_letter(other, user, "Rota", "Hello")
     assert not DueMail.objects.exists()
 
 
-def test_letters_mail_nobody_where_the_site_says_so(user, other, settings):
+def test_mail_letters_setting_disables_mail(user, other, settings):
     settings.PERSISTENT_MESSAGES = {**settings.PERSISTENT_MESSAGES, "MAIL_LETTERS": "never"}
     send_letter(other, user, "Rota", "Hello")
     assert not DueMail.objects.exists()
 
 
-def test_mails_of_a_conversation_refer_to_it(sink, user, other):
+def test_mails_of_conversation_have_references(sink, user, other):
     first = send_letter(other, user, "Rota", "First")
-    work_off()
+    send_due_mail()
     send_letter(other, None, "", "Second", reply_to=first)
-    work_off()
+    send_due_mail()
     send_letter(other, user, "Another", "Third")
-    work_off()
+    send_due_mail()
 
     one, two, three = sink.mails
     assert one["References"] == two["References"] == one["In-Reply-To"] != three["References"]
@@ -250,9 +250,9 @@ def test_mails_of_a_conversation_refer_to_it(sink, user, other):
 # Content
 
 
-def test_a_mail_has_text_and_html_and_leads_to_the_site(sink, user):
+def test_mail_has_text_and_html_with_links_to_site(sink, user):
     send_message(user, 120, "5 < 6 & <b>so</b>", subject="Sums", topic="waits")
-    work_off()
+    send_due_mail()
     (mail,) = sink.mails
     page = f"https://example.org/messages/detail/{Message.objects.get().pk}/"
     assert "5 < 6 & <b>so</b>" in part(mail, "plain")
@@ -263,9 +263,9 @@ def test_a_mail_has_text_and_html_and_leads_to_the_site(sink, user):
     assert f'href="{page}"' in html
 
 
-def test_a_letter_without_a_subject_says_its_text_once(sink, user, other):
+def test_letter_without_subject_has_text_once(sink, user, other):
     send_letter(other, user, "", "At noon.")
-    work_off()
+    send_due_mail()
     assert sink.mails[0]["Subject"] == "At noon."
     body = part(sink.mails[0], "html").partition("<body")[2]
     assert body.count("At noon.") == 1
@@ -273,18 +273,18 @@ def test_a_letter_without_a_subject_says_its_text_once(sink, user, other):
 
 def test_safe_text_stays_html(sink, user):
     send_message(user, 120, mark_safe("<p>So <b>bold</b></p>"), topic="waits")
-    work_off()
+    send_due_mail()
     assert "So bold" in part(sink.mails[0], "plain")
     assert "<p>So <b>bold</b></p>" in part(sink.mails[0], "html")
 
 
 @pytest.mark.parametrize("kind", ["waits", "daily", "letter"])
-def test_html_loads_nothing_and_runs_nothing(sink, user, other, kind):
+def test_html_has_no_scripts_or_external_resources(sink, user, other, kind):
     if kind == "letter":
         send_letter(other, user, "Rota", "Hello")
     else:
         send_message(user, 120, "Hello", topic=kind)
-    work_off()
+    send_due_mail()
     html = part(sink.mails[0], "html")
     assert not re.search(r"<(img|script|link|iframe|form|object|svg)\b|url\(|@import|src=", html)
     assert "max-width:600px" in html
@@ -292,14 +292,14 @@ def test_html_loads_nothing_and_runs_nothing(sink, user, other, kind):
     assert max(map(len, html.splitlines())) < 998
 
 
-def test_a_mail_is_in_the_language_of_its_reader(sink, user, other, settings):
+def test_mail_is_in_language_of_recipient(sink, user, other, settings):
     languages = {user.pk: "de", other.pk: "fr"}
     settings.PERSISTENT_MESSAGES = {
         **settings.PERSISTENT_MESSAGES,
         "LANGUAGE_OF": lambda person: languages[person.pk],
     }
     send_message([user, other], 120, "Hello", topic="daily")
-    work_off()
+    send_due_mail()
     assert sorted(subjects(sink.mails)) == [
         "1 message non lu sur example.org",
         "1 ungelesene Nachricht auf example.org",
@@ -309,20 +309,20 @@ def test_a_mail_is_in_the_language_of_its_reader(sink, user, other, settings):
     assert "Keine solchen E-Mails mehr bekommen" in html
 
 
-def test_without_an_address_of_the_site_a_mail_leads_nowhere(sink, user, settings):
+def test_mail_without_site_url_has_no_links(sink, user, settings):
     settings.PERSISTENT_MESSAGES = {}
     send_message(user, 120, "Hello", url="/somewhere/", topic="waits")
-    work_off()
+    send_due_mail()
     (mail,) = sink.mails
     assert part(mail, "plain").strip() == "Hello"
     assert "href" not in part(mail, "html")
     assert mail["List-Unsubscribe"] is None
 
 
-def test_one_click_unsubscribes_by_the_header(sink, user):
+def test_list_unsubscribe_header_allows_one_click(sink, user):
     """RFC 8058."""
     send_message(user, 120, "Hello", topic="waits")
-    work_off()
+    send_due_mail()
     (mail,) = sink.mails
     address = "".join(str(mail["List-Unsubscribe"]).split()).strip("<>")
     assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
@@ -337,12 +337,12 @@ def test_one_click_unsubscribes_by_the_header(sink, user):
     assert [row.choice for row in DueMail.objects.all()] == ["daily"]
 
 
-def test_addresses_in_headers_are_not_encoded(sink, user, other, settings):
+def test_urls_in_headers_are_not_encoded(sink, user, other, settings):
     """Mail programs do not find an address in an encoded word."""
     site = f"https://{'a' * 60}.example.org"
     settings.PERSISTENT_MESSAGES = {**settings.PERSISTENT_MESSAGES, "SITE_URL": site}
     send_letter(other, user, "Ä rather long subject, which has to be folded " * 4, "Hello")
-    work_off()
+    send_due_mail()
     head = sink.raw[0].partition(b"\r\n\r\n")[0].decode()
     lines = re.sub(r"\r\n[ \t]+", " ", head).splitlines()
     found = {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
@@ -354,11 +354,11 @@ def test_addresses_in_headers_are_not_encoded(sink, user, other, settings):
 @pytest.mark.parametrize(
     "name", ["Eve\r\nBcc: eve@example.com", 'Eve "the" <b@c.de>, Other', "Éve, 日本", "\u202egnp"]
 )
-def test_a_name_injects_nothing(sink, user, other, name):
+def test_name_cannot_inject_headers(sink, user, other, name):
     other.first_name = name[:150]
     other.save()
     send_letter(other, user, "Rota\nBcc: eve@example.com", "Hello")
-    work_off()
+    send_due_mail()
     (mail,) = sink.mails
     assert mail["Bcc"] is None
     (sender,) = mail["From"].addresses
@@ -367,13 +367,13 @@ def test_a_name_injects_nothing(sink, user, other, name):
     assert mail["To"] == "sally@example.com"
 
 
-def test_a_template_of_the_site_is_used(sink, user, settings, tmp_path):
+def test_template_of_site_is_used(sink, user, settings, tmp_path):
     folder = tmp_path / "persistent_messages" / "email"
     folder.mkdir(parents=True)
     (folder / "notice.txt").write_text("Ours: {{ message.title }}")
     settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [tmp_path]}]
     send_message(user, 120, "Hello", topic="waits")
-    work_off()
+    send_due_mail()
     assert part(sink.mails[0], "plain").strip() == "Ours: Hello"
 
 
@@ -395,7 +395,7 @@ def notice_template(settings, tmp_path):
     return notice_template
 
 
-def end_pauses():
+def make_retries_due():
     """Make retries due."""
     DueMail.objects.update(due=timezone.now())
 
@@ -413,26 +413,24 @@ def year(message):
     ("template", "error"),
     [("{% include 'nowhere.txt' %}", "nowhere.txt"), ("{{ message|year }}", "ValueError")],
 )
-def test_a_template_that_raises_is_tried_again(
-    sink, user, notice_template, caplog, template, error
-):
+def test_failing_template_is_retried(sink, user, notice_template, caplog, template, error):
     notice_template(template, builtins=[__name__])
     send_message(user, 120, "Hello", topic="waits")
     send_message(user, 120, "Hello", topic="daily")
 
-    assert work_off() == "1 sent, 1 retried"
+    assert send_due_mail() == "1 sent, 1 retried"
 
     assert error in caplog.text
     notice_template("{{ message.plain_text }}")
-    end_pauses()
-    assert work_off() == "1 sent"
+    make_retries_due()
+    assert send_due_mail() == "1 sent"
     assert len(sink.mails) == 2
 
 
-def test_a_server_that_is_away_is_asked_again_later(no_server, user, other, caplog):
+def test_unreachable_server_is_retried_later(no_server, user, other, caplog):
     send_message([user, other], 120, "Hello", topic="waits")
 
-    assert work_off() == "0 sent, 2 retried"
+    assert send_due_mail() == "0 sent, 2 retried"
 
     rows = DueMail.objects.all()
     assert {row.attempts for row in rows} == {1}
@@ -440,34 +438,32 @@ def test_a_server_that_is_away_is_asked_again_later(no_server, user, other, capl
     assert len([r for r in caplog.records if "could not be mailed" in r.getMessage()]) == 1
 
 
-def test_mail_that_is_due_at_once_survives_a_server_that_is_away(
-    no_server, use_server, user, mail_to, caplog
-):
+def test_immediate_mail_survives_unreachable_server(no_server, use_server, user, mail_to, caplog):
     mail_to(user)
     assert DueMail.objects.get().attempts == 1
 
 
-def test_what_fails_for_days_is_given_up(no_server, user, caplog):
+def test_mail_is_given_up_after_maximum_attempts(no_server, user, caplog):
     send_message(user, 120, "Hello", topic="waits")
     DueMail.objects.update(attempts=email.MAX_ATTEMPTS - 1)
-    assert work_off() == "0 sent, 1 given up"
+    assert send_due_mail() == "0 sent, 1 given up"
     assert not DueMail.objects.exists()
 
 
-def test_an_hour_without_a_server_loses_nothing(no_server, server, people, caplog):
+def test_mail_survives_hour_without_server(no_server, server, people, caplog):
     send_message(people, 120, "Hello", topic="waits")
     send_message(people[0], 120, "Hello again", topic="waits")
-    let_time_pass()
+    make_mail_due()
     for minutes in (5, 10, 20, 40):
         before = timezone.now()
         call_command("send_due_mail", verbosity=0)
         (due,) = {row.due for row in DueMail.objects.all()}
         assert before <= due - timedelta(minutes=minutes) <= timezone.now()
         assert DueMail.objects.count() == 6
-        end_pauses()
+        make_retries_due()
 
     sink = server()
-    assert work_off() == "6 sent"
+    assert send_due_mail() == "6 sent"
 
     first, *others = people
     assert sorted(sink.recipients) == sorted(
@@ -475,112 +471,112 @@ def test_an_hour_without_a_server_loses_nothing(no_server, server, people, caplo
     )
 
 
-def test_recipients_with_whom_the_server_hangs_up_keep_nobody_for_long(sink, people, caplog):
+def test_disconnecting_recipients_do_not_delay_others_for_long(sink, people, caplog):
     hung_up, others = people[:3], people[3:]
     sink.hung_up.update(person.email for person in hung_up)
     send_message(people, 120, "Hello", topic="waits")
-    assert work_off() == "0 sent, 5 retried"
+    assert send_due_mail() == "0 sent, 5 retried"
     assert sorted(row.attempts for row in DueMail.objects.all()) == [0, 0, 1, 1, 1]
 
-    end_pauses()
-    assert work_off() == "0 sent, 5 retried"
+    make_retries_due()
+    assert send_due_mail() == "0 sent, 5 retried"
     first_due = DueMail.objects.order_by("due")[:2]
     assert {row.user for row in first_due} == {*others}
     DueMail.objects.filter(pk__in=[row.pk for row in first_due]).update(due=timezone.now())
-    assert work_off() == "2 sent"
+    assert send_due_mail() == "2 sent"
 
 
-def test_who_is_put_off_is_tried_again(sink, user, other, caplog):
+def test_temporarily_refused_recipient_is_retried(sink, user, other, caplog):
     sink.put_off.add("sally@example.com")
     send_message([user, other], 120, "Hello", topic="waits")
 
-    assert work_off() == "1 sent, 1 retried"
+    assert send_due_mail() == "1 sent, 1 retried"
 
     sink.put_off.clear()
-    end_pauses()
-    assert work_off() == "1 sent"
+    make_retries_due()
+    assert send_due_mail() == "1 sent"
     assert sink.connections == 2  # one for each run
 
 
-def test_a_mail_whose_receipt_was_lost_is_the_same_mail_again(sink, user, other, caplog):
+def test_retry_after_lost_response_has_same_message_id(sink, user, other, caplog):
     """The server may have accepted it; mail programs show one mail for each `Message-ID`."""
     sink.lost.add("sally@example.com")
     send_message([user, other], 120, "Hello", topic="waits")
-    assert work_off() == "1 sent, 1 retried"
+    assert send_due_mail() == "1 sent, 1 retried"
 
     sink.lost.clear()
-    end_pauses()
-    assert work_off() == "1 sent"
+    make_retries_due()
+    assert send_due_mail() == "1 sent"
 
     hers = [mail for mail in sink.mails if mail["To"] == "sally@example.com"]
     assert len(hers) == 2
     assert hers[0]["Message-ID"] == hers[1]["Message-ID"]
 
 
-def test_a_refused_recipient_is_not_tried_again(sink, user, other, caplog):
+def test_refused_recipient_is_not_retried(sink, user, other, caplog):
     sink.refused.add("sally@example.com")
     send_message([user, other], 120, "Hello", topic="waits")
 
-    assert work_off() == "1 sent, 1 refused"
+    assert send_due_mail() == "1 sent, 1 refused"
 
     assert not DueMail.objects.exists()
     assert sink.connections == 1
 
 
-def test_a_server_that_hangs_up_gets_the_mail_again(sink, user, other, caplog):
+def test_mail_is_retried_after_disconnect(sink, user, other, caplog):
     sink.hung_up.add("sally@example.com")
     send_message([user, other], 120, "Hello", topic="waits")
-    assert work_off() == "1 sent, 1 retried"
+    assert send_due_mail() == "1 sent, 1 retried"
     sink.hung_up.clear()
-    end_pauses()
-    assert work_off() == "1 sent"
+    make_retries_due()
+    assert send_due_mail() == "1 sent"
 
 
 # Claims
 
 
-def test_a_claim_is_had_by_one(user, other):
+def test_row_is_claimed_by_one_process(user, other):
     send_message([user, other], 120, "Hello", topic="waits")
-    let_time_pass()
+    make_mail_due()
     assert len(outbox.claim_some().rows) == 2
     assert outbox.claim_some() is None
 
 
-def test_a_claim_of_the_dead_is_taken_over_with_the_same_identity(sink, user, other):
+def test_expired_claim_is_taken_over_without_later_letters(sink, user, other):
     first = send_letter(other, user, "Rota", "First")
-    let_time_pass()
+    make_mail_due()
     outbox.claim_some()  # and is killed
     DueMail.objects.update(due=timezone.now())
     # Later messages are another mail, because the first one may have been sent without them.
     send_letter(other, None, "", "Second", reply_to=first)
-    let_time_pass()
+    make_mail_due()
 
     call_command("send_due_mail", verbosity=0)
 
     assert sorted("Second" in part(mail, "plain") for mail in sink.mails) == [False, True]
 
 
-def test_what_a_journal_notes_is_not_sent_again(sink, user, other):
+def test_mail_noted_in_journal_is_not_sent_again(sink, user, other):
     send_message([user, other], 120, "Hello", topic="waits")
-    let_time_pass()
+    make_mail_due()
     batch = outbox.claim_some()
     noted = journal.Journal(batch.claim)
     noted.note([batch.rows[0].pk])  # and is killed
     DueMail.objects.update(due=timezone.now())
 
-    assert work_off() == "1 sent"
+    assert send_due_mail() == "1 sent"
 
     (mail,) = sink.mails
     assert mail["To"] == batch.rows[1].user.email
     assert not DueMail.objects.exists()
 
 
-def test_whoever_lost_a_claim_leaves_it(sink, user, other, monkeypatch, caplog):
+def test_process_that_lost_claim_does_not_settle_it(sink, user, other, monkeypatch, caplog):
     send_message([user, other], 120, "Hello", topic="waits")
-    let_time_pass()
+    make_mail_due()
     slow = outbox.claim_some()
     DueMail.objects.update(due=timezone.now())
-    assert work_off() == "2 sent"
+    assert send_due_mail() == "2 sent"
     send_message([user, other], 120, "Hello again", topic="waits")
     slow._renewed -= 10_000  # it was suspended
 
@@ -603,11 +599,9 @@ def set_clock(monkeypatch):
 
 
 @pytest.mark.parametrize("hours", [1, -1])
-def test_a_clock_that_is_set_while_mail_is_sent_sends_none_twice(
-    sink, user, other, set_clock, hours
-):
+def test_clock_change_during_send_causes_no_duplicates(sink, user, other, set_clock, hours):
     send_message([user, other], 120, "Hello", topic="waits")
-    let_time_pass()
+    make_mail_due()
     batch = outbox.claim_some()
 
     set_clock(hours=hours)
@@ -619,12 +613,12 @@ def test_a_clock_that_is_set_while_mail_is_sent_sends_none_twice(
     assert not DueMail.objects.exists()
 
 
-def test_mail_that_waits_for_its_commit_for_long_is_left_to_who_took_it(sink, people):
+def test_mail_claimed_by_other_process_before_commit_is_skipped(sink, people):
     """A transaction may take longer than a claim is valid."""
     send_message(people, 120, "Hello", email=True)
     rows = list(DueMail.objects.order_by("pk"))
     messages = {message.pk: message for message in Message.objects.all()}
-    end_pauses()
+    make_retries_due()
     taken = outbox.claim_some()
 
     for row in rows:
@@ -637,28 +631,28 @@ def test_mail_that_waits_for_its_commit_for_long_is_left_to_who_took_it(sink, pe
     assert len(sink.recipients) == len(people)
 
 
-def test_no_file_is_left(sink, user, tmp_path):
+def test_journal_leaves_no_file(sink, user, tmp_path):
     people = get_user_model().objects.bulk_create(
         get_user_model()(username=f"p{n}", email=f"p{n}@example.com") for n in range(30)
     )
     send_message(people, 120, "Hello", topic="waits")
-    assert work_off() == "30 sent"
+    assert send_due_mail() == "30 sent"
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_a_folder_for_files_each_mail_is_settled_by_itself(sink, settings, caplog):
+def test_mail_is_sent_without_journal_folder(sink, settings, caplog):
     settings.PERSISTENT_MESSAGES = {"MAIL_JOURNAL": "/nowhere/there"}
     people = get_user_model().objects.bulk_create(
         get_user_model()(username=f"p{n}", email=f"p{n}@example.com") for n in range(30)
     )
     send_message(people, 120, "Hello", topic="waits")
-    assert work_off() == "30 sent"
+    assert send_due_mail() == "30 sent"
 
 
 # Costs
 
 
-def test_a_thousand_mails_take_few_statements_and_one_connection(sink, monkeypatch):
+def test_thousand_mails_take_few_queries_and_one_connection(sink, monkeypatch):
     """At most twenty per thousand: the number of statements does not depend on the batch."""
     batches = 1000 / outbox.BATCH_SIZE
     monkeypatch.setattr(outbox, "BATCH_SIZE", 50)
@@ -666,7 +660,7 @@ def test_a_thousand_mails_take_few_statements_and_one_connection(sink, monkeypat
         get_user_model()(username=f"p{n}", email=f"p{n}@example.com") for n in range(100)
     )
     send_message(people, 120, "Hello", topic="waits")
-    let_time_pass()
+    make_mail_due()
 
     with CaptureQueriesContext(connection) as queries:
         call_command("send_due_mail", verbosity=0)
@@ -678,17 +672,17 @@ def test_a_thousand_mails_take_few_statements_and_one_connection(sink, monkeypat
     assert (len(asked) / 2 + 1) * batches <= 20, asked
 
 
-def test_a_dry_run_sends_nothing(sink, user):
+def test_dry_run_sends_nothing(sink, user):
     send_message(user, 120, "Hello", topic="waits")
-    assert work_off(dry_run=True) == "1 messages are due"
+    assert send_due_mail(dry_run=True) == "1 messages are due"
     assert sink.mails == []
     assert DueMail.objects.count() == 1
 
 
-def test_it_tells_how_far_it_is(sink, people):
+def test_command_reports_progress_by_verbosity(sink, people):
     send_message(people, 120, "Hello", topic="waits")
-    assert work_off(verbosity=2).splitlines() == ["5 sent so far", "5 sent"]
-    assert work_off(verbosity=0) == ""
+    assert send_due_mail(verbosity=2).splitlines() == ["5 sent so far", "5 sent"]
+    assert send_due_mail(verbosity=0) == ""
 
 
 # Tasks
@@ -704,40 +698,40 @@ def queue(settings):
     return backend.results
 
 
-def do(result):
+def run_task(result):
     """Run a task as a worker does, with arguments from JSON."""
     args, kwargs = json.loads(json.dumps([result.args, result.kwargs]))
     result.task.func(*args, **kwargs)
 
 
-def test_mail_goes_by_tasks_where_the_site_has_some(queue, sink, people, mail_to):
+def test_mail_is_sent_by_task_backend(queue, sink, people, mail_to):
     mail_to(people)
     assert sink.mails == []
     (result,) = queue
 
-    do(result)
-    do(result)  # as a queue may
+    run_task(result)
+    run_task(result)  # as a queue may
 
     assert len(sink.mails) == len(people)
     assert sink.connections == 1
     assert not DueMail.objects.exists()
 
 
-def test_what_is_shown_once_waits_for_no_task(queue, sink, user, mail_to):
+def test_mail_of_one_shot_message_is_sent_without_task(queue, sink, user, mail_to):
     mail_to(user, level=20)
     assert list(queue) == []
     assert len(sink.mails) == 1
 
 
-def test_a_task_that_is_late_leaves_it_to_who_came_first(queue, sink, people, mail_to):
+def test_late_task_sends_no_duplicates(queue, sink, people, mail_to):
     mail_to(people)
     DueMail.objects.update(due=timezone.now())
-    assert work_off() == "5 sent"
-    do(queue[0])
+    assert send_due_mail() == "5 sent"
+    run_task(queue[0])
     assert len(sink.mails) == 5
 
 
-def test_a_page_of_the_list_is_named_in_a_digest(sink, user):
+def test_digest_links_to_inbox(sink, user):
     send_message(user, 120, "Hello", topic="daily")
-    work_off()
+    send_due_mail()
     assert f"https://example.org{reverse('message_list')}" in part(sink.mails[0], "plain")
