@@ -21,7 +21,7 @@ def expected(moment, name):
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu", "America/Los_Angeles"])
-def test_each_language_writes_a_time_as_django_does(zone):
+def test_time_is_formatted_as_by_django_in_each_language(zone):
     """Includes languages with the time first, or with words between date and time."""
     for language, _name in global_settings.LANGUAGES:
         with override(language), timezone.override(zone):
@@ -39,7 +39,7 @@ def test_each_language_writes_a_time_as_django_does(zone):
     ["H:i j. F Y P", "N j, Y (e) P", r"j F Y \P", "P", "c"],
     ids=["time on both sides", "time zone", "escaped", "time alone", "ISO"],
 )
-def test_a_format_of_the_site_is_written_as_django_does(settings, tmp_path, monkeypatch, exact):
+def test_custom_format_is_rendered_as_by_django(settings, tmp_path, monkeypatch, exact):
     (tmp_path / "own_formats" / "en").mkdir(parents=True)
     for folder in ("own_formats", "own_formats/en"):
         (tmp_path / folder / "__init__.py").touch()
@@ -71,6 +71,6 @@ def test_a_format_of_the_site_is_written_as_django_does(settings, tmp_path, monk
         (timedelta(hours=24), "02/28/2024"),
     ],
 )
-def test_the_age_of_a_message_changes_its_unit_exactly_at_the_bound(monkeypatch, age, shown):
+def test_short_age_changes_unit_at_exact_limits(monkeypatch, age, shown):
     monkeypatch.setattr(timezone, "now", lambda: NOON)
     assert short_age(NOON - age) == shown

@@ -12,7 +12,7 @@ from persistent_messages.letters.forms import LetterForm, ReportForm
 from persistent_messages.rendering.forms import site_template_pack
 
 
-def test_crispy_forms_is_loaded_when_a_form_is_drawn():
+def test_crispy_forms_is_imported_when_form_is_rendered():
     """Sites that render no forms do not import it."""
     code = """
 import sys
@@ -32,19 +32,19 @@ assert "crispy_forms.helper" in sys.modules
 
 
 @pytest.mark.parametrize("pack", [None, "", "bootstrap5"])
-def test_the_pack_of_the_site_is_looked_up_at_each_use(settings, pack):
+def test_template_pack_is_read_at_each_use(settings, pack):
     settings.CRISPY_TEMPLATE_PACK = pack
     assert (site_template_pack() or None) == (pack or None)
 
 
-def draw(form):
+def render_form(form):
     template = engines["django"].from_string("{% load persistent_messages %}{% letter_form form %}")
     return template.render({"form": form}, RequestFactory().get("/"))
 
 
 @pytest.mark.django_db
-def test_a_form_posts_to_its_address_with_a_token(user):
-    page = draw(LetterForm(user, url="/messages/write/"))
+def test_form_posts_to_its_url_with_csrf_token(user):
+    page = render_form(LetterForm(user, url="/messages/write/"))
 
     assert page.count("<form ") == 1
     for text in (
@@ -57,8 +57,8 @@ def test_a_form_posts_to_its_address_with_a_token(user):
         assert text in page
 
 
-def test_a_form_without_an_address_posts_to_its_own_page():
-    page = draw(ReportForm())
+def test_form_without_url_posts_to_current_page():
+    page = render_form(ReportForm())
 
     assert " action=" not in page
     assert 'name="reason"' in page

@@ -52,7 +52,7 @@ def links(html):
         ("https:// www. www... x@y a.community ftp://a.org javascript:alert(1)", []),
     ],
 )
-def test_addresses_are_linked(markdown, words, found):
+def test_urls_are_linked(markdown, words, found):
     assert links(markup.as_html(letter(words))) == found
 
 
@@ -67,13 +67,13 @@ def test_addresses_are_linked(markdown, words, found):
         ("**www.x.org**", [("https://www.x.org", "www.x.org")]),
     ],
 )
-def test_markdown_links_what_is_no_link_and_no_code(settings, words, found):
+def test_markdown_links_urls_outside_links_and_code(settings, words, found):
     settings.PERSISTENT_MESSAGES = {"LETTERS": True, "MARKDOWN": True}
 
     assert links(markup.as_html(letter(words))) == found
 
 
-def test_a_notice_links_addresses_too():
+def test_urls_in_notice_are_linked():
     html = markup.as_html(Message(level=120, message="At www.example.org"))
 
     assert links(html) == [("https://www.example.org", "www.example.org")]
@@ -95,7 +95,7 @@ COSTLY += [
 
 
 @pytest.mark.parametrize("piece", COSTLY)
-def test_markdown_that_would_cost_much_is_shown_as_it_was_written(settings, monkeypatch, piece):
+def test_expensive_markdown_is_shown_as_plain_text(settings, monkeypatch, piece):
     settings.PERSISTENT_MESSAGES = {"LETTERS": True, "MARKDOWN": True}
     words = (piece * LENGTH)[:LENGTH]
     monkeypatch.setattr(markup, "_rendered", None)
@@ -109,7 +109,7 @@ def test_markdown_that_would_cost_much_is_shown_as_it_was_written(settings, monk
 @pytest.mark.parametrize(
     "piece", ["A long letter of *some* words, in lines.\n\n", "> quoted\n", "word "]
 )
-def test_a_long_letter_is_markdown_all_the_same(settings, piece):
+def test_long_letter_is_rendered_as_markdown(settings, piece):
     settings.PERSISTENT_MESSAGES = {"LETTERS": True, "MARKDOWN": True}
     words = "**Hello**\n\n" + piece * 100
 
@@ -118,7 +118,7 @@ def test_a_long_letter_is_markdown_all_the_same(settings, piece):
 
 @fuzz(100)
 @given(odd_texts | st.text("[](*)_~`<>&!\\#ahtps:/.w@ \n", max_size=200))
-def test_an_escaped_text_reads_as_it_was_written(words):
+def test_linked_text_is_escaped_and_otherwise_unchanged(words):
     html = markup.link_addresses(words)
 
     assert re.sub(r'<a href="[^"<>]*" rel="nofollow">|</a>', "", html) == escape(words)

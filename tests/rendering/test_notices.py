@@ -41,13 +41,13 @@ def storage_topic(monkeypatch):
 
 
 @pytest.fixture
-def told(user):
-    def told(times=1, **kwargs):
+def send_notice(user):
+    def send_notice(times=1, **kwargs):
         for _ in range(times):
             send_message(user, WARNING, "Uploads stop.", **{**TEXTS, **kwargs})
         return Message.objects.latest("pk")
 
-    return told
+    return send_notice
 
 
 def strip(client):
@@ -55,8 +55,8 @@ def strip(client):
 
 
 @pytest.mark.parametrize("address", ["/messages/", "/messages/latest/", "/strip/"])
-def test_how_often_it_was_sent_is_seen_and_heard(client, told, address):
-    told(3, key="quota")
+def test_repeat_count_is_shown_and_read_out(client, send_notice, address):
+    send_notice(3, key="quota")
 
     (count,) = soup(client.get(address, headers=PART).text).select(".pm-count")
 
@@ -66,14 +66,14 @@ def test_how_often_it_was_sent_is_seen_and_heard(client, told, address):
 
 
 @pytest.mark.parametrize("address", ["/messages/", "/messages/latest/", "/strip/"])
-def test_what_was_sent_once_has_no_number(client, told, address):
-    told(1, key="quota")
+def test_notice_sent_once_has_no_count(client, send_notice, address):
+    send_notice(1, key="quota")
 
     assert soup(client.get(address, headers=PART).text).select(".pm-count") == []
 
 
-def test_the_number_is_in_the_language_of_the_page(client, told):
-    told(3, key="quota")
+def test_repeat_count_is_translated(client, send_notice):
+    send_notice(3, key="quota")
 
     page = client.get("/messages/", headers={"Accept-Language": "ja"}).text
 
@@ -81,8 +81,8 @@ def test_the_number_is_in_the_language_of_the_page(client, told):
     assert text_of(count) == "×3 3回"
 
 
-def test_a_row_and_a_page_show_the_topic(client, told):
-    message = told(topic="storage")
+def test_row_and_page_show_topic(client, send_notice):
+    message = send_notice(topic="storage")
 
     row = client.get("/messages/").text
     page = client.get(f"/messages/detail/{message.pk}/").text
@@ -91,15 +91,15 @@ def test_a_row_and_a_page_show_the_topic(client, told):
     assert "Storage &amp; more" in page
 
 
-def test_a_topic_that_is_no_longer_registered_is_shown_by_its_name(client, told):
-    told(topic="storage")
+def test_unregistered_topic_is_shown_by_name(client, send_notice):
+    send_notice(topic="storage")
     Message.objects.update(topic="gone")
 
     assert "gone" in text_of(soup(client.get("/messages/").text).select(".pm-row")[0])
 
 
-def test_the_button_says_where_it_leads(client, told):
-    message = told(action="Upgrade <now>")
+def test_action_label_is_shown_on_button(client, send_notice):
+    message = send_notice(action="Upgrade <now>")
     opens = f"/messages/open/{message.pk}/"
 
     (button,) = [b for b in soup(strip(client)).select("button") if "Upgrade" in text_of(b)]
@@ -112,8 +112,8 @@ def test_the_button_says_where_it_leads(client, told):
     assert "Upgrade <now>" in [text_of(b).strip() for b in soup(page).select("button")]
 
 
-def test_the_button_of_the_strip_goes_there_and_marks_it_read(client, told):
-    message = told(action="Upgrade")
+def test_action_button_of_strip_redirects_and_marks_as_read(client, send_notice):
+    message = send_notice(action="Upgrade")
     forms = soup(strip(client)).select("form")
     (form,) = [f for f in forms if f.get("action", "").endswith(f"/{message.pk}/")][:1]
 
@@ -124,16 +124,16 @@ def test_the_button_of_the_strip_goes_there_and_marks_it_read(client, told):
     assert Message.objects.get().read
 
 
-def test_without_an_action_the_strip_has_no_such_button(client, told):
-    message = told()
+def test_strip_without_action_has_no_action_button(client, send_notice):
+    message = send_notice()
 
     forms = soup(strip(client)).select("form")
     assert not [f for f in forms if "/open/" in f.get("action", "")]
     assert message.url
 
 
-def test_without_the_pages_of_the_app_the_strip_has_no_button(client, told, settings):
-    told(action="Upgrade")
+def test_strip_without_urls_of_app_has_no_action_button(client, send_notice, settings):
+    send_notice(action="Upgrade")
     settings.ROOT_URLCONF = tuple(urlpatterns[:1])
 
     page = strip(client)

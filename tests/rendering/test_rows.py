@@ -97,7 +97,7 @@ def notices(found, **more):
     return show("{% notices found %}", found=found, **more)
 
 
-def by_itself(name, message, **more):
+def render_separately(name, message, **more):
     """Render the template for this message without the cache."""
     return show(f'{{% include "{name}" %}}', message=message, **more)
 
@@ -108,30 +108,30 @@ def by_itself(name, message, **more):
     languages,
     st.sampled_from(["", "a", "pwn <", "\u00c9 ss", '"a b" <']),
 )
-def test_rows_of_a_list_are_what_their_template_renders_for_each(found, language, words):
+def test_cached_rows_equal_separately_rendered_rows(found, language, words):
     with override(language):
-        expected = [by_itself(htmx.ROW, message, words=words) for message in found]
+        expected = [render_separately(htmx.ROW, message, words=words) for message in found]
         assert rows(found, words=words) == "".join(expected)
 
 
 @fuzz(150)
 @given(st.lists(messages, min_size=1, max_size=3), languages)
-def test_notices_of_a_strip_are_what_their_template_renders_for_each(found, language):
+def test_cached_notices_equal_separately_rendered_notices(found, language):
     with override(language):
-        expected = [by_itself(htmx.NOTICE, message) for message in found]
+        expected = [render_separately(htmx.NOTICE, message) for message in found]
         for _ in range(2):
             assert notices(found) == "".join(expected)
 
 
 @fuzz(50)
 @given(st.sampled_from(LEVELS), payloads, st.sampled_from(["", "big red", "pm-undo"]))
-def test_what_a_cookie_brings_is_shown_alike(level, text, tags):
+def test_cached_contrib_message_equals_separately_rendered_message(level, text, tags):
     found = ContribMessage(level, text, tags)
 
-    assert notices([found]) == by_itself(htmx.NOTICE, found)
+    assert notices([found]) == render_separately(htmx.NOTICE, found)
 
 
-def test_notices_of_a_kind_are_rendered_once():
+def test_template_is_rendered_once_for_similar_notices():
     found = [
         Message(pk=number, level=persistent_messages.INFO, message=f"Number {number}")
         for number in range(1, 30)
@@ -169,7 +169,7 @@ def calls_of(run):
     return count
 
 
-def test_a_row_costs_few_calls():
+def test_row_takes_few_function_calls():
     found = [
         Message(pk=number, level=persistent_messages.INFO, subject="Hello", message="World")
         for number in range(1, 31)
@@ -184,7 +184,7 @@ MOST_CALLS = 450
 """For a row. A template variable takes about twenty calls, formatting a date about a hundred."""
 
 
-def test_an_override_of_the_row_costs_what_its_template_costs(client, user, send, settings):
+def test_overridden_row_takes_no_more_calls_than_its_template(client, user, send, settings):
     for number in range(25):
         send(f"Number {number}", url="/" * (number % 2))
     page = client.get("/messages/").text
@@ -203,7 +203,7 @@ def test_an_override_of_the_row_costs_what_its_template_costs(client, user, send
     assert calls_of(lambda: client.get("/messages/")) <= 1.5 * built_in
 
 
-def test_each_reader_has_the_own_words_and_tokens():
+def test_cache_keeps_languages_and_csrf_tokens_apart():
     message = Message(pk=7, level=persistent_messages.ERROR, message="Disk full")
 
     for language, word in (("en", "Error"), ("de", "Fehler"), ("en", "Error")):
@@ -216,7 +216,7 @@ def test_each_reader_has_the_own_words_and_tokens():
             assert {"type": "hidden", "name": "csrfmiddlewaretoken", "value": token} in tokens
 
 
-def test_a_page_without_a_token_has_none():
+def test_page_without_csrf_token_renders_none():
     message = Message(pk=7, level=persistent_messages.INFO, message="Hello")
 
     for token in ("one", None, "NOTPROVIDED"):
@@ -225,7 +225,7 @@ def test_a_page_without_a_token_has_none():
         assert ("csrfmiddlewaretoken" in names) == (token == "one")
 
 
-def test_what_needs_no_token_asks_for_none():
+def test_csrf_token_is_read_only_if_needed():
     """Reading the token sets a cookie or, with CSRF_USE_SESSIONS, creates a session."""
     asked = []
     token = SimpleLazyObject(lambda: asked.append(True) or "token")
@@ -238,7 +238,7 @@ def test_what_needs_no_token_asks_for_none():
     assert asked == [True]
 
 
-def test_a_site_without_our_addresses_needs_no_request(settings):
+def test_site_without_urls_of_app_needs_no_request(settings):
     settings.ROOT_URLCONF = "tests.site_without_urls"
     found = [
         Message(pk=7, level=persistent_messages.INFO, message="Hello"),
@@ -251,7 +251,7 @@ def test_a_site_without_our_addresses_needs_no_request(settings):
     assert soup(html).select("form") == []
 
 
-def test_each_tenant_has_the_own_addresses(settings, monkeypatch):
+def test_cache_keeps_url_prefixes_apart(settings, monkeypatch):
     """A URLconf whose prefix changes with each request, as in some packages."""
     settings.ROOT_URLCONF = __name__
     message = Message(pk=7, folder=Folder.TRASH, level=persistent_messages.INFO, message="Hello")
@@ -267,18 +267,18 @@ def test_each_tenant_has_the_own_addresses(settings, monkeypatch):
         assert {address.split("/")[1] for address in addresses} == {tenant}
 
 
-def test_a_number_of_letters_is_written_as_the_site_writes_numbers(settings):
+def test_thread_length_uses_number_format_of_site(settings):
     settings.USE_THOUSAND_SEPARATOR = True
     message = Message(pk=7654321, level=120, message="Hello", from_name="H", thread_position=1234)
 
     html = rows([message])
 
-    assert html == by_itself(htmx.ROW, message)
+    assert html == render_separately(htmx.ROW, message)
     assert texts(html, ".pm-count") == ["1,234 1,234 messages"]
     assert "7,654,321" not in html
 
 
-def test_what_is_remembered_goes_with_its_template(settings):
+def test_cache_is_released_with_its_template(settings):
     """Without a cached loader, each page has a new template."""
     options = {**settings.TEMPLATES[0]["OPTIONS"], "loaders": LOADERS}
     settings.TEMPLATES = [{**settings.TEMPLATES[0], "APP_DIRS": False, "OPTIONS": options}]
@@ -308,9 +308,7 @@ OWN_ROW = (
         (rows, htmx.ROW, OWN_ROW, ["error a", "error b"]),
     ],
 )
-def test_a_template_of_the_site_sees_each_message(
-    tmp_path, settings, show_all, name, source, expected
-):
+def test_template_of_site_gets_each_message(tmp_path, settings, show_all, name, source, expected):
     path = tmp_path / name
     path.parent.mkdir(parents=True)
     path.write_text(source)
@@ -323,7 +321,7 @@ def test_a_template_of_the_site_sees_each_message(
     assert texts(show_all(found), ".own") == expected
 
 
-def test_the_first_of_a_further_page_takes_the_focus():
+def test_first_row_of_older_page_takes_focus():
     found = [Message(pk=pk, level=persistent_messages.INFO, message="Hello") for pk in (3, 2)]
     request = RequestFactory().get("/")
     further = InboxPage(request, Filter(before=9))
@@ -345,7 +343,7 @@ def test_the_first_of_a_further_page_takes_the_focus():
         (timedelta(hours=23, minutes=50), "23 h"),
     ],
 )
-def test_the_link_of_a_row_says_how_old_it_is(age, word):
+def test_row_link_has_age_in_its_label(age, word):
     created = timezone.now() - age
     message = Message(pk=7, level=persistent_messages.INFO, message="Hello", created=created)
 
@@ -355,7 +353,7 @@ def test_the_link_of_a_row_says_how_old_it_is(age, word):
 
 
 @pytest.mark.parametrize("created", [timezone.now(), LONG_AGO])
-def test_a_row_under_the_heading_of_its_day_shows_the_time_of_day(created):
+def test_row_below_day_heading_shows_time(created):
     message = Message(pk=7, level=persistent_messages.INFO, message="Hello", created=created)
 
     (moment,) = soup(rows([message])).select("time")
@@ -364,7 +362,7 @@ def test_a_row_under_the_heading_of_its_day_shows_the_time_of_day(created):
     assert moment["datetime"] == created.isoformat(timespec="seconds")
 
 
-def test_a_row_without_a_heading_shows_the_date_of_another_day():
+def test_row_without_day_heading_shows_date_of_other_days():
     for created, form in ((timezone.now(), "TIME_FORMAT"), (LONG_AGO, "SHORT_DATETIME_FORMAT")):
         message = Message(pk=7, level=persistent_messages.INFO, message="Hello", created=created)
 
@@ -383,7 +381,7 @@ def test_a_row_without_a_heading_shows_the_date_of_another_day():
         ("", False),
     ],
 )
-def test_what_undoes_is_on_this_site(url, offered):
+def test_undo_button_requires_local_undo_url(url, offered):
     """A site may cache the tag's output, but the form has a CSRF token of one user."""
     done = Message(level=contrib_messages.SUCCESS, message="Done.", extra_tags="pm-undo", url=url)
 

@@ -45,7 +45,7 @@ def letter(user, other):
 
 
 @pytest.mark.parametrize("address", ["/strip/", "/loop/"])
-def test_letters_are_left_out_and_counted_all_the_same(client, letter, send, address):
+def test_strip_omits_letters_and_counter_includes_them(client, letter, send, address):
     send("The disk is full.")
     page = client.get(address)
 
@@ -56,12 +56,12 @@ def test_letters_are_left_out_and_counted_all_the_same(client, letter, send, add
 
 
 @pytest.mark.parametrize("address", ["/strip/", "/loop/"])
-def test_a_site_may_have_letters_there_too(client, site, letter, address):
+def test_strip_letters_setting_shows_letters(client, site, letter, address):
     site.PERSISTENT_MESSAGES = {"LETTERS": True, "STRIP_LETTERS": True}
     assert "Can we swap?" in client.get(address).text
 
 
-def test_an_answer_to_htmx_renews_the_strip_without_letters(client, letter, send):
+def test_strip_in_htmx_response_omits_letters(client, letter, send):
     send("The disk is full.")
     send("Saved.", contrib_messages.INFO)
     fragment = client.get("/messages/latest/", headers=HTMX)
@@ -74,7 +74,7 @@ def test_an_answer_to_htmx_renews_the_strip_without_letters(client, letter, send
 
 @pytest.mark.parametrize("headers", [{}, HTMX])
 @pytest.mark.parametrize(("strip_letters", "unread"), [(False, 1), (True, 0)])
-def test_close_all_closes_what_the_strip_showed(
+def test_close_all_marks_only_shown_messages_as_read(
     client, site, letter, send, user, headers, strip_letters, unread
 ):
     site.PERSISTENT_MESSAGES = {"LETTERS": True, "STRIP_LETTERS": strip_letters}
@@ -87,13 +87,13 @@ def test_close_all_closes_what_the_strip_showed(
 
 
 @pytest.mark.parametrize("address", ["/strip/", "/loop/"])
-def test_a_notice_that_a_user_sent_is_no_letter(client, other, send, address):
+def test_strip_shows_notice_from_user(client, other, send, address):
     other.first_name, other.last_name = "Harriet", "Quimby"
     send("Your report is ready.", from_user=other)
     assert "Your report is ready." in client.get(address).text
 
 
-def test_the_strip_says_whom_a_notice_is_from(client, other, send):
+def test_strip_names_sender_of_notice(client, other, send):
     other.first_name, other.last_name = "<b>Harriet</b>", "Quimby"
     send("Your report is ready.", from_user=other)
     send("The disk is full.")
@@ -117,7 +117,7 @@ def links(element):
 
 @pytest.mark.parametrize("subject", ["", "Export"])
 @pytest.mark.parametrize("mark", [str, mark_safe])
-def test_a_long_notice_is_cut_and_leads_to_the_rest(client, send, mark, subject):
+def test_long_notice_is_truncated_and_links_to_detail_page(client, send, mark, subject):
     message = send(mark("word " * 200 + "END"), subject=subject)
     page = client.get("/strip/")
 
@@ -129,7 +129,7 @@ def test_a_long_notice_is_cut_and_leads_to_the_rest(client, send, mark, subject)
 
 
 @pytest.mark.parametrize("mark", [str, mark_safe])
-def test_a_notice_of_500_characters_is_whole(client, send, mark):
+def test_notice_of_500_characters_is_not_truncated(client, send, mark):
     send(mark("x" * 499 + "y"))
     assert "x" * 499 + "y" in client.get("/strip/").text
     assert "Read more" not in links(notice(client))
@@ -140,7 +140,7 @@ def test_a_notice_of_500_characters_is_whole(client, send, mark):
     ["x" * MEGABYTE, mark_safe("<p>x" * (MEGABYTE // 4)), mark_safe("<b></b>" * MEGABYTE)],
     ids=["plain", "paragraphs", "markup"],
 )
-def test_a_text_of_a_megabyte_makes_no_such_page(client, send, text):
+def test_text_of_one_megabyte_is_truncated(client, send, text):
     for _ in range(3):
         send(text)
     page = client.get("/strip/")
@@ -148,7 +148,7 @@ def test_a_text_of_a_megabyte_makes_no_such_page(client, send, text):
     assert len(page.content) < 80_000
 
 
-def test_what_is_shown_once_is_whole(client, send):
+def test_one_shot_message_is_not_truncated(client, send):
     """A one-shot message has no page with the rest of the text."""
     send("word " * 200 + "END", contrib_messages.INFO)
     assert "END" in client.get("/strip/").text

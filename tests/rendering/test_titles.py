@@ -34,7 +34,7 @@ def letter(**fields):
 
 
 @pytest.mark.parametrize("blank", BLANK)
-def test_a_title_says_something(blank):
+def test_title_is_never_blank(blank):
     subject = "" + blank[:255]
     assert Message(level=SUCCESS, message=blank).title == "Success"
     assert Message(level=155, message=blank).title == "Info"
@@ -45,17 +45,17 @@ def test_a_title_says_something(blank):
         assert not Message(level=INFO, subject=subject, message="The text").has_subject
 
 
-def test_text_behind_much_markup_is_a_title():
+def test_title_is_found_behind_much_markup():
     assert Message(level=INFO, message=mark_safe("<br>" * 1000 + "Hello")).title == "Hello"
 
 
-def test_code_is_no_title():
+def test_title_excludes_scripts_and_styles():
     text = mark_safe("<style>p { color: red }</style><script>go()</script><p>One</p><p>Two</p>")
 
     assert Message(level=INFO, message=text).title == "One Two"
 
 
-def unnamed(page):
+def unnamed_elements(page):
     """The links, buttons and headings of a page that say nothing."""
     return [
         element
@@ -68,7 +68,7 @@ def unnamed(page):
 
 @pytest.mark.parametrize("blank", BLANK[:-1])
 @pytest.mark.parametrize("headers", [{}, HTMX])
-def test_no_link_and_no_button_is_without_a_name(client, user, blank, headers):
+def test_links_and_buttons_have_accessible_names(client, user, blank, headers):
     send_message(user, INFO, blank, subject="\u200b", url="/reports/", close_timeout=5000)
     key = Message.objects.get().pk
     actions = ("open", "mark_read", "archive", "delete", "detail")
@@ -78,14 +78,14 @@ def test_no_link_and_no_button_is_without_a_name(client, user, blank, headers):
     for url in urls:
         page = client.get(url, headers=headers)
         if page.status_code == 200:
-            assert unnamed(page) == []
+            assert unnamed_elements(page) == []
             assert "“\u200b”" not in page.text
             assert "“”" not in page.text
     assert "“Info”" in client.get(reverse("message_delete", args=[key]), headers=headers).text
 
 
 @pytest.mark.parametrize("blank", BLANK[:-1])
-def test_the_staff_finds_a_link_to_it(admin_client, user, blank):
+def test_blank_message_has_link_in_admin(admin_client, user, blank):
     send_message(user, INFO, blank)
 
     page = admin_client.get(reverse("admin:persistent_messages_message_changelist"))
@@ -95,7 +95,9 @@ def test_the_staff_finds_a_link_to_it(admin_client, user, blank):
 
 
 @pytest.mark.parametrize("blank", BLANK[:-1])
-def test_a_mail_has_a_subject(user, mailoutbox, django_capture_on_commit_callbacks, blank):
+def test_mail_of_blank_message_has_subject(
+    user, mailoutbox, django_capture_on_commit_callbacks, blank
+):
     with django_capture_on_commit_callbacks(execute=True):
         send_message(user, INFO, blank, email=True)
 
