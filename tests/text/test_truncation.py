@@ -28,7 +28,7 @@ LONG = {
 
 
 @pytest.mark.parametrize("name", LONG)
-def test_markup_stays_whole_and_short(name):
+def test_truncated_markup_is_valid_and_short(name):
     text, is_cut = truncate(mark_safe(LONG[name]), 500)
 
     assert is_cut
@@ -40,18 +40,18 @@ def test_markup_stays_whole_and_short(name):
 
 @pytest.mark.parametrize("length", [499, 500])
 @pytest.mark.parametrize("mark", [str, mark_safe])
-def test_what_is_short_stays_as_it_is(length, mark):
+def test_short_text_is_not_truncated(length, mark):
     text = mark("é" * length)
     assert truncate(text, 500) == (text, False)
     assert type(truncate(text, 500)[0]) is type(text)
 
 
-def test_short_text_with_long_markup_stays_as_it_is():
+def test_short_text_with_long_markup_is_not_truncated():
     text = mark_safe(f'<a href="/{"x" * 600}/">Here</a> &amp; there')
     assert truncate(text, 500) == (text, False)
 
 
-def test_plain_text_is_cut_and_stays_plain():
+def test_truncated_plain_text_is_not_safe():
     text, is_cut = truncate("<b>" * MEGABYTE, 500)
 
     assert text == ("<b>" * MEGABYTE)[:500] + "…"
@@ -59,7 +59,7 @@ def test_plain_text_is_cut_and_stays_plain():
     assert not isinstance(text, SafeString)
 
 
-def test_what_is_no_text_of_markup_is_left_out():
+def test_truncated_markup_omits_style_elements():
     assert truncate(mark_safe("<p>Hi<style>a{}</style></p>" + "x" * 30), 10) == (
         "<p>Hi</p>xxxxxxxx…",
         True,
