@@ -50,7 +50,7 @@ def delete(message):
     return reverse("admin:persistent_messages_message_delete", args=[message.pk])
 
 
-def own(queries):
+def app_queries(queries):
     return [query["sql"] for query in queries if TABLE in query["sql"]]
 
 
@@ -62,7 +62,7 @@ def rows_of(user, count, **fields):
 # Looking up
 
 
-def test_staff_find_the_messages_of_a_user_by_the_exact_name(staff, other, send):
+def test_search_finds_messages_by_exact_username(staff, other, send):
     hers, his = send("Hers"), send("His", to=other)
 
     assert listed(staff) == [his.pk, hers.pk]
@@ -73,13 +73,13 @@ def test_staff_find_the_messages_of_a_user_by_the_exact_name(staff, other, send)
 
 
 @pytest.mark.parametrize("q", ["\x00", "'; DROP TABLE", "%", "x" * 5000, "sally harry"])
-def test_an_odd_search_is_no_error(staff, send, q):
+def test_invalid_search_causes_no_error(staff, send, q):
     send("Hers")
 
     assert staff.get(LIST, {"q": q}).status_code in {200, 302}
 
 
-def test_a_folder_and_a_level_can_be_chosen(staff, send):
+def test_list_can_be_filtered_by_folder_and_level(staff, send):
     inbox = send("Inbox")
     trash = send("Trash", persistent_messages.ERROR)
     mailbox.delete(trash.user, Folder.INBOX, Message.objects.filter(pk=trash.pk))
@@ -91,13 +91,13 @@ def test_a_folder_and_a_level_can_be_chosen(staff, send):
 
 
 @pytest.mark.parametrize("query", [{"folder": "nine"}, {"level": "1' OR 1"}, {"folder": "99"}])
-def test_an_unknown_choice_leaves_nothing_out(staff, send, query):
+def test_invalid_filter_is_ignored(staff, send, query):
     message = send("Inbox")
 
     assert listed(staff, **query) == [message.pk]
 
 
-def test_no_page_lists_the_users(staff, send, other):
+def test_no_page_has_select_of_users(staff, send, other):
     message = send("Hello")
     for number in range(30):
         get_user_model().objects.create(username=f"somebody-{number}")
@@ -109,7 +109,7 @@ def test_no_page_lists_the_users(staff, send, other):
     assert [element["name"] for element in selects] == ["level"]
 
 
-def test_the_owner_is_chosen_by_key(staff):
+def test_owner_field_is_raw_id(staff):
     page = staff.get(ADD).content.decode()
 
     (field,) = soup(page).find_all(attrs={"name": "user"})
@@ -117,7 +117,7 @@ def test_the_owner_is_chosen_by_key(staff):
     assert "vForeignKeyRawIdAdminField" in field["class"]
 
 
-def test_text_is_escaped(staff, send):
+def test_message_text_is_escaped(staff, send):
     message = send("<script>alert(1)</script>", subject="<b>'\"")
 
     for address in (LIST, change(message), delete(message)):
@@ -129,26 +129,26 @@ def test_text_is_escaped(staff, send):
 # Cost
 
 
-def counted(staff, **query):
+def list_queries(staff, **query):
     with CaptureQueriesContext(connection) as queries:
         assert staff.get(LIST, query).status_code == 200
     return queries
 
 
-def test_the_list_costs_the_same_whatever_the_table_holds(staff, user):
+def test_query_count_of_list_does_not_depend_on_table_size(staff, user):
     rows_of(user, 10)
-    few = len(counted(staff))
+    few = len(list_queries(staff))
     for number in range(60):
         rows_of(get_user_model().objects.create(username=f"person-{number}"), 20)
 
-    assert len(counted(staff)) == few
+    assert len(list_queries(staff)) == few
 
 
 @pytest.mark.parametrize("query", [{}, {"folder": "1"}, {"level": "120"}, {"q": "sally"}])
-def test_the_list_never_counts_the_whole_table(staff, user, query):
+def test_count_query_of_list_has_limit(staff, user, query):
     rows_of(user, 120)
 
-    counts = [sql for sql in own(counted(staff, **query)) if "COUNT(" in sql]
+    counts = [sql for sql in app_queries(list_queries(staff, **query)) if "COUNT(" in sql]
 
     assert counts
     for sql in counts:
@@ -156,16 +156,16 @@ def test_the_list_never_counts_the_whole_table(staff, user, query):
         assert "ORDER BY" not in sql
 
 
-def test_the_list_is_read_page_by_page(staff, user):
+def test_list_is_paginated(staff, user):
     rows_of(user, 120)
 
     assert len(listed(staff)) == 50
     assert len(listed(staff, p=3)) == 20
-    reads = [sql for sql in own(counted(staff)) if "COUNT(" not in sql]
+    reads = [sql for sql in app_queries(list_queries(staff)) if "COUNT(" not in sql]
     assert all("LIMIT" in sql for sql in reads)
 
 
-def test_showing_all_is_no_way_around(staff, user):
+def test_show_all_is_limited(staff, user):
     rows_of(user, 201)
 
     assert len(listed(staff, all="")) == 50
@@ -174,7 +174,7 @@ def test_showing_all_is_no_way_around(staff, user):
 # Writing a message
 
 
-def form(owner, **fields):
+def notice_data(owner, **fields):
     return {
         "user": owner.pk,
         "level": persistent_messages.WARNING,
@@ -188,8 +188,8 @@ def form(owner, **fields):
     }
 
 
-def test_staff_write_a_notice_that_arrives_as_any_other(staff, client, user):
-    response = staff.post(ADD, form(user))
+def test_notice_added_by_staff_is_delivered(staff, client, user):
+    response = staff.post(ADD, notice_data(user))
 
     assert response.status_code == 302
     message = Message.objects.get(user=user)
@@ -203,7 +203,7 @@ def test_staff_write_a_notice_that_arrives_as_any_other(staff, client, user):
     assert b"Maintenance" in client.get("/").content
 
 
-def test_a_notice_of_the_staff_tells_its_signal(staff, user, django_capture_on_commit_callbacks):
+def test_notice_added_by_staff_sends_signal(staff, user, django_capture_on_commit_callbacks):
     told = []
 
     def hear(messages, email, **kwargs):
@@ -213,15 +213,15 @@ def test_a_notice_of_the_staff_tells_its_signal(staff, user, django_capture_on_c
     persistent_messages.messages_delivered.connect(hear)
     try:
         with django_capture_on_commit_callbacks(execute=True):
-            staff.post(ADD, form(user))
+            staff.post(ADD, notice_data(user))
     finally:
         persistent_messages.messages_delivered.disconnect(hear)
 
     assert told == [(Message.objects.get(user=user), False)]
 
 
-def test_what_staff_write_is_plain_text(staff, client, user):
-    staff.post(ADD, form(user, message="<script>alert(1)</script>"))
+def test_notice_added_by_staff_is_escaped(staff, client, user):
+    staff.post(ADD, notice_data(user, message="<script>alert(1)</script>"))
 
     assert b"<script>alert" not in client.get("/").content
 
@@ -246,16 +246,18 @@ def test_what_staff_write_is_plain_text(staff, client, user):
         {"expires_0": "9999-12-31", "expires_1": "12:00"},
     ],
 )
-def test_a_wrong_notice_comes_back_with_what_is_wrong(staff, user, wrong):
-    response = staff.post(ADD, form(user, **wrong))
+def test_invalid_notice_shows_errors(staff, user, wrong):
+    response = staff.post(ADD, notice_data(user, **wrong))
 
     assert response.status_code == 200
     assert b"errorlist" in response.content
     assert Message.objects.count() == 0
 
 
-def test_a_notice_may_close_and_expire(staff, user):
-    staff.post(ADD, form(user, close_timeout="5000", expires_0="2099-01-02", expires_1="03:04:05"))
+def test_notice_can_have_timeout_and_expiry(staff, user):
+    staff.post(
+        ADD, notice_data(user, close_timeout="5000", expires_0="2099-01-02", expires_1="03:04:05")
+    )
 
     message = Message.objects.get(user=user)
     assert message.close_timeout == 5000
@@ -265,7 +267,7 @@ def test_a_notice_may_close_and_expire(staff, user):
 # Reading
 
 
-def test_a_message_can_be_read_and_not_be_changed(staff, send):
+def test_message_can_be_viewed_but_not_changed(staff, send):
     message = send("As it was", subject="Subject")
     before = Message.objects.filter(pk=message.pk).values().get()
 
@@ -279,7 +281,7 @@ def test_a_message_can_be_read_and_not_be_changed(staff, send):
     assert Message.objects.filter(pk=message.pk).values().get() == before
 
 
-def test_reading_in_the_admin_marks_nothing_read(staff, send):
+def test_viewing_message_does_not_mark_it_as_read(staff, send):
     message = send("Hello")
 
     staff.get(change(message))
@@ -291,7 +293,7 @@ def test_reading_in_the_admin_marks_nothing_read(staff, send):
 # Deleting
 
 
-def test_deleting_moves_to_the_trash_and_from_there_for_good(staff, client, send):
+def test_delete_moves_to_trash_and_deletes_permanently_from_there(staff, client, send):
     message = send("Hello")
 
     first = staff.post(delete(message), {"post": "yes"})
@@ -305,7 +307,7 @@ def test_deleting_moves_to_the_trash_and_from_there_for_good(staff, client, send
     assert not Message.objects.filter(pk=message.pk).exists()
 
 
-def test_asking_to_delete_changes_nothing(staff, send):
+def test_delete_confirmation_changes_nothing(staff, send):
     message = send("Hello")
 
     assert staff.get(delete(message)).status_code == 200
@@ -314,7 +316,7 @@ def test_asking_to_delete_changes_nothing(staff, send):
     assert message.folder == Folder.INBOX
 
 
-def test_deleting_the_chosen_goes_across_owners(staff, user, other, send):
+def test_delete_selected_covers_several_owners(staff, user, other, send):
     hers, his = send("Hers"), send("His", to=other)
     trashed, kept = send("Trashed", to=other), send("Kept")
     mailbox.delete(other, Folder.INBOX, Message.objects.filter(pk=trashed.pk))
@@ -329,7 +331,7 @@ def test_deleting_the_chosen_goes_across_owners(staff, user, other, send):
     assert folders == {hers.pk: Folder.TRASH, his.pk: Folder.TRASH, kept.pk: Folder.INBOX}
 
 
-def test_what_waits_to_be_shown_once_is_deleted_for_good(staff, user, client, send):
+def test_one_shot_message_is_deleted_permanently(staff, user, client, send):
     waits, chosen = send("Once", 20), send("Once too", 20)
 
     staff.post(delete(waits), {"post": "yes"})
@@ -338,7 +340,7 @@ def test_what_waits_to_be_shown_once_is_deleted_for_good(staff, user, client, se
     assert not Message.objects.filter(user=user).exists()
 
 
-def test_what_is_expired_can_be_deleted_too(staff, send):
+def test_expired_message_can_be_deleted(staff, send):
     message = send("Too late", expires=timezone.now() - timedelta(days=1))
 
     staff.post(delete(message), {"post": "yes"})
@@ -347,7 +349,7 @@ def test_what_is_expired_can_be_deleted_too(staff, send):
     assert not Message.objects.filter(pk=message.pk).exists()
 
 
-def test_deleting_tells_the_signal_of_each_mailbox(
+def test_delete_selected_sends_signal_per_mailbox(
     staff, user, other, send, django_capture_on_commit_callbacks
 ):
     chosen = [send("Hers").pk, send("Hers too").pk, send("His", to=other).pk]
@@ -371,7 +373,7 @@ def test_deleting_tells_the_signal_of_each_mailbox(
 # Permissions
 
 
-def test_nobody_but_staff_gets_in(visitor, client, send):
+def test_other_users_are_redirected_to_log_in(visitor, client, send):
     message = send("Very secret")
 
     for browser in (visitor, client):
@@ -381,7 +383,7 @@ def test_nobody_but_staff_gets_in(visitor, client, send):
             assert "/admin/login/" in response["Location"]
 
 
-def test_staff_that_may_only_look_may_not_write_or_delete(client, user, send):
+def test_view_permission_does_not_allow_add_or_delete(client, user, send):
     user.is_staff = True
     user.save()
     user.user_permissions.add(Permission.objects.get(codename="view_message"))
@@ -395,8 +397,8 @@ def test_staff_that_may_only_look_may_not_write_or_delete(client, user, send):
     assert message.folder == Folder.INBOX
 
 
-def test_what_the_admin_says_itself_is_shown_once(staff, user):
-    staff.post(ADD, form(user))
+def test_admin_message_is_shown_once(staff, user):
+    staff.post(ADD, notice_data(user))
 
     assert b"was added successfully" in staff.get(LIST).content
     assert b"was added successfully" not in staff.get(LIST).content
@@ -415,12 +417,12 @@ def report(user, other):
 REPORTS = reverse("admin:persistent_messages_report_changelist")
 
 
-def do(browser, action, *reports):
+def run_action(browser, action, *reports):
     data = {"action": action, "_selected_action": [report.pk for report in reports]}
     return browser.post(REPORTS, data, follow=True)
 
 
-def test_staff_read_a_report_as_it_was_made(staff, report):
+def test_report_page_shows_report(staff, report):
     page = staff.get(reverse("admin:persistent_messages_report_change", args=[report.pk]))
 
     assert "Spam." in page.text
@@ -429,26 +431,26 @@ def test_staff_read_a_report_as_it_was_made(staff, report):
     assert 'name="reason"' not in page.text
 
 
-def test_staff_find_the_open_reports(staff, report):
+def test_reports_can_be_filtered_by_state(staff, report):
     assert "harry" in staff.get(REPORTS, {"state": "open"}).text
     assert "harry" not in staff.get(REPORTS, {"state": "resolved"}).text
     assert staff.get(REPORTS, {"state": "unknown"}).status_code == 200
 
 
-def test_staff_resolve_a_report(staff, report):
-    do(staff, "resolve", report)
+def test_report_can_be_resolved(staff, report):
+    run_action(staff, "resolve", report)
 
     report.refresh_from_db()
     assert report.resolved_at is not None
     assert report.resolved_by.username == "root"
     first = report.resolved_at
-    do(staff, "resolve", report)
+    run_action(staff, "resolve", report)
     report.refresh_from_db()
     assert report.resolved_at == first
 
 
-def test_staff_deactivate_who_wrote_it(staff, report, other):
-    page = do(staff, "deactivate", report)
+def test_report_action_deactivates_sender(staff, report, other):
+    page = run_action(staff, "deactivate", report)
 
     other.refresh_from_db()
     report.refresh_from_db()
@@ -457,23 +459,23 @@ def test_staff_deactivate_who_wrote_it(staff, report, other):
     assert "1 account deactivated." in page.text
 
 
-def test_staff_are_not_deactivated_by_a_report(staff, report, other):
+def test_report_action_does_not_deactivate_staff(staff, report, other):
     other.is_staff = True
     other.save()
 
-    do(staff, "deactivate", report)
+    run_action(staff, "deactivate", report)
 
     other.refresh_from_db()
     assert other.is_active
 
 
-def test_who_may_not_change_users_deactivates_nobody(report, user, other):
+def test_deactivation_requires_permission_to_change_users(report, user, other):
     helper = get_user_model().objects.create_user("helper", is_staff=True)
     helper.user_permissions.set(Permission.objects.filter(codename__endswith="_report"))
     browser = Client()
     browser.force_login(helper)
 
-    page = do(browser, "deactivate", report)
+    page = run_action(browser, "deactivate", report)
 
     other.refresh_from_db()
     report.refresh_from_db()
@@ -482,7 +484,7 @@ def test_who_may_not_change_users_deactivates_nobody(report, user, other):
     assert report.resolved_at is None
 
 
-def test_nobody_adds_or_changes_blocks_and_reports_in_the_admin(staff, report, user, other):
+def test_blocks_and_reports_cannot_be_added_or_changed(staff, report, user, other):
     block = policy.block(user, other)
     for name, row in (("block", block), ("report", report)):
         add = reverse(f"admin:persistent_messages_{name}_add")
@@ -523,7 +525,7 @@ def delete_user(person):
 RIGHTS = ("view_user", "delete_user", "delete_message", "delete_block", "delete_report")
 
 
-def test_the_page_to_delete_a_user_counts_private_rows_and_names_none(helper, user, other, send):
+def test_user_deletion_page_counts_private_rows_without_naming_them(helper, user, other, send):
     send(SECRET)
     send_letter(other, user, "Pier", SECRET)
     policy.block(user, other)
@@ -540,7 +542,7 @@ def test_the_page_to_delete_a_user_counts_private_rows_and_names_none(helper, us
     assert "harry" not in page.text
 
 
-def test_it_costs_the_same_whatever_lies_in_the_mailbox(staff, user):
+def test_query_count_of_user_deletion_page_is_constant(staff, user):
     rows_of(user, 3)
     with CaptureQueriesContext(connection) as few:
         assert "3 messages" in staff.get(delete_user(user)).text
@@ -554,14 +556,14 @@ def test_it_costs_the_same_whatever_lies_in_the_mailbox(staff, user):
     assert len(many) == len(few)
 
 
-def test_a_user_without_messages_has_none_listed(staff, user):
+def test_user_deletion_page_lists_no_messages_without_any(staff, user):
     page = staff.get(delete_user(user))
 
     assert "Messages: " not in page.text
     assert "0 messages" not in page.text
 
 
-def test_deleting_chosen_users_counts_them_together(staff, user, other, send):
+def test_deletion_of_selected_users_counts_rows_together(staff, user, other, send):
     send(SECRET)
     send(SECRET, to=other)
     address = reverse("admin:auth_user_changelist")
@@ -576,7 +578,7 @@ def test_deleting_chosen_users_counts_them_together(staff, user, other, send):
     assert not Message.objects.filter(message=SECRET).exists()
 
 
-def test_who_may_not_delete_messages_may_not_delete_their_owner(helper, user, send):
+def test_user_deletion_requires_permission_to_delete_messages(helper, user, send):
     send(SECRET)
     browser = helper("view_user", "delete_user")
 
@@ -588,7 +590,7 @@ def test_who_may_not_delete_messages_may_not_delete_their_owner(helper, user, se
     assert get_user_model().objects.filter(pk=user.pk).exists()
 
 
-def test_a_deleted_account_takes_its_rows_with_it_in_the_admin(staff, user, other, send):
+def test_user_deletion_deletes_related_rows(staff, user, other, send):
     send(SECRET)
     send_letter(other, user, "Pier", SECRET)
     policy.block(user, other)
@@ -603,20 +605,20 @@ def test_a_deleted_account_takes_its_rows_with_it_in_the_admin(staff, user, othe
     assert not Block.objects.exists()
 
 
-def test_deleting_an_account_reads_no_row_of_its_mailbox(user, other, send):
+def test_user_deletion_reads_no_messages(user, other, send):
     send(SECRET)
     policy.block(user, other)
 
     with CaptureQueriesContext(connection) as queries:
         user.delete()
 
-    reads = [sql for sql in own(queries) if sql.startswith("SELECT")]
+    reads = [sql for sql in app_queries(queries) if sql.startswith("SELECT")]
     assert reads == []
     assert not Message.objects.exists()
     assert not Block.objects.exists()
 
 
-def test_a_site_that_listens_to_deletions_hears_of_each_row(user, send):
+def test_pre_delete_receiver_gets_each_message(user, send):
     first, second = send("One"), send("Two")
     heard = []
 
@@ -633,8 +635,8 @@ def test_a_site_that_listens_to_deletions_hears_of_each_row(user, send):
     assert not Message.objects.exists()
 
 
-def test_the_log_of_the_admin_names_rows_by_number(staff, user, other, report, send):
-    staff.post(ADD, form(user, message=SECRET, subject="Pier"))
+def test_admin_log_names_rows_by_primary_key(staff, user, other, report, send):
+    staff.post(ADD, notice_data(user, message=SECRET, subject="Pier"))
     message, block = Message.objects.get(message=SECRET), policy.block(user, other)
     staff.post(delete(message), {"post": "yes"})
     staff.post(LIST, {"action": "delete_selected", "_selected_action": [message.pk], "post": "yes"})
@@ -651,7 +653,7 @@ def test_the_log_of_the_admin_names_rows_by_number(staff, user, other, report, s
     assert SECRET not in history.text
 
 
-def test_who_may_delete_and_not_view_does_not_read_it_when_asked(helper, user, other, report):
+def test_delete_permission_does_not_reveal_text(helper, user, other, report):
     letter, block = Message.objects.filter(user=user).latest("pk"), policy.block(user, other)
     browser = helper("delete_message", "delete_block", "delete_report")
 
@@ -675,11 +677,11 @@ def test_who_may_delete_and_not_view_does_not_read_it_when_asked(helper, user, o
 
 
 @pytest.mark.parametrize("action", ["resolve", "deactivate", "delete_selected"])
-def test_who_may_only_view_reports_does_nothing_to_them(helper, report, other, action):
+def test_view_permission_does_not_allow_report_actions(helper, report, other, action):
     browser = helper("view_report", "change_user")
 
     page = browser.get(REPORTS)
-    do(browser, action, report)
+    run_action(browser, action, report)
     browser.post(
         REPORTS, {"action": action, "_selected_action": [report.pk], "post": "yes"}, follow=True
     )
@@ -693,7 +695,7 @@ def test_who_may_only_view_reports_does_nothing_to_them(helper, report, other, a
 
 
 @pytest.mark.parametrize("name", ["message", "block", "report"])
-def test_who_may_only_view_has_no_action_at_all(helper, report, user, other, name):
+def test_view_permission_offers_no_action(helper, report, user, other, name):
     row = policy.block(user, other) if name == "block" else report
     row = Message.objects.latest("pk") if name == "message" else row
     browser = helper(f"view_{name}")

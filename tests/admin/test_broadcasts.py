@@ -59,11 +59,11 @@ def staff(db):
     return staff_with("add", "change", "view")
 
 
-def change(sent):
+def change_url(sent):
     return reverse("admin:persistent_messages_broadcast_change", args=[sent.pk])
 
 
-def withdraw(sent):
+def withdraw_url(sent):
     return reverse("admin:persistent_messages_broadcast_withdraw", args=[sent.pk])
 
 
@@ -97,25 +97,25 @@ class FormFields(HTMLParser):
             self.textarea = None
 
 
-def filled(page, **values):
+def form_data(page, **values):
     """Return the data of the form with other values."""
     form = re.search(r'<form [^>]*id="broadcast_form".*?</form>', page.text, re.DOTALL)[0]
     return {**FormFields(form).sent, **values}
 
 
-def previewed(browser, page_at=ADD, **values):
+def preview_page(browser, page_at=ADD, **values):
     """Return the page with the preview."""
-    data = filled(browser.get(page_at), **values)
+    data = form_data(browser.get(page_at), **values)
     return browser.post(page_at, {**data, "_preview": "Preview"})
 
 
-def sent(browser, page_at=ADD, **values):
+def send_form(browser, page_at=ADD, **values):
     """Return the response to a form that was previewed and then sent."""
-    page = previewed(browser, page_at, **values)
-    return browser.post(page_at, {**filled(page), "_save": "Send"})
+    page = preview_page(browser, page_at, **values)
+    return browser.post(page_at, {**form_data(page), "_save": "Send"})
 
 
-def come(user):
+def visit_as(user):
     browser = Client()
     browser.force_login(user)
     browser.get("/messages/")
@@ -128,8 +128,8 @@ def texts_of(user):
 # Writing
 
 
-def test_nothing_is_sent_before_its_preview(staff, user):
-    data = filled(staff.get(ADD), **TEXT)
+def test_broadcast_is_not_sent_before_preview(staff, user):
+    data = form_data(staff.get(ADD), **TEXT)
 
     page = staff.post(ADD, {**data, "_save": "Send"})
 
@@ -138,8 +138,8 @@ def test_nothing_is_sent_before_its_preview(staff, user):
     assert not Broadcast.objects.exists()
 
 
-def test_the_preview_is_what_readers_see_in_each_language(staff):
-    page = previewed(
+def test_preview_shows_each_language(staff):
+    page = preview_page(
         staff, **TEXT, subject="Maintenance", subject_de="Wartung", url="/", action="Go"
     )
 
@@ -157,9 +157,9 @@ def test_the_preview_is_what_readers_see_in_each_language(staff):
     assert not Broadcast.objects.exists()
 
 
-def test_what_was_previewed_is_broadcast(staff, user):
+def test_previewed_broadcast_is_sent(staff, user):
     starts = timezone.now().replace(microsecond=0) - timedelta(hours=1)
-    answer = sent(
+    answer = send_form(
         staff,
         **TEXT,
         subject="Maintenance",
@@ -178,28 +178,28 @@ def test_what_was_previewed_is_broadcast(staff, user):
     assert (stored.topic, stored.url, stored.action) == ("status", "/status/", "Look")
     assert (stored.key, stored.starts, stored.audience) == ("maintenance", starts, "everybody")
     assert stored.translations == {"de": {"subject": "Wartung"}}
-    come(user)
+    visit_as(user)
     assert texts_of(user) == ["Sunday"]
 
 
-def test_what_was_changed_since_is_previewed_again(staff):
-    page = previewed(staff, **TEXT)
+def test_changes_after_preview_are_previewed_again(staff):
+    page = preview_page(staff, **TEXT)
 
-    page = staff.post(ADD, {**filled(page, message="Monday"), "_save": "Send"})
+    page = staff.post(ADD, {**form_data(page, message="Monday"), "_save": "Send"})
 
     assert page.status_code == 200
     assert "<bdi>Monday</bdi>" in page.text
     assert not Broadcast.objects.exists()
-    assert staff.post(ADD, {**filled(page), "_save": "Send"}).status_code == 302
+    assert staff.post(ADD, {**form_data(page), "_save": "Send"}).status_code == 302
     assert Broadcast.objects.get().message == "Monday"
 
 
-def test_text_is_text(staff, user):
-    page = previewed(staff, **{**TEXT, "message": "<b>Sunday</b>"})
+def test_broadcast_text_is_escaped(staff, user):
+    page = preview_page(staff, **{**TEXT, "message": "<b>Sunday</b>"})
     assert "<b>Sunday</b>" not in page.text
 
-    sent(staff, **{**TEXT, "message": "<b>Sunday</b>"})
-    come(user)
+    send_form(staff, **{**TEXT, "message": "<b>Sunday</b>"})
+    visit_as(user)
 
     assert not Message.objects.get(user=user).is_safe
 
@@ -239,20 +239,20 @@ def test_text_is_text(staff, user):
         ),
     ],
 )
-def test_a_mistake_is_named_and_nothing_is_previewed(staff, user, values, says):
-    page = previewed(staff, **{**TEXT, **values})
+def test_invalid_form_shows_errors_and_no_preview(staff, user, values, says):
+    page = preview_page(staff, **{**TEXT, **values})
 
     assert says in page.text
     assert 'id="pm-preview"' not in page.text
-    assert staff.post(ADD, {**filled(page), "_save": "Send"}).status_code == 200
+    assert staff.post(ADD, {**form_data(page), "_save": "Send"}).status_code == 200
     assert not Broadcast.objects.exists()
     assert not Message.objects.exists()
 
 
-def test_a_site_that_has_chosen_no_languages_has_one_text(staff, settings):
+def test_default_languages_setting_gives_single_text_field(staff, settings):
     settings.LANGUAGES = global_settings.LANGUAGES
 
-    page = previewed(staff, **TEXT)
+    page = preview_page(staff, **TEXT)
 
     assert "subject_de" not in page.text
     assert page.text.count('<div class="pm"') == 1
@@ -261,7 +261,7 @@ def test_a_site_that_has_chosen_no_languages_has_one_text(staff, settings):
 # Recipients
 
 
-def test_the_number_of_users_is_that_of_the_audience(staff, user, other):
+def test_preview_counts_users_of_audience(staff, user, other):
     team = Group.objects.create(name="Team Nord")
     other.groups.add(team)
     User.objects.create(username="gone", is_active=False)
@@ -271,17 +271,19 @@ def test_the_number_of_users_is_that_of_the_audience(staff, user, other):
         "staff": "1 user",
         "group:Team Nord": "1 user",
     }.items():
-        assert f"This will reach {number}." in previewed(staff, **{**TEXT, "audience": name}).text
+        assert (
+            f"This will reach {number}." in preview_page(staff, **{**TEXT, "audience": name}).text
+        )
 
 
-def test_an_audience_of_the_site_is_estimated(staff, monkeypatch):
+def test_preview_estimates_custom_audience(staff, monkeypatch):
     audience("even", "Even users")(lambda person: person.pk % 2 == 0)
     User.objects.bulk_create(User(username=f"u{n}") for n in range(39))
-    exact = previewed(staff, **{**TEXT, "audience": "even"})
+    exact = preview_page(staff, **{**TEXT, "audience": "even"})
     assert "This will reach 20 users." in exact.text
 
     monkeypatch.setattr(broadcasts, "SAMPLE_SIZE", 10)
-    estimated = previewed(staff, **{**TEXT, "audience": "even"})
+    estimated = preview_page(staff, **{**TEXT, "audience": "even"})
 
     assert "This will reach about 20 users." in estimated.text
     assert "Even users" in estimated.text
@@ -290,11 +292,11 @@ def test_an_audience_of_the_site_is_estimated(staff, monkeypatch):
 # Chosen users
 
 
-def test_the_same_form_sends_to_chosen_users_at_once(staff, user, other):
+def test_form_can_send_to_chosen_users_immediately(staff, user, other):
     choice = {"audience": "usernames", "recipients": "sally, harry\nsally"}
-    assert "This will reach 2 users." in previewed(staff, **{**TEXT, **choice}).text
+    assert "This will reach 2 users." in preview_page(staff, **{**TEXT, **choice}).text
 
-    answer = sent(staff, **{**TEXT, **choice})
+    answer = send_form(staff, **{**TEXT, **choice})
 
     assert answer.url == LIST
     assert (texts_of(user), texts_of(other)) == (["Sunday"], ["Sunday"])
@@ -307,33 +309,33 @@ def test_the_same_form_sends_to_chosen_users_at_once(staff, user, other):
     )
 
 
-def test_who_may_only_add_is_led_to_a_page_that_they_may_see(user, other):
+def test_user_with_add_permission_is_redirected_to_allowed_page(user, other):
     clerk = staff_with("add")
 
-    answer = sent(clerk, **{**TEXT, "audience": "usernames", "recipients": "sally"})
+    answer = send_form(clerk, **{**TEXT, "audience": "usernames", "recipients": "sally"})
 
     assert texts_of(user) == ["Sunday"]
     assert clerk.get(answer.url).status_code == 200
 
 
-def test_a_list_of_ids_may_come_with_the_address(staff, user, other):
+def test_recipient_ids_can_be_given_in_query_string(staff, user, other):
     ids = f"{user.pk},{other.pk}"
     address = f"{ADD}?audience=ids&recipients={ids}"
     page = staff.get(address)
     assert ids in page.text
 
-    page = staff.post(ADD, {**filled(page, level=str(WARNING), message="Hi"), "_preview": "1"})
-    staff.post(ADD, {**filled(page), "_save": "Send"})
+    page = staff.post(ADD, {**form_data(page, level=str(WARNING), message="Hi"), "_preview": "1"})
+    staff.post(ADD, {**form_data(page), "_save": "Send"})
 
     rows = Message.objects.exclude(folder=Folder.ONE_SHOT)
     assert {row.user for row in rows} == {user, other}
 
 
-def test_chosen_users_read_their_language(staff, user, settings):
+def test_chosen_users_get_text_in_their_language(staff, user, settings):
     settings.PERSISTENT_MESSAGES = {"LANGUAGE_OF": lambda person: "de"}
 
     chosen = {"audience": "usernames", "recipients": "sally"}
-    sent(staff, **{**TEXT, **chosen, "message_de": "Sonntag"})
+    send_form(staff, **{**TEXT, **chosen, "message_de": "Sonntag"})
 
     assert texts_of(user) == ["Sonntag"]
 
@@ -341,12 +343,12 @@ def test_chosen_users_read_their_language(staff, user, settings):
 # Editing
 
 
-def test_an_edit_reaches_the_copies(staff, user, django_capture_on_commit_callbacks):
+def test_edit_changes_copies(staff, user, django_capture_on_commit_callbacks):
     one = broadcast(INFO, "Sunday", subject="Maintenance")
-    come(user)
+    visit_as(user)
 
     with django_capture_on_commit_callbacks(execute=True):
-        answer = sent(staff, change(one), message="Monday", subject_de="Wartung")
+        answer = send_form(staff, change_url(one), message="Monday", subject_de="Wartung")
 
     assert answer.status_code == 302
     one.refresh_from_db()
@@ -356,12 +358,12 @@ def test_an_edit_reaches_the_copies(staff, user, django_capture_on_commit_callba
     assert "message" in LogEntry.objects.get().get_change_message().lower()
 
 
-def test_a_text_that_is_html_is_not_edited_here(staff, user, django_capture_on_commit_callbacks):
+def test_html_text_cannot_be_edited(staff, user, django_capture_on_commit_callbacks):
     one = broadcast(INFO, mark_safe("<b>Sunday</b>"))
-    come(user)
+    visit_as(user)
 
     with django_capture_on_commit_callbacks(execute=True):
-        sent(staff, change(one), message="<script>", subject="Maintenance")
+        send_form(staff, change_url(one), message="<script>", subject="Maintenance")
 
     copy = Message.objects.get(user=user)
     assert (copy.message, copy.subject, copy.is_safe) == ("<b>Sunday</b>", "Maintenance", True)
@@ -373,74 +375,74 @@ def of_language(word):
 
 
 @pytest.mark.parametrize(("name", "text"), [("url", "/new/"), ("action", "Buy")])
-def test_an_edited_text_is_that_of_languages_without_a_field(staff, name, text):
+def test_edited_text_replaces_translations_without_field(staff, name, text):
     lazy_texts = {"url": of_language("/old/"), "action": of_language("See")}
     one = broadcast(INFO, "Sunday", **lazy_texts)
     kept = {"url", "action"} - {name}
     before = one.translations["de"]
 
-    sent(staff, change(one), **{name: text})
+    send_form(staff, change_url(one), **{name: text})
 
     one.refresh_from_db()
     assert getattr(one.in_language("de"), name) == text
     assert one.translations["de"] == {each: before[each] for each in kept}
 
 
-def test_an_edited_text_is_that_of_all_languages_where_the_form_has_one(staff, settings):
+def test_edited_single_text_replaces_all_translations(staff, settings):
     one = broadcast(INFO, of_language("Sunday"), subject=of_language("Maintenance"))
     settings.LANGUAGES = global_settings.LANGUAGES
 
-    sent(staff, change(one), message="Monday")
+    send_form(staff, change_url(one), message="Monday")
 
     one.refresh_from_db()
     german = one.in_language("de")
     assert (german.message, german.subject) == ("Monday", "Maintenance de")
 
 
-def test_a_text_of_several_lines_that_is_not_edited_keeps_its_translations(staff, settings):
+def test_unedited_multiline_text_keeps_its_translations(staff, settings):
     one = broadcast(INFO, of_language("On\nSunday"))
     settings.LANGUAGES = global_settings.LANGUAGES
-    data = filled(staff.get(change(one)), message="On\r\nSunday en", subject="Maintenance")
+    data = form_data(staff.get(change_url(one)), message="On\r\nSunday en", subject="Maintenance")
 
-    page = staff.post(change(one), {**data, "_preview": "Preview"})
-    staff.post(change(one), {**filled(page), "_save": "Save"})
+    page = staff.post(change_url(one), {**data, "_preview": "Preview"})
+    staff.post(change_url(one), {**form_data(page), "_save": "Save"})
 
     one.refresh_from_db()
     assert one.subject == "Maintenance"
     assert one.in_language("de").message == "On\nSunday de"
 
 
-def test_no_text_is_edited_where_one_language_has_html(staff):
+def test_text_with_html_in_one_language_cannot_be_edited(staff):
     def text():
         return mark_safe("<b>Sonntag</b>") if get_language() == "de" else "Sunday"
 
     one = broadcast(INFO, lazy(text, str)())
 
-    sent(staff, change(one), message_de="<script>", subject="Maintenance")
+    send_form(staff, change_url(one), message_de="<script>", subject="Maintenance")
 
     one.refresh_from_db()
     assert one.subject == "Maintenance"
     assert one.in_language("de").message == "<b>Sonntag</b>"
 
 
-def test_an_edit_keeps_the_key_and_asks_another_audience(staff, user):
+def test_edit_keeps_key_and_can_change_audience(staff, user):
     one = broadcast(INFO, "Sunday", audience="staff", key="maintenance")
-    come(user)
+    visit_as(user)
 
-    sent(staff, change(one), audience="everybody")
-    come(user)
+    send_form(staff, change_url(one), audience="everybody")
+    visit_as(user)
 
     one.refresh_from_db()
     assert one.key == "maintenance"
     assert texts_of(user) == ["Sunday"]
 
 
-def test_the_form_shows_a_broadcast_as_it_is(staff):
+def test_form_shows_current_values(staff):
     Group.objects.create(name="team")
     one = broadcast(WARNING, "Sunday", audience="group:team", topic="status", url="/a/")
     Group.objects.all().delete()
 
-    data = filled(staff.get(change(one)))
+    data = form_data(staff.get(change_url(one)))
 
     assert (data["message"], data["level"], data["topic"]) == ("Sunday", str(WARNING), "status")
     assert (data["audience"], data["url"]) == ("group:team", "/a/")
@@ -449,31 +451,31 @@ def test_the_form_shows_a_broadcast_as_it_is(staff):
 # Receipts
 
 
-def test_the_page_says_how_many_got_read_and_deleted_it(staff, user, other):
+def test_page_counts_received_read_and_deleted_copies(staff, user, other):
     third = User.objects.create(username="third")
     one = broadcast(INFO, "Sunday")
     for person in (user, other, third):
-        come(person)
+        visit_as(person)
     rows = Message.objects.all()
     mailbox.mark_read(user, Folder.INBOX, rows)
     mailbox.delete(other, Folder.INBOX, rows)
     mailbox.delete(third, Folder.INBOX, rows)
     mailbox.delete(third, Folder.TRASH, rows)
 
-    assert "3 received, 1 read, 2 deleted" in staff.get(change(one)).text
+    assert "3 received, 1 read, 2 deleted" in staff.get(change_url(one)).text
 
 
-def test_it_counts_so_many_and_no_further(staff, user, other, monkeypatch):
+def test_counts_of_copies_are_limited(staff, user, other, monkeypatch):
     monkeypatch.setattr(broadcasts, "COUNT_LIMIT", 1)
     one = broadcast(INFO, "Sunday")
     for person in (user, other):
-        come(person)
+        visit_as(person)
 
-    assert "1+ received, 0+ read, 0+ deleted" in staff.get(change(one)).text
+    assert "1+ received, 0+ read, 0+ deleted" in staff.get(change_url(one)).text
     assert base.COUNT_LIMIT == 10_000
 
 
-def test_the_list_says_what_runs(staff):
+def test_list_shows_state_and_audience(staff):
     now, hour = timezone.now(), timedelta(hours=1)
     broadcast(INFO, "One").withdraw()
     broadcast(INFO, "Two", expires=now - hour)
@@ -494,42 +496,42 @@ def test_the_list_says_what_runs(staff):
 # Withdrawing
 
 
-def test_a_broadcast_is_withdrawn_after_a_question(staff, user):
+def test_broadcast_is_withdrawn_after_confirmation(staff, user):
     one = broadcast(INFO, "Sunday")
-    come(user)
+    visit_as(user)
 
-    page = staff.get(withdraw(one))
+    page = staff.get(withdraw_url(one))
     assert "Withdraw “Sunday”?" in page.text
     assert "1 received, 0 read, 0 deleted" in page.text
     assert texts_of(user) == ["Sunday"]
 
-    answer = staff.post(withdraw(one), follow=True)
+    answer = staff.post(withdraw_url(one), follow=True)
     assert "Sunday: Withdrawn from 1 mailbox." in answer.text
     assert texts_of(user) == []
     entry = LogEntry.objects.get()
     assert (entry.object_id, entry.change_message) == (str(one.pk), "Withdrawn from 1 mailbox.")
 
 
-def test_what_ended_long_ago_is_only_looked_at(staff, user):
+def test_old_broadcast_is_read_only(staff, user):
     sent = broadcast(INFO, "Sunday")
     reader = Client()
     reader.force_login(user)
     reader.get("/messages/")
     Broadcast.objects.update(expires=timezone.now() - timedelta(days=91))
-    assert 'name="message"' in staff.get(change(sent)).text
+    assert 'name="message"' in staff.get(change_url(sent)).text
 
     prune_messages()
 
-    page = staff.get(change(sent)).text
+    page = staff.get(change_url(sent)).text
     assert "1 received" in page
     assert "0 read" not in page
     assert 'name="message"' not in page
-    assert staff.post(change(sent), TEXT).status_code == 403
+    assert staff.post(change_url(sent), TEXT).status_code == 403
 
 
-def test_some_are_withdrawn_from_the_list(staff, user):
+def test_selected_broadcasts_are_withdrawn(staff, user):
     ones = [broadcast(INFO, text) for text in ("One", "Two", "Three")]
-    come(user)
+    visit_as(user)
 
     chosen = {"action": "withdraw_chosen", "_selected_action": [one.pk for one in ones[:2]]}
     staff.post(LIST, chosen)
@@ -538,21 +540,21 @@ def test_some_are_withdrawn_from_the_list(staff, user):
     assert LogEntry.objects.count() == 2
 
 
-def test_what_was_withdrawn_is_only_looked_at(staff):
+def test_withdrawn_broadcast_is_read_only(staff):
     one = broadcast(INFO, "Sunday")
     one.withdraw()
 
-    page = staff.get(change(one))
+    page = staff.get(change_url(one))
 
     assert page.status_code == 200
     assert "Sunday" in page.text
     assert 'name="_preview"' not in page.text
-    assert staff.post(change(one), {**TEXT, "_preview": "1"}).status_code == 403
-    assert staff.post(withdraw(one)).status_code == 403
+    assert staff.post(change_url(one), {**TEXT, "_preview": "1"}).status_code == 403
+    assert staff.post(withdraw_url(one)).status_code == 403
 
 
 @pytest.mark.parametrize("name", ["change", "withdraw", "history"])
-def test_a_broadcast_that_is_not_there_is_not_found(staff, name):
+def test_unknown_broadcast_is_not_found(staff, name):
     url = reverse(f"admin:persistent_messages_broadcast_{name}", args=["987"])
     assert staff.get(url).status_code in {302, 404}
 
@@ -560,42 +562,42 @@ def test_a_broadcast_that_is_not_there_is_not_found(staff, name):
 # Permissions
 
 
-def test_the_right_to_view_writes_nothing(db):
+def test_view_permission_does_not_allow_changes(db):
     viewer, one = staff_with("view"), broadcast(INFO, "Sunday")
 
     assert viewer.get(LIST).status_code == 200
-    page = viewer.get(change(one))
+    page = viewer.get(change_url(one))
     assert "Sunday" in page.text
     assert 'name="_preview"' not in page.text
     assert viewer.get(ADD).status_code == 403
     assert viewer.post(ADD, TEXT).status_code == 403
-    assert viewer.post(change(one), TEXT).status_code == 403
-    assert viewer.get(withdraw(one)).status_code == 403
-    assert viewer.post(withdraw(one)).status_code == 403
+    assert viewer.post(change_url(one), TEXT).status_code == 403
+    assert viewer.get(withdraw_url(one)).status_code == 403
+    assert viewer.post(withdraw_url(one)).status_code == 403
     viewer.post(LIST, {"action": "withdraw_chosen", "_selected_action": [one.pk]})
     assert Broadcast.objects.get().withdrawn_at is None
 
 
-def test_the_right_to_add_changes_nothing(db):
+def test_add_permission_does_not_allow_changes(db):
     writer, one = staff_with("add"), broadcast(INFO, "Sunday")
 
-    assert sent(writer, **TEXT).status_code == 302
+    assert send_form(writer, **TEXT).status_code == 302
     assert Broadcast.objects.count() == 2
-    assert writer.get(change(one)).status_code == 403
-    assert writer.post(withdraw(one)).status_code == 403
+    assert writer.get(change_url(one)).status_code == 403
+    assert writer.post(withdraw_url(one)).status_code == 403
 
 
-def test_nobody_deletes_a_broadcast(staff):
+def test_broadcast_cannot_be_deleted(staff):
     one = broadcast(INFO, "Sunday")
 
     url = reverse("admin:persistent_messages_broadcast_delete", args=[one.pk])
     assert staff.post(url, {"post": "yes"}).status_code == 403
 
 
-def test_a_site_without_the_addresses_of_the_app_previews_the_notice(staff, monkeypatch):
+def test_preview_without_urls_of_app_shows_only_notice(staff, monkeypatch):
     monkeypatch.setattr(broadcasts, "page_context", lambda: PageContext("", "en", ""))
 
-    page = previewed(staff, **TEXT)
+    page = preview_page(staff, **TEXT)
 
     assert page.text.count('class="pm-notice ') == 3
     assert 'class="pm-item' not in page.text
