@@ -68,7 +68,7 @@ ROOMS = [
     ),
     (
         "delivery",
-        "Delivery of messages outside the site: mail, live events and a site's own channels.",
+        "Delivery of messages outside the site: mail, live updates and a site's own channels.",
         ["users", "db", "tables", "preferences", "mailbox", "live"],
     ),
     (

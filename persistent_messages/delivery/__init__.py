@@ -1,4 +1,4 @@
-"""Delivery of messages outside the site: mail, live events and a site's own channels."""
+"""Delivery of messages outside the site: mail, live updates and a site's own channels."""
 
 from .channels import Channel
 from .live import LiveChannel

@@ -1,4 +1,4 @@
-"""The channel of live events, which notifies open pages of changes."""
+"""The channel of live updates, which notifies open pages of changes."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ class ServerBroker(Broker):
             except Exception:
                 # Log each outage once. Open pages continue to poll.
                 if not failures:
-                    logger.exception("Live events: the connection to the broker is lost.")
+                    logger.exception("Live updates: the connection to the broker is lost.")
             failures += 1
             # A random pause, so that not all processes reconnect at the same time.
             seconds = min(0.1 * 2**failures, 5) * random.uniform(0.5, 1)  # noqa: S311 (no secret)

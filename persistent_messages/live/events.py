@@ -46,7 +46,7 @@ _links: dict[tuple[int, str], Link] = {}
 
 
 def is_on() -> bool:
-    """Return whether the site has live events."""
+    """Return whether the site has live updates."""
     return bool(get_config().LIVE)
 
 
@@ -101,7 +101,7 @@ def hear(hub: Hub, text: str) -> None:
         elif kind == ENDED:
             hub.ended(names)
     except (TypeError, ValueError):
-        logger.warning("Live events: invalid event %.100r", text)
+        logger.warning("Live updates: invalid event %.100r", text)
 
 
 def _publish(kind: str, names: Iterable[str]) -> None:
@@ -109,7 +109,7 @@ def _publish(kind: str, names: Iterable[str]) -> None:
         link().broker.publish(encode(kind, names))
     except Exception:
         # Open pages also poll, though less often.
-        logger.exception("Live events: the broker did not accept an event.")
+        logger.exception("Live updates: the broker did not accept an event.")
 
 
 def receive_log_out(request: HttpRequest | None, **_kwargs: Any) -> None:

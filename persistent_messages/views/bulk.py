@@ -164,14 +164,12 @@ def _scope(inbox: InboxPage) -> dict[str, Any]:
 
 
 def _confirm_permanent_deletion(request: HttpRequest, ids: set[int]) -> HttpResponse:
-    question = ngettext(
-        "Permanently delete %(count)d message?", "Permanently delete %(count)d messages?", len(ids)
-    )
+    question = _permanent_deletion_question(len(ids)) % {"count": len(ids)}
     fields: dict[str, Any] = {"ids": sorted(ids), "do": "delete", "final": 1}
     fields["pm-filter"] = request.POST.get("pm-filter", "")
     return responses.confirm_response(
         request,
-        question % {"count": len(ids)},
+        question,
         _("Delete permanently"),
         note=_("You can’t undo this."),
         deletes=True,

@@ -1,4 +1,4 @@
-"""The view of live events: a stream for open pages."""
+"""The view of live updates: a stream for open pages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TOO_MANY = 429
 def message_events(request: HttpRequest) -> HttpResponseBase:
     """Stream server-sent events that notify a page of changes, without their content.
 
-    Returns 204, after which browsers do not reconnect, if the site has no live events, does not run
+    Returns 204, after which browsers do not reconnect, if the site has no live updates, does not run
     under ASGI, or nobody is signed in. Returns 429 if the user has too many streams in this
     process. Does not keep a session alive, and shows no one-shot messages.
     """

@@ -434,7 +434,7 @@ def test_so_it_says_where_the_database_goes_in_the_middle(client, name, headers,
 @pytest.mark.parametrize("name", [name for name in ANYBODYS if not ALL[name]])
 def test_a_page_that_asks_nothing_goes_on(client, name):
     with gone():
-        # 204 is the answer of a site without live events.
+        # 204 is the answer of a site without live updates.
         assert client.get(reverse(name), headers=HTMX).status_code in {200, 204}
 
 

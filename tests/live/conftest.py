@@ -17,7 +17,7 @@ from .server import Listener, served, wait_until
 
 @pytest.fixture
 def live(settings):
-    """Switch live events on."""
+    """Switch live updates on."""
 
     def live(address="memory", **others):
         given = django_settings.PERSISTENT_MESSAGES
