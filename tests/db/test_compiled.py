@@ -17,7 +17,7 @@ from persistent_messages.querysets import STRIP_QUERY, UNREAD_QUERY
 pytestmark = pytest.mark.django_db
 
 
-def test_each_asks_for_the_own_messages(user, other, send):
+def test_compiled_query_takes_owner_as_parameter(user, other, send):
     send("Mine")
     send("His", to=other)
     send("Once", contrib_messages.INFO, to=other)
@@ -28,7 +28,7 @@ def test_each_asks_for_the_own_messages(user, other, send):
             assert Message.objects.count_unread_of(owner, 10) == 1
 
 
-def test_each_run_asks_for_what_is_current_then(user, send):
+def test_compiled_query_takes_current_time_as_parameter(user, send):
     soon = timezone.now() + timedelta(hours=1)
     message = send("Hello", expires=soon)
     assert Message.objects.count_unread_of(user, 10) == 1
@@ -39,7 +39,7 @@ def test_each_run_asks_for_what_is_current_then(user, send):
     assert Message.objects.strip_of(user, 10) == []
 
 
-def test_each_limit_has_its_own_statement(user, send):
+def test_each_limit_is_compiled_separately(user, send):
     for number in range(3):
         send(f"Number {number}")
 
@@ -48,7 +48,7 @@ def test_each_limit_has_its_own_statement(user, send):
 
 
 @pytest.mark.parametrize("statement", [STRIP_QUERY, UNREAD_QUERY])
-def test_it_is_compiled_once(user, statement):
+def test_query_is_compiled_once_per_limit(user, statement):
     built = []
 
     def build(rows, *numbers):
@@ -65,7 +65,7 @@ def test_it_is_compiled_once(user, statement):
     assert built == [(10,), (11,)]
 
 
-def test_it_is_what_the_querysets_ask(user, send):
+def test_compiled_query_equals_queryset(user, send):
     """The counter's query returns the same rows as the states in its name."""
     send("Hello")
     Message.objects.update(read_at=timezone.now())
@@ -81,7 +81,7 @@ def test_it_is_what_the_querysets_ask(user, send):
     assert found == list(expected.values_list("pk", flat=True))
 
 
-def test_values_are_parameters(user):
+def test_values_are_passed_as_parameters(user):
     with CaptureQueriesContext(connection) as queries:
         Message.objects.count_unread_of(user, 10)
 
@@ -90,7 +90,7 @@ def test_values_are_parameters(user):
     assert len(queries) == 1
 
 
-def test_rows_are_what_a_queryset_returns(user, other, send):
+def test_rows_equal_those_of_queryset(user, other, send):
     """Times, keys and flags are converted, and the column that only a search reads is left out."""
     send(mark_safe("<b>Bold</b>"), subject="First", key="quota", close_timeout=5)
     send("Second", expires=timezone.now() + timedelta(days=1), url="/", from_user=other)
@@ -114,7 +114,7 @@ def test_rows_are_what_a_queryset_returns(user, other, send):
     assert isinstance(found[-1].message, SafeString)
 
 
-def test_rows_come_from_the_database_of_the_queryset(user, other_database):
+def test_database_of_queryset_is_used(user, other_database):
     other_database("old")
     Message.objects.using("old").create(user_id=user.pk, level=120, message="There")
 
@@ -124,7 +124,7 @@ def test_rows_come_from_the_database_of_the_queryset(user, other_database):
     assert Message.objects.strip_of(user, 10) == []
 
 
-def test_a_list_of_numbers_needs_no_placeholders():
+def test_integer_key_list_needs_no_placeholders():
     numbers = KeyList([3, 1], Message._meta.pk)
     others = KeyList(["b", "a"], Message._meta.get_field("subject"))
 
@@ -133,7 +133,7 @@ def test_a_list_of_numbers_needs_no_placeholders():
     assert KeyList([True], Message._meta.get_field("is_safe")).as_sql(None, connection)[0] == "(%s)"
 
 
-def test_an_empty_list_of_keys_finds_nothing(send):
+def test_empty_key_list_matches_nothing(send):
     row = send("Hello")
     pk = Message._meta.pk
 

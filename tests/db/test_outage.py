@@ -178,9 +178,7 @@ WHEN = pytest.mark.parametrize("when", ["all along", "before"])
 @WHEN
 @pytest.mark.parametrize("engine", ["signed_cookies", "db"])
 @pytest.mark.parametrize("headers", [{}, HTMX], ids=["plain", "htmx"])
-def test_a_page_with_counter_bell_and_strip_goes_on_without_them(
-    user, when, headers, engine, settings, logged
-):
+def test_page_is_rendered_without_counter_and_strip(user, when, headers, engine, settings, logged):
     settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{engine}"
     browser = browser_of(user)
     fill(user, 3)
@@ -196,14 +194,14 @@ def test_a_page_with_counter_bell_and_strip_goes_on_without_them(
 
 
 @WHEN
-def test_the_bell_stays_where_it_is_known_who_looks(client, when):
+def test_bell_is_shown_if_user_is_known(client, when):
     bells = soup(during_outage(client, "page/", when)).select(".pm-bell")
 
     assert len(bells) == (when == "before")
 
 
 @WHEN
-def test_the_loop_of_the_manual_shows_what_there_is(client, user, when):
+def test_message_loop_shows_messages_of_same_request(client, user, when):
     fill(user, 3)
 
     response = during_outage(client, "loop/?say=Saved", when)
@@ -211,7 +209,7 @@ def test_the_loop_of_the_manual_shows_what_there_is(client, user, when):
     assert response.text == "<b>Saved</b>"
 
 
-def test_a_visitor_notices_nothing(visitor, logged):
+def test_visitor_is_not_affected(visitor, logged):
     with gone():
         visitor.get("/say/?say=Saved")
         response = visitor.get("/page/")
@@ -221,7 +219,7 @@ def test_a_visitor_notices_nothing(visitor, logged):
     assert logged() == []
 
 
-def test_it_is_logged_with_its_cause(client, caplog):
+def test_outage_is_logged_with_exception(client, caplog):
     during_outage(client, "page/")
 
     (record,) = [r for r in caplog.records if r.name == LOGGER]
@@ -234,9 +232,7 @@ def test_it_is_logged_with_its_cause(client, caplog):
 
 @WHEN
 @pytest.mark.parametrize("engine", ["signed_cookies", "cache", "db"])
-def test_what_could_not_be_stored_is_shown_once_by_the_next_page(
-    user, when, engine, settings, logged
-):
+def test_unstored_message_is_shown_once_on_next_page(user, when, engine, settings, logged):
     settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{engine}"
     browser = browser_of(user)
 
@@ -250,7 +246,7 @@ def test_what_could_not_be_stored_is_shown_once_by_the_next_page(
 
 
 @WHEN
-def test_what_is_too_much_for_a_cookie_goes_to_the_session(user, when, settings):
+def test_unstored_message_too_long_for_cookie_goes_to_session(user, when, settings):
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.cache"
     browser = browser_of(user)
     text = "".join(chr(0x4E00 + number * 7 % 20000) for number in range(3000))
@@ -263,7 +259,7 @@ def test_what_is_too_much_for_a_cookie_goes_to_the_session(user, when, settings)
 
 
 @WHEN
-def test_messages_of_several_pages_gather(client, user, when):
+def test_unstored_messages_of_several_requests_accumulate(client, user, when):
     fill(user, 1, level=SUCCESS, folder=0, message="Waiting")
     during_outage(client, "say/?say=Saved", when)
     during_outage(client, "say/?say=Sent", when)
@@ -272,14 +268,14 @@ def test_messages_of_several_pages_gather(client, user, when):
     assert said_on(client.get("/page/")) == []
 
 
-def test_what_was_shown_meanwhile_is_gone(client):
+def test_unstored_message_shown_during_outage_is_gone(client):
     during_outage(client, "say/?say=Saved", "before")
 
     assert said_on(during_outage(client, "page/?say=Sent", "before")) == ["Saved", "Sent"]
     assert said_on(client.get("/page/")) == []
 
 
-def test_what_is_carried_for_a_user_waits_until_it_is_known_who_looks(client):
+def test_unstored_message_waits_until_user_is_known(client):
     during_outage(client, "say/?say=Saved")
 
     assert said_on(during_outage(client, "page/?say=Sent")) == ["Sent"]
@@ -288,14 +284,14 @@ def test_what_is_carried_for_a_user_waits_until_it_is_known_who_looks(client):
 
 
 @WHEN
-def test_what_an_answer_of_a_failed_server_held_is_shown_again(client, when):
+def test_unstored_message_of_error_response_is_shown_again(client, when):
     during_outage(client, "say/?say=Saved", when)
     during_outage(client, "failing/?say=Sent", when)
 
     assert said_on(client.get("/page/")) == ["Saved", "Sent"]
 
 
-def test_what_could_not_be_removed_is_shown_again(client, user, logged):
+def test_shown_message_that_could_not_be_removed_is_shown_again(client, user, logged):
     fill(user, 1, level=SUCCESS, folder=0, message="Waiting")
 
     response = during_outage(client, "page/", "after")
@@ -308,7 +304,7 @@ def test_what_could_not_be_removed_is_shown_again(client, user, logged):
 
 
 @pytest.mark.parametrize("url", ["keep/", "before/keep/"])
-def test_a_persistent_message_that_cannot_be_stored_is_an_error_where_it_is_added(client, url):
+def test_unstorable_persistent_message_raises_error(client, url):
     with gone() if url == "keep/" else instead():
         response = client.get(f"/{url}")
 
@@ -319,7 +315,7 @@ def test_a_persistent_message_that_cannot_be_stored_is_an_error_where_it_is_adde
 
 
 @WHEN
-def test_what_was_carried_for_one_user_is_not_shown_to_the_next(client, user, other, when):
+def test_unstored_message_is_not_shown_to_next_user(client, user, other, when):
     during_outage(client, "say/?say=Saved", when)
 
     client.force_login(other)
@@ -332,7 +328,7 @@ def test_what_was_carried_for_one_user_is_not_shown_to_the_next(client, user, ot
 
 
 @WHEN
-def test_what_was_carried_for_a_user_is_not_shown_to_a_visitor(client, user, when):
+def test_unstored_message_is_not_shown_to_visitor(client, user, when):
     during_outage(client, "say/?say=Saved", when)
 
     del client.cookies["sessionid"]
@@ -344,7 +340,7 @@ def test_what_was_carried_for_a_user_is_not_shown_to_a_visitor(client, user, whe
     assert said_on(client.get("/page/")) == ["Saved"]
 
 
-def test_the_tags_of_what_was_carried_are_those_it_had(client):
+def test_unstored_message_keeps_its_tags(client):
     during_outage(client, "say/?say=Saved&tags=big", "before")
 
     (message,) = client.get("/tags/").json()
@@ -356,12 +352,12 @@ def test_the_tags_of_what_was_carried_are_those_it_had(client):
 
 @pytest.mark.parametrize("url", ["count/", "listing/", "listing_once/"])
 @WHEN
-def test_who_asks_for_messages_in_code_gets_an_error_and_not_none(client, url, when):
+def test_getters_and_counts_raise_database_error(client, url, when):
     with pytest.raises((OperationalError, InterfaceError)):
         during_outage(client, url, when)
 
 
-def test_an_outage_in_a_transaction_of_the_caller_is_raised(client, logged):
+def test_outage_in_transaction_of_caller_is_raised(client, logged):
     with pytest.raises(Error), instead():
         client.get("/in_transaction/")
 
@@ -369,7 +365,7 @@ def test_an_outage_in_a_transaction_of_the_caller_is_raised(client, logged):
 
 
 @pytest.mark.parametrize("url", ["/page/", "/say/?say=Saved"])
-def test_what_is_no_outage_is_raised(client, url, logged):
+def test_other_database_error_is_raised(client, url, logged):
     table = Message._meta.db_table
     with connection.schema_editor() as editor:
         editor.alter_db_table(Message, table, "elsewhere")
@@ -390,7 +386,7 @@ ADDRESSES = {name: {key: PLACES[key] for key in takes} for name, takes in ALL.it
 
 
 @pytest.mark.django_db
-def test_the_frame_of_the_site_stays_where_it_needs_no_database(client, settings):
+def test_error_page_uses_base_template_of_site(client, settings):
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
     client.force_login(get_user_model().objects.create(username="with a cookie"))
     with gone():
@@ -405,7 +401,7 @@ def test_the_frame_of_the_site_stays_where_it_needs_no_database(client, settings
 @pytest.mark.django_db  # no second connection needs to see the rows
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", [name for name in ADDRESSES if name not in ANYBODYS])
-def test_a_page_of_the_inbox_says_that_it_cannot_be_reached(client, name, mode, logged):
+def test_each_inbox_url_returns_503_page(client, name, mode, logged):
     url = reverse(name, kwargs=ADDRESSES[name])
     with gone():
         response = client.get(url, headers=MODES[mode])
@@ -421,7 +417,7 @@ def test_a_page_of_the_inbox_says_that_it_cannot_be_reached(client, name, mode, 
 @pytest.mark.parametrize(
     ("name", "headers"), [("message_list", {}), ("message_list", HTMX), ("message_news", HTMX)]
 )
-def test_so_it_says_where_the_database_goes_in_the_middle(client, name, headers, settings, logged):
+def test_outage_during_view_returns_503(client, name, headers, settings, logged):
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, f"{__name__}.cut_before"]
 
     with instead():
@@ -432,13 +428,13 @@ def test_so_it_says_where_the_database_goes_in_the_middle(client, name, headers,
 
 
 @pytest.mark.parametrize("name", [name for name in ANYBODYS if not ALL[name]])
-def test_a_page_that_asks_nothing_goes_on(client, name):
+def test_url_without_query_is_not_affected(client, name):
     with gone():
         # 204 is the answer of a site without live updates.
         assert client.get(reverse(name), headers=HTMX).status_code in {200, 204}
 
 
-def test_an_action_that_met_an_outage_changed_nothing(client, user):
+def test_failed_action_changes_nothing(client, user):
     (key,) = fill(user, 1)
     with gone():
         response = client.post(reverse("message_delete", args=[key]))
@@ -476,7 +472,7 @@ SQLITE = {
 MYSQL = {1053: "lost", 1927: "lost", 2006: "lost", 2013: "lost", 4031: "lost", 1146: "raised"}
 
 
-def test_each_way_to_lose_the_database_is_an_outage_and_a_wrong_statement_is_none():
+def test_only_connection_errors_count_as_outage():
     wrapped = connection.Database.OperationalError
     cases = {
         "sqlite": [(wrapped(words), result) for words, result in SQLITE.items()],
@@ -490,7 +486,7 @@ def test_each_way_to_lose_the_database_is_an_outage_and_a_wrong_statement_is_non
     ]
 
 
-def test_within_a_transaction_no_error_is_an_outage():
+def test_error_in_transaction_does_not_count_as_outage():
     arguments = {"sqlite": ["database is locked"], "mysql": [2006, "x"], "postgresql": ["x"]}
     error = connection.Database.OperationalError(*arguments[connection.vendor])
 

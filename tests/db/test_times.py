@@ -65,20 +65,20 @@ def aware_now():
     return datetime.now(time_zones.utc)
 
 
-def undone(user, change):
+def undo_by_token(user, change):
     return mailbox.undo(user, undo_tokens.read_token(user, undo_tokens.make_token(user, change)))
 
 
 @pytest.mark.parametrize("write", [mailbox.mark_read, mailbox.archive, mailbox.delete])
-def test_undo_takes_back_what_was_done(zones, user, send, write):
+def test_undo_works_in_any_time_zone(zones, user, send, write):
     send()
     change = write(user, Folder.INBOX, Message.objects.all())
 
-    assert undone(user, change) == change.count == 1
+    assert undo_by_token(user, change) == change.count == 1
     assert Message.objects.inbox_of(user).unread().count() == 1
 
 
-def test_the_undo_of_a_page_takes_back_what_was_done(zones, client, user, send):
+def test_undo_of_page_works_in_any_time_zone(zones, client, user, send):
     message = send()
     client.post(reverse("message_archive", args=[message.pk]))
     message.refresh_from_db()
@@ -91,7 +91,9 @@ def test_the_undo_of_a_page_takes_back_what_was_done(zones, client, user, send):
 
 @pytest.mark.parametrize("zone", [time_zones.utc, *map(ZoneInfo, ZONES)])
 @pytest.mark.parametrize(("hours", "shown"), [(-1, False), (1, True)])
-def test_an_aware_expiry_is_a_moment_anywhere(zones, client, user, send, zone, hours, shown):
+def test_aware_expiry_is_same_moment_in_any_time_zone(
+    zones, client, user, send, zone, hours, shown
+):
     expires = (aware_now() + hours * HOUR).astimezone(zone)
     message = send("Only today", expires=expires)
 
@@ -110,7 +112,7 @@ def test_an_aware_expiry_is_a_moment_anywhere(zones, client, user, send, zone, h
 
 
 @pytest.mark.parametrize(("hours", "shown"), [(-1, False), (1, True)])
-def test_a_naive_expiry_is_of_the_zone_that_naive_times_are_of(zones, user, send, hours, shown):
+def test_naive_expiry_uses_current_or_default_time_zone(zones, user, send, hours, shown):
     zone = timezone.get_current_timezone() if zones.USE_TZ else timezone.get_default_timezone()
     expires = (aware_now() + hours * HOUR).astimezone(zone).replace(tzinfo=None)
     send(expires=expires)
@@ -119,7 +121,7 @@ def test_a_naive_expiry_is_of_the_zone_that_naive_times_are_of(zones, user, send
 
 
 @pytest.mark.parametrize(("hours", "shown"), [(-1, False), (1, True)])
-def test_the_form_of_the_admin_takes_times_as_forms_do(zones, user, hours, shown):
+def test_admin_form_interprets_times_like_django_forms(zones, user, hours, shown):
     zone = timezone.get_current_timezone() if zones.USE_TZ else timezone.get_default_timezone()
     expires = (aware_now() + hours * HOUR).astimezone(zone)
     data = {"user": user.pk, "level": 120, "message": "Hello", "expires_0": f"{expires:%Y-%m-%d}"}
@@ -132,13 +134,13 @@ def test_the_form_of_the_admin_takes_times_as_forms_do(zones, user, hours, shown
 
 @pytest.mark.parametrize("year", [1, 9999])
 @pytest.mark.parametrize("zone", [None, time_zones.utc])
-def test_an_expiry_at_the_end_of_time_is_refused_everywhere(zones, year, zone):
+def test_expiry_at_limits_of_datetime_is_rejected(zones, year, zone):
     moment = (1, 1, 0) if year == 1 else (12, 31, 23)
     with pytest.raises(ValueError, match="expires must lie in the years"):
         clean_expires(datetime(year, *moment, tzinfo=zone))
 
 
-def test_a_message_that_just_came_is_of_now(zones, send):
+def test_new_message_is_shown_as_current(zones, send):
     message = send(expires=aware_now() + 30 * HOUR)
     message.refresh_from_db()
 
@@ -148,7 +150,7 @@ def test_a_message_that_just_came_is_of_now(zones, send):
     assert local_day(message.created) == aware_now().astimezone(zone).date()
 
 
-def test_a_rate_holds_for_its_period(zones, user, other):
+def test_send_rate_holds_for_its_period(zones, user, other):
     zones.PERSISTENT_MESSAGES = {"LETTERS": True, "SEND_RATE": "1/h"}
     send_letter(user, other, "", "Hello")
 
@@ -167,17 +169,17 @@ CHANGES = [
 
 
 @pytest.mark.parametrize("moment", CHANGES)
-def test_undo_works_in_the_hours_of_a_change(new_york, at, user, send, moment):
+def test_undo_works_during_clock_change(new_york, at, user, send, moment):
     send()
     at(moment)
     change = mailbox.archive(user, Folder.INBOX, Message.objects.all())
     at(moment + 20 * MINUTE)
 
-    assert undone(user, change) == 1
+    assert undo_by_token(user, change) == 1
 
 
 @pytest.mark.parametrize("moment", CHANGES)
-def test_an_aware_expiry_is_over_two_hours_later(new_york, at, user, send, moment):
+def test_aware_expiry_has_passed_two_hours_after_clock_change(new_york, at, user, send, moment):
     send(expires=moment)
 
     at(moment - 2 * HOUR)
@@ -188,7 +190,7 @@ def test_an_aware_expiry_is_over_two_hours_later(new_york, at, user, send, momen
 
 @pytest.mark.parametrize("minutes", [1, 30, 59, 61])
 @pytest.mark.parametrize("moment", CHANGES)
-def test_no_more_is_sent_than_the_rate_says(new_york, at, user, other, moment, minutes):
+def test_send_rate_is_enforced_during_clock_change(new_york, at, user, other, moment, minutes):
     new_york.PERSISTENT_MESSAGES = {"LETTERS": True, "SEND_RATE": "1/h"}
     at(moment)
     send_letter(user, other, "", "Hello")
@@ -203,7 +205,7 @@ def test_no_more_is_sent_than_the_rate_says(new_york, at, user, other, moment, m
     assert next_letter_at(user) is None
 
 
-def test_a_deleted_letter_counts_over_the_change(new_york, at, user, other):
+def test_deleted_letter_counts_across_clock_change(new_york, at, user, other):
     new_york.PERSISTENT_MESSAGES = {"LETTERS": True, "SEND_RATE": "1/d"}
     at(FORWARD - HOUR)
     sent = send_letter(user, other, "", "Hello")
@@ -225,7 +227,7 @@ def test_a_deleted_letter_counts_over_the_change(new_york, at, user, other):
         (BACK + 5 * MINUTE, BACK + 10 * MINUTE, "5 min"),
     ],
 )
-def test_an_age_is_the_time_that_passed(new_york, at, sent, read, age):
+def test_age_across_clock_change_is_elapsed_time(new_york, at, sent, read, age):
     created = sent.astimezone(NEW_YORK).replace(tzinfo=None, fold=0)
     at(read)
 
@@ -233,7 +235,7 @@ def test_an_age_is_the_time_that_passed(new_york, at, sent, read, age):
 
 
 @pytest.mark.parametrize("moment", CHANGES)
-def test_pages_are_shown_in_the_hours_of_a_change(new_york, at, user, moment):
+def test_pages_are_shown_during_clock_change(new_york, at, user, moment):
     browser = Client()
     browser.force_login(user)
     at(moment)
