@@ -24,8 +24,8 @@ TOO_MANY = 429
 def message_events(request: HttpRequest) -> HttpResponseBase:
     """Stream server-sent events that notify a page of changes, without their content.
 
-    Returns 204, after which browsers do not reconnect, if the site has no live updates, does not run
-    under ASGI, or nobody is signed in. Returns 429 if the user has too many streams in this
+    Returns 204, after which browsers do not reconnect, if the site has no live updates, does not
+    run under ASGI, or nobody is signed in. Returns 429 if the user has too many streams in this
     process. Does not keep a session alive, and shows no one-shot messages.
     """
     keep_session_unchanged(request)

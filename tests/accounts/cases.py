@@ -52,12 +52,12 @@ def copy_of(letter, owner):
     return Message.objects.get(letter=letter.letter, user=owner)
 
 
-def test_the_migrations_fit(people):
+def test_migrations_are_complete(people):
     call_command("makemigrations", "persistent_messages", check=True, dry_run=True, verbosity=0)
     call_command("check", "--fail-level", "WARNING")
 
 
-def test_a_letter_is_written_read_and_answered(people):
+def test_letter_can_be_written_read_and_replied_to(people):
     sally, harry, ida = people
     writer, reader = browser_of(harry), browser_of(sally)
 
@@ -83,7 +83,7 @@ def test_a_letter_is_written_read_and_answered(people):
     assert SHOWN[0] in writer.get("/messages/?box=sent").text
 
 
-def test_the_same_form_sends_once_and_another_text_again(people):
+def test_same_form_sends_once_and_changed_text_again(people):
     sally, harry, _ida = people
     browser = browser_of(harry)
     page = browser.get(WRITE)
@@ -100,7 +100,7 @@ def test_the_same_form_sends_once_and_another_text_again(people):
 @pytest.mark.parametrize(
     "name", ["nobody", "9" * 40, "-1", "1.5", "x" * 3000, "<b>", "%", "1e5", "😀", "\u202e"]
 )
-def test_whoever_is_unknown_is_an_error_at_the_field(people, name):
+def test_unknown_recipient_shows_field_error(people, name):
     page = post(browser_of(people[1]), WRITE, to=name, message="Hello")
 
     assert page.status_code == 200
@@ -108,13 +108,13 @@ def test_whoever_is_unknown_is_an_error_at_the_field(people, name):
     assert not Message.objects.exists()
 
 
-def test_nobody_writes_to_themselves(people):
+def test_letter_to_oneself_shows_field_error(people):
     page = post(browser_of(people[0]), WRITE, to=typed(people[0]), message="Hello")
 
     assert "You can’t send a message to yourself." in page.text
 
 
-def test_one_named_twice_gets_one_letter(people):
+def test_recipient_named_twice_gets_one_letter(people):
     sally, harry, _ida = people
     name = typed(sally)
     other = name.upper() if settings.MODEL == "FoldingAccount" else f" {name} "
@@ -125,7 +125,7 @@ def test_one_named_twice_gets_one_letter(people):
     assert Message.objects.filter(user=sally).count() == 1
 
 
-def test_a_name_is_found_as_log_in_finds_it(people):
+def test_recipient_is_found_as_by_log_in(people):
     harry = people[1]
     spelled = {
         "NumberAccount": "１７",
@@ -140,7 +140,7 @@ def test_a_name_is_found_as_log_in_finds_it(people):
     assert Message.objects.filter(user=people[0]).count() == 1
 
 
-def test_names_are_completed_without_an_error(people):
+def test_autocomplete_works_for_each_input(people):
     sally, harry, ida = people
     send_letter(sally, harry, "", "Hello")
     for begun in ("sa", "Sally", "17", "99999999999999999999", "@e", "exa", "harry, sa"):
@@ -149,7 +149,7 @@ def test_names_are_completed_without_an_error(people):
         assert typed(ida) not in page.text or "@" not in typed(ida)
 
 
-def test_one_is_blocked_and_let_through_again(people):
+def test_sender_can_be_blocked_and_unblocked(people):
     sally, harry, _ida = people
     received = copy_of(send_letter(harry, sally, "", "Hello"), sally)
     browser = browser_of(sally)
@@ -168,7 +168,7 @@ def test_one_is_blocked_and_let_through_again(people):
     assert send_letter(harry, sally, "", "Hello")
 
 
-def test_a_letter_is_reported_and_seen_by_the_staff(people):
+def test_letter_can_be_reported_and_seen_by_staff(people):
     sally, harry, ida = people
     received = copy_of(send_letter(harry, sally, "", "Rude"), sally)
     own = Message.objects.get(user=harry)
@@ -193,7 +193,7 @@ def test_a_letter_is_reported_and_seen_by_the_staff(people):
         assert staff.post(url, data).status_code in {200, 302}
 
 
-def test_staff_find_the_messages_of_an_owner(people):
+def test_admin_search_finds_messages_of_owner(people):
     sally, _harry, ida = people
     send_message([sally, ida], persistent_messages.INFO, "Hello")
     url, staff = reverse("admin:persistent_messages_message_changelist"), browser_of(ida)
@@ -206,7 +206,7 @@ def test_staff_find_the_messages_of_an_owner(people):
         assert not page.context["cl"].queryset
 
 
-def test_what_was_moved_is_taken_back_and_found(people):
+def test_moved_message_can_be_restored_and_found(people):
     sally, harry, _ida = people
     sent = send_letter(harry, sally, "Rota", "Who takes Thursday?")
     for owner, folder in ((harry, Folder.SENT), (sally, Folder.INBOX)):
@@ -225,7 +225,7 @@ def test_what_was_moved_is_taken_back_and_found(people):
         assert f'data-pm-message="{row.pk}"' in page.text
 
 
-def test_the_rate_is_kept(people, settings):
+def test_send_rate_is_enforced(people, settings):
     settings.PERSISTENT_MESSAGES = {"LETTERS": True, "SEND_RATE": "2/h"}
     sally, harry, _ida = people
     browser = browser_of(harry)
@@ -241,7 +241,7 @@ def test_the_rate_is_kept(people, settings):
     )
 
 
-def test_messages_reach_users_however_they_are_given(people):
+def test_send_message_accepts_querysets_keys_and_instances(people):
     users = get_user_model().objects.all()
     count = send_message(users, persistent_messages.INFO, "All")
     count += send_message([person.pk for person in people], persistent_messages.INFO, "Keys")
@@ -255,7 +255,7 @@ def test_messages_reach_users_however_they_are_given(people):
 
 
 @pytest.mark.parametrize("key", [None, "quota"])
-def test_messages_reach_users_in_ranges_of_their_keys(people, key, monkeypatch):
+def test_send_message_works_in_ranges_of_keys(people, key, monkeypatch):
     for name in ("RANGE_SIZE", "BATCH_SIZE"):
         monkeypatch.setattr(delivery, name, 1)
     users = get_user_model().objects.all()
@@ -267,7 +267,7 @@ def test_messages_reach_users_in_ranges_of_their_keys(people, key, monkeypatch):
     assert sorted(found) == sorted((person.pk, n) for person in people for n in times)
 
 
-def test_an_account_goes_and_its_name_stays(people):
+def test_deleted_account_keeps_its_name(people):
     sally, harry, _ida = people
     received = copy_of(send_letter(harry, sally, "", "Hello"), sally)
     send_letter(sally, None, "", "Yes.", received)
