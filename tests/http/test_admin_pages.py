@@ -143,7 +143,7 @@ def unread(user, other):
 
 @pytest.mark.parametrize("address", PLAIN)
 @pytest.mark.parametrize("name", LOOPS)
-def test_a_page_of_others_has_what_contrib_would_have(client, user, unread, address, name):
+def test_plain_page_shows_same_messages_as_contrib(client, user, unread, address, name):
     for level, tag in LEVELS.items():
         send_message(user, level, TEXT)
         page = client.get(address.format(name))
@@ -155,7 +155,7 @@ def test_a_page_of_others_has_what_contrib_would_have(client, user, unread, addr
 
 
 @pytest.mark.parametrize("address", ["/admin/", "/admin/auth/user/", "/office/"])
-def test_the_pages_of_an_admin_site_have_no_persistent_messages(client, user, unread, address):
+def test_admin_pages_show_no_persistent_messages(client, user, unread, address):
     send_message(user, constants.WARNING, TEXT)
     page = client.get(address)
     assert f'<li class="warning">{TEXT}</li>' in page.text
@@ -164,7 +164,7 @@ def test_the_pages_of_an_admin_site_have_no_persistent_messages(client, user, un
 
 @pytest.mark.parametrize("address", ["/shop/{}/", "/served/{}/"])
 @pytest.mark.parametrize("name", ["grappelli", "oscar"])
-def test_the_sites_own_pages_have_them(client, unread, address, name):
+def test_site_pages_show_persistent_messages(client, unread, address, name):
     """Includes pages that Wagtail serves, which are the site's own."""
     page = client.get(address.format(name))
     assert page.text.count("Stays") == 5
@@ -172,19 +172,19 @@ def test_the_sites_own_pages_have_them(client, unread, address, name):
         assert f'class="own {tag} unread' in page.text
 
 
-def test_an_admin_at_the_root_of_a_site_leaves_the_other_pages_to_it(client, unread, settings):
+def test_admin_at_root_url_does_not_make_other_pages_plain(client, unread, settings):
     settings.ROOT_URLCONF = AdminAtTheRoot
     assert client.get("/shop/oscar/").text.count("Stays") == 5
     assert "Stays" not in client.get("/auth/user/").text
 
 
-def test_the_site_says_which_pages_are_plain(site, client, unread):
+def test_plain_pages_setting_is_used(site, client, unread):
     site.PERSISTENT_MESSAGES = {"PLAIN_PAGES": lambda request: request.path.startswith("/shop/")}
     assert "Stays" not in client.get("/shop/grappelli/").text
     assert "Stays" in client.get("/cms/grappelli/").text
 
 
-def test_a_persistent_message_that_a_plain_page_adds_is_not_on_it(rf, user, settings):
+def test_persistent_message_added_by_plain_page_is_not_shown_there(rf, user, settings):
     settings.PERSISTENT_MESSAGES = {"PLAIN_PAGES": lambda request: True}
     request = rf.get("/")
     request.user, request.session = user, {}
@@ -196,7 +196,7 @@ def test_a_persistent_message_that_a_plain_page_adds_is_not_on_it(rf, user, sett
     assert [str(message) for message in storage.get_persistent()] == ["Stays"]
 
 
-def test_an_error_in_the_callable_names_the_setting(client, site):
+def test_error_in_plain_pages_setting_names_it(client, site):
     site.PERSISTENT_MESSAGES = {"PLAIN_PAGES": lambda request: 1 / 0}
     with pytest.raises(ImproperlyConfigured, match="PLAIN_PAGES"):
         client.get("/shop/grappelli/")
@@ -207,7 +207,7 @@ def test_an_error_in_the_callable_names_the_setting(client, site):
 
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("extra", ["", "own other"])
-def test_tags_begin_with_those_of_contrib(user, send, level, extra):
+def test_tags_start_with_tags_of_contrib(user, send, level, extra):
     contribs = ContribMessage(level, TEXT, extra)
     for own in ({}, {constants.ERROR: "danger"}):
         with override_settings(MESSAGE_TAGS=own):
@@ -251,7 +251,7 @@ ATTRIBUTES = [
 
 @pytest.mark.parametrize("extra", ["", "own"])
 @pytest.mark.parametrize("query", [{}, {"show": 1}], ids=["the next page", "the same page"])
-def test_a_visitors_message_has_what_a_users_has(client, visitor, query, extra):
+def test_visitor_message_equals_user_message(client, visitor, query, extra):
     for browser in (client, visitor):
         browser.get("/adding/", {"extra": extra, **query})
         if not query:
@@ -269,7 +269,7 @@ def test_a_visitors_message_has_what_a_users_has(client, visitor, query, extra):
     assert str(visitors) == str(users)
 
 
-def test_a_visitors_cookie_is_contribs(site, db):
+def test_visitor_cookie_equals_cookie_of_fallback_storage(site, db):
     cookies = []
     for storage in (
         "persistent_messages.storage.PersistentMessageStorage",

@@ -105,7 +105,7 @@ KNOWN = ("Cache-Control", "Expires")
 
 @pytest.mark.parametrize("view", ["shown", "kept", "kept-later"])
 @pytest.mark.parametrize("part", SHOWING)
-def test_a_message_that_was_shown_never_comes_from_a_cache(cached_site, client, view, part):
+def test_shown_message_is_never_cached(cached_site, client, view, part):
     client.get("/add/")
     pages = [client.get(f"/{view}/{part}/") for _ in range(3)]
 
@@ -116,7 +116,7 @@ def test_a_message_that_was_shown_never_comes_from_a_cache(cached_site, client, 
 
 
 @pytest.mark.parametrize("view", ["shown", "kept"])
-def test_a_visitor_is_shown_a_message_once_and_nobody_else_is(cached_site, visitor, view):
+def test_message_of_visitor_is_shown_once_and_to_nobody_else(cached_site, visitor, view):
     visitor.get("/add/")
     page = visitor.get(f"/{view}/strip/")
 
@@ -128,7 +128,7 @@ def test_a_visitor_is_shown_a_message_once_and_nobody_else_is(cached_site, visit
 
 @pytest.mark.parametrize("view", ["shown", "kept", "kept-later"])
 @pytest.mark.parametrize("part", TELLING)
-def test_what_one_user_is_told_nobody_else_is(cached_site, client, other, user, view, part):
+def test_private_page_is_not_served_to_other_user(cached_site, client, other, user, view, part):
     """Every response with the strip or the unread count is private."""
     send_message(user, 120, "Secret", subject="Only Sally's")
     harry = Client()
@@ -143,7 +143,7 @@ def test_what_one_user_is_told_nobody_else_is(cached_site, client, other, user, 
     assert client.get(f"/{view}/{part}/").text != page.text
 
 
-def test_a_notice_that_was_closed_does_not_come_from_a_cache(cached_site, client, send):
+def test_removed_notice_is_not_served_from_cache(cached_site, client, send):
     message = send("The disk is full.")
     assert "The disk is full." in client.get("/shown/strip/").text
     Message.objects.filter(pk=message.pk).delete()
@@ -151,7 +151,7 @@ def test_a_notice_that_was_closed_does_not_come_from_a_cache(cached_site, client
 
 
 @pytest.mark.parametrize("reader", ["visitor", "client"])
-def test_an_answer_that_touched_no_message_stays_as_public_as_it_was(site, reader, request, send):
+def test_response_without_messages_keeps_its_cache_headers(site, reader, request, send):
     send("Hello")
     send("Saved", level=contrib_messages.INFO)
 
@@ -161,17 +161,17 @@ def test_an_answer_that_touched_no_message_stays_as_public_as_it_was(site, reade
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_a_page_that_had_nothing_for_a_visitor_stays_public(site, visitor, part):
+def test_page_without_messages_for_visitor_stays_public(site, visitor, part):
     page = visitor.get(f"/shown/{part}/")
 
     assert {name: page[name] for name in PUBLIC} == PUBLIC
 
 
-def test_an_answer_that_only_queues_a_message_stays_public(site, client):
+def test_response_that_only_queues_message_stays_public(site, client):
     assert {"public", "max-age=3600"} <= control(client.get("/add/"))
 
 
-def test_a_page_with_a_message_has_no_validator_to_come_again_by(site, client):
+def test_page_with_message_has_no_etag(site, client):
     client.get("/add/")
     page = client.get("/same/strip/")
     assert TEXT in page.text
@@ -182,7 +182,7 @@ def test_a_page_with_a_message_has_no_validator_to_come_again_by(site, client):
 
 
 @pytest.mark.parametrize("view", ["shown", "kept", "kept-later"])
-def test_what_is_added_to_an_answer_to_htmx_is_kept_by_no_cache(cached_site, client, view):
+def test_htmx_response_with_added_messages_is_not_cached(cached_site, client, view):
     client.get("/add/")
     fragment = client.get(f"/{view}/nothing/", headers=HTMX)
     plain = client.get(f"/{view}/nothing/")
@@ -197,7 +197,7 @@ def test_what_is_added_to_an_answer_to_htmx_is_kept_by_no_cache(cached_site, cli
     assert "public" in control(again)
 
 
-def test_what_is_added_to_an_answer_from_the_cache_goes_into_no_cache(cached_site, client):
+def test_messages_added_to_cached_response_are_not_cached(cached_site, client):
     client.get("/shown/nothing/")
     client.get("/add/")
 
@@ -209,7 +209,7 @@ def test_what_is_added_to_an_answer_from_the_cache_goes_into_no_cache(cached_sit
 
 
 @pytest.mark.parametrize("outside", [True, False])
-def test_no_validator_makes_an_answer_with_a_message_come_again(site, client, outside):
+def test_htmx_response_with_message_has_no_validators(site, client, outside):
     middleware = site.MIDDLEWARE
     site.MIDDLEWARE = [CONDITIONAL, *middleware] if outside else [*middleware, CONDITIONAL]
     before = client.get("/shown/nothing/", headers=HTMX)
@@ -228,7 +228,7 @@ def test_no_validator_makes_an_answer_with_a_message_come_again(site, client, ou
 
 
 @pytest.mark.parametrize("part", ["counter", "bell", "inbox"])
-def test_it_works_with_contribs_storage_too(site, client, send, part):
+def test_caching_works_with_fallback_storage(site, client, send, part):
     site.MESSAGE_STORAGE = "django.contrib.messages.storage.fallback.FallbackStorage"
     send("Hello")
 
@@ -239,7 +239,7 @@ def test_it_works_with_contribs_storage_too(site, client, send, part):
     assert is_private(fragment)
 
 
-def test_it_works_without_the_middleware_of_ours(site, client, send):
+def test_caching_works_without_our_middleware(site, client, send):
     site.MIDDLEWARE = [name for name in site.MIDDLEWARE if "persistent_messages" not in name]
     send("Hello")
 

@@ -29,7 +29,7 @@ def reply(client, letter, headers, **given):
     return client.post(url, data, headers=headers)
 
 
-def test_a_name_tells_neither_user_nor_key(user, other):
+def test_draft_name_does_not_reveal_user(user, other):
     names = {draft_name(person, "new") for person in (user, other)}
 
     assert len(names) == 2
@@ -37,7 +37,7 @@ def test_a_name_tells_neither_user_nor_key(user, other):
 
 
 @pytest.mark.parametrize("headers", [{}, HTMX])
-def test_a_sent_reply_takes_its_name_out_and_leaves_the_others(client, letter, headers):
+def test_sent_reply_removes_only_its_draft_name(client, letter, headers):
     name = draft_at(client, reverse("message_reply", args=[letter.pk]))
     client.cookies[COOKIE] = f"other-new.{name}.<b>.{'x' * 60}"
 
@@ -49,7 +49,7 @@ def test_a_sent_reply_takes_its_name_out_and_leaves_the_others(client, letter, h
     assert not response.cookies[COOKIE]["httponly"]
 
 
-def test_the_last_name_takes_the_cookie_along(client, other, user):
+def test_removing_last_draft_name_deletes_cookie(client, other, user):
     name = draft_at(client, "/messages/write/")
     client.cookies[COOKIE] = name
     form = form_to(client.get("/messages/write/"), "/messages/write/")
@@ -61,19 +61,19 @@ def test_the_last_name_takes_the_cookie_along(client, other, user):
     assert (response.status_code, response.cookies[COOKIE]["max-age"]) == (302, 0)
 
 
-def test_a_whole_conversation_has_one_draft(client, user, letter):
+def test_conversation_has_one_draft(client, user, letter):
     own = send_letter(user, None, "", "Yes.", letter)
     urls = [reverse("message_reply", args=[row.pk]) for row in (letter, own)]
 
     assert len({draft_at(client, url) for url in urls}) == 1
 
 
-def test_logging_out_takes_all_names_out(client):
+def test_log_out_deletes_cookie(client):
     client.cookies[COOKIE] = "any-new"
 
     assert client.post("/log-out/").cookies[COOKIE]["max-age"] == 0
 
 
-def test_whoever_has_no_drafts_gets_no_cookie(client, letter):
+def test_user_without_drafts_gets_no_cookie(client, letter):
     assert COOKIE not in reply(client, letter, {}).cookies
     assert COOKIE not in client.post("/log-out/").cookies
