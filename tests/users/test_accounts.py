@@ -153,7 +153,7 @@ EACH_WAY = pytest.mark.parametrize("way", WAYS)
 
 @EACH_WAY
 @pytest.mark.parametrize("view", ["leave", "after"])
-def test_who_closes_the_own_account_is_told_so_once(client, view, way):
+def test_user_who_closes_account_sees_message_once(client, view, way):
     assert client.get(f"/{view}/{way}/").status_code == 302
     assert client.get("/show/").json() == {"shown": ["Bye"]}
     assert client.get("/show/").json() == {"shown": []}
@@ -161,14 +161,14 @@ def test_who_closes_the_own_account_is_told_so_once(client, view, way):
 
 
 @EACH_WAY
-def test_what_was_queued_before_is_told_too(client, way):
+def test_messages_queued_before_closing_account_are_shown(client, way):
     client.get(f"/leave/{way}/?before=Hello")
     shown = client.get("/show/").json()["shown"]
     assert shown == ["Hello", "Bye"]
 
 
 @EACH_WAY
-def test_a_page_for_who_has_gone_is_that_of_a_visitor(client, send, way):
+def test_deleted_user_is_treated_as_visitor(client, send, way):
     send("Hers")
     send("Once", messages.INFO)
     assert client.get(f"/showing/{way}/").json() == {
@@ -181,18 +181,18 @@ def test_a_page_for_who_has_gone_is_that_of_a_visitor(client, send, way):
 
 
 @EACH_WAY
-def test_a_persistent_message_for_who_has_gone_is_refused(client, way):
+def test_persistent_message_for_deleted_user_is_refused(client, way):
     assert client.get(f"/keeping/{way}/").text == VISITOR_ERROR
     assert not Message.objects.exists()
 
 
-def test_a_deletion_that_was_rolled_back_is_none(client):
+def test_rolled_back_deletion_is_ignored(client):
     client.get("/fail/")
     assert client.get("/show/").json() == {"shown": ["Not deleted", "Still here"]}
     assert client.get("/show/").json() == {"shown": ["Still here"]}
 
 
-def test_a_key_that_is_given_again_is_that_of_somebody_else(client, user):
+def test_reused_primary_key_belongs_to_new_user(client, user):
     """SQLite reuses keys, and a site may restore an account."""
     client.get("/leave/a queryset/")
     again = get_user_model().objects.create_user("sue", pk=user.pk or 1)
@@ -203,7 +203,7 @@ def test_a_key_that_is_given_again_is_that_of_somebody_else(client, user):
 
 
 @pytest.mark.parametrize("way", HIDDEN_WAYS)
-def test_who_was_deactivated_by_another_object_is_told_in_the_same_browser(client, send, way):
+def test_user_deactivated_by_other_instance_sees_message_in_same_browser(client, send, way):
     """The form of the admin has its own instance of the user."""
     send("Once", messages.INFO)  # by code without a request: for the account alone
     client.get(f"/close/{way}/")
@@ -213,13 +213,13 @@ def test_who_was_deactivated_by_another_object_is_told_in_the_same_browser(clien
 
 
 @pytest.mark.parametrize("way", HIDDEN_WAYS)
-def test_the_getter_gives_what_was_left_behind(client, way):
+def test_get_nonpersistent_returns_messages_of_closed_account(client, way):
     client.get(f"/close/{way}/")
     assert client.get("/getter/").json() == {"shown": ["Bye"], "counts": [1, 0]}
     assert client.get("/getter/").json() == {"shown": [], "counts": [0, 0]}
 
 
-def test_what_was_left_behind_is_for_nobody_else(client, user, other):
+def test_messages_of_closed_account_are_not_shown_to_others(client, user, other):
     """Neither for the next user of the browser, nor without the browser's cookie."""
     client.get("/close/a queryset/")
     stranger = Client()
@@ -229,13 +229,13 @@ def test_what_was_left_behind_is_for_nobody_else(client, user, other):
     assert client.get("/show/").json() == {"shown": []}
 
 
-def test_who_was_deleted_between_two_requests_is_a_visitor(client, user, send):
+def test_user_deleted_between_requests_is_treated_as_visitor(client, user, send):
     send("Hers", messages.INFO)
     user.delete()
     assert client.get("/show/").json() == {"shown": []}
 
 
-def test_an_account_that_stays_costs_no_query(user, django_assert_num_queries):
+def test_existing_account_takes_no_extra_query(user, django_assert_num_queries):
     get_user_model().objects.create_user("tom").delete()
     request = RequestFactory().get("/")
     request.session, request.user = {}, user
@@ -248,7 +248,7 @@ def test_an_account_that_stays_costs_no_query(user, django_assert_num_queries):
         storage.update(HttpResponse())
 
 
-def test_inactive_users_whom_the_site_signs_in_have_their_messages(client, user, settings):
+def test_inactive_user_with_permitted_log_in_has_messages(client, user, settings):
     settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": []}]
     settings.AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.AllowAllUsersModelBackend"]
     client.force_login(user)
@@ -258,7 +258,7 @@ def test_inactive_users_whom_the_site_signs_in_have_their_messages(client, user,
     assert client.get("/messages/").status_code == 200
 
 
-def test_a_superuser_who_deletes_the_own_account_is_led_to_the_log_in(client, user):
+def test_superuser_who_deletes_own_account_is_redirected_to_log_in(client, user):
     get_user_model().objects.update(is_superuser=True, is_staff=True)
     response = client.post(f"/admin/auth/user/{user.pk}/delete/", {"post": "yes"})
     assert response.status_code == 302
@@ -267,7 +267,7 @@ def test_a_superuser_who_deletes_the_own_account_is_led_to_the_log_in(client, us
 
 
 @pytest.mark.parametrize("before", ["", "?before=1"])
-def test_what_is_queued_goes_to_whoever_the_user_is_in_the_end(client, user, other, before):
+def test_queued_messages_go_to_final_user_of_request(client, user, other, before):
     client.get(f"/switch/harry/{before}")
     assert client.get("/show/").json() == {"shown": []}
     client.force_login(other)
@@ -277,7 +277,7 @@ def test_what_is_queued_goes_to_whoever_the_user_is_in_the_end(client, user, oth
 
 @pytest.mark.parametrize("kind", ["once", "kept"])
 @pytest.mark.django_db(transaction=True)
-def test_an_account_that_somebody_else_deletes_meanwhile_is_a_visitors(user, kind):
+def test_user_deleted_during_request_is_treated_as_visitor(user, kind):
     """No signal is sent; the database reports it when the message is stored."""
     request = RequestFactory().get("/")
     request.session, request.user = {}, user

@@ -63,7 +63,7 @@ def named_by(settings, function):
         (" ", " ", "7", ""),
     ],
 )
-def test_a_name_is_the_full_name_else_the_username_else_the_key(
+def test_name_falls_back_to_username_and_primary_key(
     monkeypatch, username, full_name, name, detail
 ):
     user = get_user_model()(pk=7, username=username)
@@ -73,7 +73,7 @@ def test_a_name_is_the_full_name_else_the_username_else_the_key(
 
 
 @pytest.mark.parametrize("full_name", [None, 0, mark_safe("<b>Sally</b>")])
-def test_whatever_a_full_name_is_the_name_is_plain_text(monkeypatch, full_name):
+def test_name_is_always_plain_text(monkeypatch, full_name):
     monkeypatch.setattr(get_user_model(), "get_full_name", lambda self: full_name)
 
     name = name_of(get_user_model()(pk=7, username="sally")).name
@@ -100,14 +100,14 @@ def test_whatever_a_full_name_is_the_name_is_plain_text(monkeypatch, full_name):
     ],
     ids=lambda value: repr(value)[:30],
 )
-def test_a_site_names_users_its_own_way(user, settings, result, named):
+def test_mailbox_name_setting_is_used(user, settings, result, named):
     named_by(settings, lambda user: result)
 
     assert name_of(user) == named
     assert all(type(part) is str for part in name_of(user))
 
 
-def test_a_function_that_raises_is_named(user, other, settings):
+def test_failing_mailbox_name_setting_is_named_in_error(user, other, settings):
     named_by(settings, lambda user: user.no_such_field)
 
     with pytest.raises(ImproperlyConfigured, match=r"MAILBOX_NAME.*no_such_field"):
@@ -116,14 +116,14 @@ def test_a_function_that_raises_is_named(user, other, settings):
 
 
 @pytest.mark.parametrize("wrong", [5, None, "nodots"])
-def test_what_is_no_function_is_named(user, settings, wrong):
+def test_invalid_mailbox_name_setting_is_named_in_error(user, settings, wrong):
     named_by(settings, wrong)
 
     with pytest.raises(ImproperlyConfigured, match="MAILBOX_NAME"):
         name_of(user)
 
 
-def test_the_rule_of_the_site_holds_everywhere(user, other, settings, admin_client):
+def test_mailbox_name_setting_applies_everywhere(user, other, settings, admin_client):
     """Rows, letters, forms, completion and the admin."""
     named_by(settings, lambda user: f"Dr. {user.username}\nWard {user.pk}")
     ward = f"Ward {other.pk}"
@@ -153,7 +153,7 @@ def test_the_rule_of_the_site_holds_everywhere(user, other, settings, admin_clie
     assert (received.from_name, received.sender) == ("Dr. harry", Name("Dr. harry", ward))
 
 
-def test_a_message_in_the_name_of_a_user_has_the_name_of_then(user, other, send, settings):
+def test_message_from_user_keeps_name_at_time_of_sending(user, other, send, settings):
     named_by(settings, lambda user: "Dr. Harry\nSurgery")
     row = send("Hello", from_user=other)
     settings.PERSISTENT_MESSAGES = {}
@@ -168,27 +168,27 @@ def test_a_message_in_the_name_of_a_user_has_the_name_of_then(user, other, send,
 
 
 @pytest.fixture
-def nameless(monkeypatch):
+def no_full_names(monkeypatch):
     """All users have an empty full name, and their stored names are empty."""
     monkeypatch.setattr(get_user_model(), "get_full_name", lambda self: " ")
 
 
-def blanked():
+def clear_stored_names():
     """Names that were stored without validation."""
     Message.objects.update(from_name="", to_name="")
 
 
-def test_a_blank_full_name_gives_way_to_the_username(user, other, nameless):
+def test_blank_full_name_falls_back_to_username(user, other, no_full_names):
     sent = send_letter(other, user, "Rota", "Hello")
 
     assert (sent.from_name, sent.to_name) == ("harry", "sally")
     assert copy_of(sent, user).from_name == "harry"
 
 
-def test_a_letter_without_names_is_a_letter_all_the_same(user, other, settings):
+def test_letter_without_names_is_still_letter(user, other, settings):
     settings.PERSISTENT_MESSAGES = {"LETTERS": True, "SEND_RATE": "2/h"}
     sent = send_letter(other, user, "Rota", "Hello")
-    blanked()
+    clear_stored_names()
     own, received = copy_of(sent, other), copy_of(sent, user)
 
     assert (own.is_sent, received.is_sent) == (True, False)
@@ -206,9 +206,9 @@ def test_a_letter_without_names_is_a_letter_all_the_same(user, other, settings):
     assert browser.post(reverse("message_report", args=[own.pk])).status_code == 400
 
 
-def test_a_letter_without_names_goes_back_to_where_it_lay(user, other):
+def test_letter_without_names_can_be_restored(user, other):
     send_letter(other, user, "Rota", "Hello")
-    blanked()
+    clear_stored_names()
     rows = Message.objects.all()
     for owner, folder in ((other, Folder.SENT), (user, Folder.INBOX)):
         mailbox.delete(owner, folder, rows)
@@ -216,11 +216,11 @@ def test_a_letter_without_names_goes_back_to_where_it_lay(user, other):
         assert Message.objects.get(user=owner).folder == folder
 
 
-def test_a_letter_without_names_counts_against_the_rate(user, other, settings):
+def test_letter_without_names_counts_towards_rate(user, other, settings):
     settings.PERSISTENT_MESSAGES = {"LETTERS": True, "SEND_RATE": "2/h"}
     for _ in range(2):
         send_letter(other, user, "", "Hello")
-        blanked()
+        clear_stored_names()
         mailbox.delete(other, Folder.SENT, Message.objects.all())
         mailbox.delete(other, Folder.TRASH, Message.objects.all())
 
@@ -228,7 +228,7 @@ def test_a_letter_without_names_counts_against_the_rate(user, other, settings):
         send_letter(other, user, "", "Hello")
 
 
-def test_nobody_blocks_reports_or_answers_themselves(user, send):
+def test_user_cannot_block_report_or_reply_to_oneself(user, send):
     """A notice that the site sends in a user's own name is not a letter."""
     note = send("A note to yourself", from_user=user)
     browser = browser_of(user)
@@ -244,7 +244,7 @@ def test_nobody_blocks_reports_or_answers_themselves(user, send):
     assert note.folder == Folder.INBOX
 
 
-def test_where_the_last_to_answer_is_gone_it_is_said(user, other):
+def test_reply_to_deleted_last_writer_is_refused(user, other):
     third = person("ida")
     sent = send_letter(other, [user, third], "Rota", "Who?")
     with pytest.raises(LetterRefused, match="Nobody has replied yet"):
@@ -267,7 +267,7 @@ def twins(db):
 
 
 @pytest.mark.parametrize("place", ["list", "letter", "report"])
-def test_two_of_one_name_are_told_apart(user, twins, place, admin_client):
+def test_users_with_same_name_are_distinguished_by_username(user, twins, place, admin_client):
     for number, twin in enumerate(twins):
         received = copy_of(send_letter(twin, user, "Rota", f"Number {number}"), user)
         if place == "report":
@@ -281,7 +281,7 @@ def test_two_of_one_name_are_told_apart(user, twins, place, admin_client):
         assert "Alex Kim" in page.text
 
 
-def test_what_was_sent_says_to_which_of_them(user, twins):
+def test_sent_letter_distinguishes_recipients_with_same_name(user, twins):
     sent = send_letter(user, twins, "Rota", "Hello")
     single = send_letter(user, twins[1], "Rota", "Hello")
 
@@ -296,14 +296,14 @@ def test_what_was_sent_says_to_which_of_them(user, twins):
         assert label in " ".join(texts(page, ".pm-note"))
 
 
-def test_some_of_several_recipients_have_only_a_name(user, twins):
+def test_recipients_include_those_without_username_detail(user, twins):
     sent = send_letter(user, [person("ida"), twins[0], person("mae")], "", "Hello")
 
     sent.refresh_from_db()
     assert sent.recipients == [Name("ida"), Name("Alex Kim", "alex"), Name("mae")]
 
 
-def test_completion_tells_them_apart(user, twins):
+def test_autocomplete_distinguishes_users_with_same_name(user, twins):
     for twin in twins:
         send_letter(twin, user, "", "Hello")
     page = browser_of(user).get(reverse("message_people"), {"to": "alex"})
@@ -311,7 +311,7 @@ def test_completion_tells_them_apart(user, twins):
     assert sorted(texts(page, ".pm-option")) == ["Alex Kim alex", "Alex Kim kim99"]
 
 
-def test_the_name_stays_with_what_told_it_apart_when_the_account_goes(user, twins):
+def test_deleted_account_keeps_name_and_username(user, twins):
     received = copy_of(send_letter(twins[1], user, "Rota", "Hello"), user)
     twins[1].delete()
 
@@ -320,7 +320,7 @@ def test_the_name_stays_with_what_told_it_apart_when_the_account_goes(user, twin
 
 
 @pytest.mark.parametrize("own", ["Info", "Inbox", "testserver"])
-def test_one_who_pretends_to_be_the_site_is_told_from_it(user, own):
+def test_user_named_like_site_is_distinguished_from_site(user, own):
     fake = person("mallory", own)
     received = copy_of(send_letter(fake, user, "Payment", "Please confirm"), user)
 
@@ -330,7 +330,7 @@ def test_one_who_pretends_to_be_the_site_is_told_from_it(user, own):
         assert soup(page).select(".pm-avatar--system") == []
 
 
-def test_overrides_are_stored_and_shown_nowhere(user, other, admin_client):
+def test_bidirectional_overrides_are_removed_from_names(user, other, admin_client):
     for somebody in (user, other):
         somebody.first_name, somebody.last_name = f"A{OVERRIDES}", f"B{RIGHT_TO_LEFT}"
         somebody.save()
@@ -359,7 +359,7 @@ def test_overrides_are_stored_and_shown_nowhere(user, other, admin_client):
         assert not set(OVERRIDES) & set(ours)
 
 
-def test_an_address_is_told_to_nobody(user):
+def test_email_address_used_as_username_is_not_shown(user):
     writer = person("ida@example.com", "Ida", "Noddack")
     plain = person("mae@example.com")
     reader = browser_of(user)
@@ -375,7 +375,7 @@ def test_an_address_is_told_to_nobody(user):
         assert "@example.com" not in str(refused.value.reason)
 
 
-def test_names_cost_no_query(user, twins, send, django_assert_num_queries):
+def test_names_take_no_query(user, twins, send, django_assert_num_queries):
     for twin in twins:
         send_letter(twin, user, "Rota", "Hello")
     send("Hello", from_user=twins[0])
@@ -385,7 +385,7 @@ def test_names_cost_no_query(user, twins, send, django_assert_num_queries):
         assert {row.sender.label for row in received} == {"Alex Kim (alex)", "Alex Kim (kim99)"}
 
 
-def test_a_message_from_a_user_shows_the_name_on_its_page(user, twins, send):
+def test_detail_page_shows_name_of_sender(user, twins, send):
     row = send("Hello", persistent_messages.INFO, from_user=twins[0])
 
     assert "Alex Kim (alex)" in browser_of(user).get(reverse("message_detail", args=[row.pk])).text

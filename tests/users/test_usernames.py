@@ -29,15 +29,15 @@ def person(username):
     return new
 
 
-def everybody():
+def all_users():
     return get_user_model()._default_manager.all()
 
 
 def found(*names):
-    return {name: user.username for name, user in find_by_username(everybody(), names).items()}
+    return {name: user.username for name, user in find_by_username(all_users(), names).items()}
 
 
-def logs_in(name):
+def can_log_in(name):
     return AuthenticationForm(data={"username": name, "password": "secret"}).is_valid()
 
 
@@ -57,27 +57,27 @@ def logs_in(name):
         ("harry", "h_rry"),
     ],
 )
-def test_whoever_log_in_finds_is_found(db, stored, typed):
+def test_find_by_username_matches_log_in(db, stored, typed):
     person(stored)
 
-    assert bool(found(typed)) == logs_in(typed)
+    assert bool(found(typed)) == can_log_in(typed)
 
 
 @pytest.mark.parametrize("typed", ["\ufb01sh", "ｆ"])
-def test_a_username_that_was_never_normalized_is_found_as_it_is(db, typed):
+def test_unnormalized_username_is_found(db, typed):
     person(typed)
 
     assert found(typed) == {typed: typed}
 
 
-def test_the_normalized_one_comes_first(db):
+def test_normalized_username_is_preferred(db):
     person("fish")
     person("\ufb01sh2")
 
     assert found("\ufb01sh", "\ufb01sh2") == {"\ufb01sh": "fish", "\ufb01sh2": "\ufb01sh2"}
 
 
-def test_case_is_as_the_database_has_it(db):
+def test_case_sensitivity_follows_database(db):
     person("harry")
 
     assert found("Harry", "harry", "nobody") == {
@@ -87,17 +87,17 @@ def test_case_is_as_the_database_has_it(db):
 
 
 @pytest.mark.parametrize("count", [1, 20, BATCH_SIZE])
-def test_all_names_take_one_query(db, count):
+def test_names_take_one_query(db, count):
     people = [person(f"person-{number}") for number in range(3)]
     names = [f"person-{number}" for number in range(count)]
 
     with CaptureQueriesContext(connection) as queries:
-        assert len(find_by_username(everybody(), names)) == min(count, len(people))
+        assert len(find_by_username(all_users(), names)) == min(count, len(people))
 
     assert len(queries) == 1
 
 
-def test_more_names_than_a_query_has_columns_for(db):
+def test_more_names_than_batch_size_are_found(db):
     person("person-0")
     person(f"person-{BATCH_SIZE}")
     names = [f"person-{number}" for number in range(BATCH_SIZE + 5)]
@@ -106,7 +106,7 @@ def test_more_names_than_a_query_has_columns_for(db):
 
 
 @pytest.mark.parametrize("name", ["", " ", "\x00", "\ud800", "x" * 100_000, "'\"\\", "a\nb"])
-def test_an_absurd_name_is_nobodys(user, name):
+def test_invalid_name_is_not_found(user, name):
     assert found(name) == {}
 
 
@@ -123,14 +123,14 @@ def folding(monkeypatch):
     monkeypatch.setattr(UserManager, "get_by_natural_key", get_by_natural_key, raising=False)
 
 
-def test_the_natural_key_of_the_site_decides(db, folding):
+def test_custom_natural_key_is_used(db, folding):
     person("Harry")
 
     assert authenticate(username="hARRY", password="secret")
     assert found("hARRY", "nobody") == {"hARRY": "Harry"}
 
 
-def test_the_number_of_queries_does_not_tell_who_exists(user, other, folding):
+def test_query_count_does_not_reveal_existing_users(user, other, folding):
     policy.block(other, user)
     counts = set()
     for name in ("harry", "nobody", "HARRY", "NOBODY"):
@@ -141,7 +141,7 @@ def test_the_number_of_queries_does_not_tell_who_exists(user, other, folding):
     assert len(counts) == 1
 
 
-def test_several_accounts_of_one_natural_key_are_nobody(db, folding):
+def test_ambiguous_natural_key_is_not_found(db, folding):
     if FOLDS_CASE:
         return  # the database allows only one
     person("Harry")
@@ -162,7 +162,7 @@ def write(sender, to):
 
 
 @pytest.mark.parametrize("to", ["zo\u00e9, zoe\u0301", "zoe\u0301,zo\u00e9,zoe\u0301"])
-def test_one_typed_in_several_spellings_gets_one_letter(user, to):
+def test_recipient_in_several_spellings_gets_one_letter(user, to):
     zoe = person("zo\u00e9")
 
     assert write(user, to).status_code == 302
@@ -170,7 +170,7 @@ def test_one_typed_in_several_spellings_gets_one_letter(user, to):
 
 
 @pytest.mark.parametrize("is_folding", [False, True])
-def test_one_typed_in_two_cases_gets_one_letter(user, other, request, is_folding):
+def test_recipient_in_two_cases_gets_one_letter(user, other, request, is_folding):
     if is_folding:
         request.getfixturevalue("folding")
     response = write(user, "harry, HARRY")
@@ -180,7 +180,7 @@ def test_one_typed_in_two_cases_gets_one_letter(user, other, request, is_folding
     assert Message.objects.filter(user=other).count() == 1
 
 
-def test_ones_own_name_in_another_spelling_is_oneself(user, folding):
+def test_own_name_in_other_spelling_is_rejected(user, folding):
     for name in ("sally", "SALLY", "ｓally"):
         assert "You can’t send a message to yourself." in write(user, name).text
     assert not Message.objects.exists()
