@@ -126,6 +126,9 @@ def message_reply(request: HttpRequest, message_id: int) -> HttpResponse:
     """
     message = _own_message(request, message_id)
     if request.method != "POST":
+        conversation = Conversation(request, message)
+        if conversation.other is None:  # say so before anybody writes a text in vain
+            return responses.error_response(request, conversation.refusal_reason)
         quote = replies.quote(message) if request.GET.get("quote") else ""
         form = reply_form(request.user, message, initial={"message": quote})
         return _reply_form_response(request, message, form)

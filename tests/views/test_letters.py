@@ -796,9 +796,21 @@ def test_notice_cannot_be_replied_to(client, send):
     page = client.get(reverse("message_detail", args=[notice.pk]))
 
     assert soup(page).select(".pm-letter") == []
-    data = form_of(client, reverse("message_reply", args=[notice.pk]), message="Hello")
-    response = client.post(reverse("message_reply", args=[notice.pk]), data)
+    url = reverse("message_reply", args=[notice.pk])
+    data = form_of(client, reverse("message_compose"), message="Hello")
+    response = client.post(url, data)
     assert "You can’t reply to this message." in field_errors(response)[0]
+    asked = client.get(url)
+    assert asked.status_code == 400
+    assert soup(asked).select_one("h1").text == "You can’t reply to this message."
+    assert soup(asked).select("textarea") == []
+
+
+def test_reply_page_of_deleted_account_says_why(client, other, letter):
+    other.delete()
+    asked = client.get(reverse("message_reply", args=[letter.pk]))
+    assert asked.status_code == 400
+    assert "This account no longer exists" in soup(asked).select_one("h1").text
 
 
 @pytest.mark.parametrize("gone", ["deleted", "expired"])
