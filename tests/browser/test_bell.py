@@ -116,3 +116,24 @@ def test_bell_without_javascript_is_link_to_inbox(page, send):
     page.locator("a.pm-bell").click()
     expect(page).to_have_url(re.compile("/messages/$"))
     expect(page.locator("a.pm-bell")).to_have_attribute("aria-current", "page")
+
+
+def test_bell_without_htmx_is_link_to_inbox(page, send, base_page):
+    """Also where a page of the site does not load htmx, or could not."""
+    base_page("{% htmx_script %}", "")
+    send("Look here.", subject="Backup complete")
+    page.goto("/")
+    page.get_by_role("link", name=re.compile("^Inbox .*unread")).click()
+    expect(row(page, "Backup complete")).to_be_visible()
+
+
+def test_bell_opens_where_htmx_is_loaded_after_the_script(page, send, base_page):
+    htmx = "{% htmx_script %}"
+    ours = (
+        "<script src=\"{% static 'persistent_messages/persistent_messages.js' %}\" defer></script>"
+    )
+    base_page(f"{htmx}\n  {ours}", f"{ours}\n  {htmx}")
+    send("Look here.", subject="Backup complete")
+    page.goto("/")
+    bell(page).click()
+    expect(row(page, "Backup complete")).to_be_visible()

@@ -74,6 +74,22 @@ def test_at_most_three_toasts_are_shown_each_with_undo(page, many_messages, mode
 
 
 @with_htmx
+def test_hovered_or_focused_toast_is_not_pushed_out(page, many_messages, mode):
+    page.goto("/messages/")
+    for number in (25, 24):
+        button(page, f"Archive “Number {number}”").click()
+        expect(page.locator(".pm-said")).to_contain_text(f"“Number {number}” archived.")
+    page.get_by_role("button", name="Undo: “Number 25” archived.").hover()
+    button(page, "Undo").focus()  # of Number 24
+    for number in (23, 22, 21):
+        button(page, f"Archive “Number {number}”").dispatch_event("click")
+        expect(page.locator(".pm-said")).to_contain_text(f"“Number {number}” archived.")
+    expect(toasts(page)).to_have_count(3)
+    for number in (25, 24, 21):
+        expect(toasts(page).filter(has_text=f"Number {number}")).to_have_count(1)
+
+
+@with_htmx
 def test_errors_and_unseen_toasts_are_not_pushed_out(page, send, mode):
     send("Broken.", contrib.ERROR)
     for number in range(1, 5):

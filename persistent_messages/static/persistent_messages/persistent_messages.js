@@ -35,7 +35,7 @@
 
   // Toasts: one region at the edge of the window.
   let region, toasts = [], arrived = 0;
-  const isError = (toast) => toast.matches(".pm-error");
+  const isError = (toast) => toast.matches(".pm-error"), isUsed = (elt) => elt.matches(":hover, :focus-within");
   const kit = (css) => one(".pm-kit")?.content.querySelector(css)?.cloneNode(true);
   const gather = () => {
     if (!region?.isConnected) {
@@ -51,8 +51,8 @@
     });
     toasts = toasts.filter((toast) => toast.isConnected);
     const news = all("li", region).filter((toast) => !toasts.includes(toast));
-    // A new toast replaces an older one that is not an error, or else waits.
-    const old = toasts.filter((toast) => !toast.hidden), passing = old.filter((toast) => !isError(toast));
+    // A new toast replaces an older one that is neither an error nor in use, or else waits.
+    const old = toasts.filter((toast) => !toast.hidden), passing = old.filter((toast) => !isError(toast) && !isUsed(toast));
     let room = 3 - old.length;
     if (news.length && one(".pm-pop:popover-open, dialog:modal")) region.hidePopover(), region.showPopover();
     news.forEach((toast) => {
@@ -83,7 +83,7 @@
   // The timer of a message pauses while it is hovered, focused or not visible.
   const tick = (item, passed) => {
     const { pmTimeout: total, pmLeft = total } = item.dataset, toasted = item.closest(".pm-toasts");
-    const waits = (toasted ?? item).matches(":hover, :focus-within") || !item.checkVisibility();
+    const waits = isUsed(toasted ?? item) || !item.checkVisibility();
     if (waits || (toasted && isError(item))) passed = 0;
     const left = (item.dataset.pmLeft = Math.max(pmLeft - passed, 0)), text = one(".pm-closing", item)?.firstChild;
     item.style.setProperty("--pm-left", left / total);
@@ -113,7 +113,7 @@
   on("click", ({ target }) => target.closest?.(".pm-list .pm-more")?.setAttribute("data-pm-asked", ""), window);
 
   // Turn the link of the bell into a button that opens a popover, which htmx fills.
-  const ring = () => all("a.pm-bell[data-pm-opens]").forEach((link) => {
+  const ring = () => window.htmx && all("a.pm-bell[data-pm-opens]").forEach((link) => {
     const bell = document.createElement("button"), pop = link.nextElementSibling, empty = pop.innerHTML;
     [...link.attributes].forEach(({ name, value }) => name !== "href" && bell.setAttribute(name, value));
     bell.append(...link.childNodes);
@@ -124,8 +124,9 @@
       // Load the current messages instead of showing old ones.
       if (newState === "open") pop.innerHTML = empty, bell.dispatchEvent(new Event("pm:again"));
     }, pop);
-    window.htmx?.process(bell);
+    window.htmx.process(bell);
   });
+  on("DOMContentLoaded", ring); // htmx may be loaded after this script
 
   // Menus, including the actions of a row on devices without hover.
   const shut = (but) => all(".pm-menu[open], .pm-drop[open]").forEach((menu) => menu.contains(but) || (menu.open = false));
