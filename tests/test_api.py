@@ -70,13 +70,13 @@ def request_of():
 
 
 @pytest.fixture
-def request_(user, request_of):
+def request_of_sally(user, request_of):
     """A request of Sally."""
     return request_of(user)
 
 
 @pytest.fixture
-def many(db):
+def many_users(db):
     """Twenty-five users."""
     User = get_user_model()  # noqa: N806 (it is a class)
     return User.objects.bulk_create(User(username=f"user{n:02}") for n in range(25))
@@ -111,20 +111,20 @@ def plain(signature):
 # Signatures
 
 
-def test_add_message_has_its_signature():
+def test_add_message_has_documented_signature():
     signature = inspect.signature(persistent_messages.add_message)
     assert plain(signature) == f"(request, level, {TAIL})"
 
 
 @pytest.mark.parametrize("name", SHORTCUTS)
-def test_each_shortcut_has_the_same_arguments_without_the_level(name):
+def test_shortcuts_have_same_arguments_without_level(name):
     shortcut = getattr(persistent_messages, name)
     assert plain(inspect.signature(shortcut)) == f"(request, {TAIL})"
     assert shortcut.__name__ == name
     assert name.upper() in shortcut.__doc__
 
 
-def test_send_message_has_its_signature():
+def test_send_message_has_documented_signature():
     signature = inspect.signature(persistent_messages.send_message)
     assert list(signature.parameters)[:3] == ["users", "level", "message"]
     rest = list(signature.parameters.values())[3:]
@@ -145,7 +145,7 @@ def test_send_message_has_its_signature():
     assert {p.kind for p in rest} == {inspect.Parameter.KEYWORD_ONLY}
 
 
-def test_everything_public_is_there():
+def test_public_names_exist():
     assert len(set(persistent_messages.__all__)) == len(persistent_messages.__all__)
     for name in persistent_messages.__all__:
         assert hasattr(persistent_messages, name)
@@ -154,18 +154,18 @@ def test_everything_public_is_there():
     assert {"PERSISTENT_MESSAGE_LEVELS", "DEFAULT_TAGS"} <= set(persistent_messages.__all__)
 
 
-def test_a_star_import_gives_the_public_names():
+def test_star_import_gives_public_names():
     names = {}
     exec("from persistent_messages import *", names)
     assert set(persistent_messages.__all__) <= set(names)
 
 
 @pytest.mark.parametrize("name", messages.api.__all__)
-def test_every_function_of_contrib_has_its_counterpart(name):
+def test_each_function_of_contrib_has_counterpart(name):
     assert name in persistent_messages.__all__
 
 
-def test_the_package_is_importable_before_the_app_registry_is_ready():
+def test_package_can_be_imported_before_app_registry_is_ready():
     code = """
 import persistent_messages
 from django.apps import apps
@@ -176,7 +176,7 @@ assert persistent_messages.INFO == 120
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
 
 
-def test_settings_may_import_the_levels(tmp_path):
+def test_settings_can_import_levels(tmp_path):
     (tmp_path / "site_settings.py").write_text(
         "import persistent_messages\n"
         "MESSAGE_TAGS = {persistent_messages.ERROR: 'danger'}\n"
@@ -200,93 +200,105 @@ assert Message(level=140).level_tag == "danger"
 # add_message
 
 
-def test_a_persistent_message_is_returned(request_, user):
-    row = persistent_messages.add_message(request_, persistent_messages.INFO, "Hello")
+def test_persistent_message_is_returned(request_of_sally, user):
+    row = persistent_messages.add_message(request_of_sally, persistent_messages.INFO, "Hello")
     assert isinstance(row, Message)
     assert row.pk is not None
     assert Message.objects.get() == row
     assert (row.user, row.level, row.message) == (user, 120, "Hello")
 
 
-def test_a_one_shot_message_is_queued_and_nothing_returned(request_):
-    assert persistent_messages.add_message(request_, messages.INFO, "Hello") is None
+def test_one_shot_message_is_queued_and_none_returned(request_of_sally):
+    assert persistent_messages.add_message(request_of_sally, messages.INFO, "Hello") is None
     assert not Message.objects.exists()
-    assert [(m.level, m.message) for m in request_._messages] == [(20, "Hello")]
+    assert [(m.level, m.message) for m in request_of_sally._messages] == [(20, "Hello")]
 
 
-def test_an_ignored_message_returns_nothing(request_):
-    assert persistent_messages.info(request_, "") is None
-    assert persistent_messages.info(request_, None) is None
-    assert persistent_messages.debug(request_, "Below the default level") is None
+def test_ignored_message_returns_none(request_of_sally):
+    assert persistent_messages.info(request_of_sally, "") is None
+    assert persistent_messages.info(request_of_sally, None) is None
+    assert persistent_messages.debug(request_of_sally, "Below the default level") is None
     assert not Message.objects.exists()
 
 
 @pytest.mark.parametrize("name", SHORTCUTS)
-def test_each_shortcut_adds_its_level(request_, settings, name):
+def test_each_shortcut_adds_its_level(request_of_sally, settings, name):
     settings.MESSAGE_LEVEL = messages.DEBUG
-    row = getattr(persistent_messages, name)(request_, "Hello", "x", subject="Subject")
+    row = getattr(persistent_messages, name)(request_of_sally, "Hello", "x", subject="Subject")
     assert row.level == getattr(persistent_messages, name.upper())
     assert (row.message, row.extra_tags, row.subject) == ("Hello", "x", "Subject")
 
 
 @pytest.mark.parametrize("name", SHORTCUTS)
-def test_each_shortcut_takes_the_arguments_its_signature_names(request_, settings, name):
+def test_shortcuts_accept_keyword_arguments(request_of_sally, settings, name):
     settings.MESSAGE_LEVEL = messages.DEBUG
-    row = getattr(persistent_messages, name)(request=request_, message="Hello")
+    row = getattr(persistent_messages, name)(request=request_of_sally, message="Hello")
     assert row.message == "Hello"
 
 
-def test_the_arguments_may_be_given_by_place(request_, other):
+def test_arguments_may_be_positional(request_of_sally, other):
     expires = django_timezone.now() + timedelta(days=1)
     row = persistent_messages.add_message(
-        request_, 130, "Hello", "x", False, "Subject", other, False, request_.user, expires, 5000
+        request_of_sally,
+        130,
+        "Hello",
+        "x",
+        False,
+        "Subject",
+        other,
+        False,
+        request_of_sally.user,
+        expires,
+        5000,
     )
     assert (row.level, row.message, row.extra_tags, row.subject) == (130, "Hello", "x", "Subject")
-    assert (row.user, row.from_user) == (other, request_.user)
+    assert (row.user, row.from_user) == (other, request_of_sally.user)
     assert (row.expires, row.close_timeout) == (expires, 5000)
 
 
-def test_a_sender_is_kept_with_the_name(request_, user, other):
+def test_sender_is_stored_with_name(request_of_sally, user, other):
     """The name stays readable after the account has been deleted."""
-    row = persistent_messages.info(request_, "Hello", from_user=user, user=other)
+    row = persistent_messages.info(request_of_sally, "Hello", from_user=user, user=other)
     assert (row.from_user, row.from_name) == (user, "Sally Ride")
     user.delete()
     row = Message.objects.get()
     assert (row.from_user, row.from_name) == (None, "Sally Ride")
 
 
-def test_a_message_to_another_user_is_stored_at_once(request_, other):
-    row = persistent_messages.add_message(request_, messages.INFO, "Once", user=other)
+def test_message_to_other_user_is_stored_immediately(request_of_sally, other):
+    row = persistent_messages.add_message(request_of_sally, messages.INFO, "Once", user=other)
     assert (row.user, row.folder) == (other, Folder.ONE_SHOT)
     assert Message.objects.count() == 1
 
 
-def test_a_user_may_be_given_by_key(request_, other):
-    assert persistent_messages.info(request_, "Hello", user=other.pk).user == other
-    assert persistent_messages.info(request_, "Hello", user=str(other.pk)).user == other
+def test_user_may_be_primary_key(request_of_sally, other):
+    assert persistent_messages.info(request_of_sally, "Hello", user=other.pk).user == other
+    assert persistent_messages.info(request_of_sally, "Hello", user=str(other.pk)).user == other
 
 
-def test_text_of_a_user_is_never_safe(request_, user, other):
-    row = persistent_messages.info(request_, mark_safe("<b>Hi</b>"), from_user=user, user=other)
+def test_text_from_user_is_never_safe(request_of_sally, user, other):
+    row = persistent_messages.info(
+        request_of_sally, mark_safe("<b>Hi</b>"), from_user=user, user=other
+    )
     assert not isinstance(row.message, SafeData)
     assert not isinstance(Message.objects.get().message, SafeData)
     assert Message.objects.get().message == "<b>Hi</b>"
 
 
-def test_text_of_the_site_stays_safe(request_):
-    row = persistent_messages.info(request_, mark_safe("<b>Hi</b>"))
+def test_safe_text_of_site_stays_safe(request_of_sally):
+    row = persistent_messages.info(request_of_sally, mark_safe("<b>Hi</b>"))
     assert isinstance(row.message, SafeData)
     assert isinstance(Message.objects.get().message, SafeData)
 
 
-def test_another_storage_is_told(db, rf):
+def test_other_storage_raises_message_failure(db, rf):
     request = rf.get("/")
     request._messages = []
     with pytest.raises(messages.MessageFailure, match="PersistentMessageStorage"):
         persistent_messages.info(request, "Hello")
 
 
-def test_a_test_that_builds_its_request_with_contribs_storage_is_told_how_to(user, rf):
+def test_error_with_contrib_storage_explains_how_to_build_request(user, rf):
     """Sites do this in tests of views that use `django.contrib.messages`."""
     request = rf.get("/")
     request.session, request.user = {}, user
@@ -300,26 +312,28 @@ def test_a_test_that_builds_its_request_with_contribs_storage_is_told_how_to(use
 
 
 @pytest.mark.parametrize("name", SHORTCUTS)
-def test_a_message_may_say_where_it_leads(request_, settings, name):
+def test_message_may_have_url(request_of_sally, settings, name):
     settings.MESSAGE_LEVEL = messages.DEBUG
-    getattr(persistent_messages, name)(request_, "Hello", url="/orders/17/")
-    persistent_messages.add_message(request_, persistent_messages.INFO, "Hello", url="/orders/17/")
+    getattr(persistent_messages, name)(request_of_sally, "Hello", url="/orders/17/")
+    persistent_messages.add_message(
+        request_of_sally, persistent_messages.INFO, "Hello", url="/orders/17/"
+    )
     assert [row.url for row in Message.objects.all()] == ["/orders/17/"] * 2
     with pytest.raises(ValueError, match=r"^url must be"):
-        getattr(persistent_messages, name)(request_, "Hello", url="javascript:alert()")
+        getattr(persistent_messages, name)(request_of_sally, "Hello", url="javascript:alert()")
 
 
-def test_a_naive_expires_is_taken_in_the_current_time_zone(request_):
+def test_naive_expires_uses_current_time_zone(request_of_sally):
     with django_timezone.override("Europe/Berlin"):
-        row = persistent_messages.info(request_, "Hello", expires=datetime(2030, 1, 1, 12))  # noqa: DTZ001 (naive)
+        row = persistent_messages.info(request_of_sally, "Hello", expires=datetime(2030, 1, 1, 12))  # noqa: DTZ001 (naive)
     expected = datetime(2030, 1, 1, 11, 0, tzinfo=timezone.utc)
     assert row.expires == expected
     assert Message.objects.get().expires == expected
 
 
-def test_an_aware_expires_is_kept(request_):
+def test_aware_expires_is_kept(request_of_sally):
     expires = datetime(2030, 1, 1, 12, 0, tzinfo=timezone(timedelta(hours=5)))
-    assert persistent_messages.info(request_, "Hello", expires=expires).expires == expires
+    assert persistent_messages.info(request_of_sally, "Hello", expires=expires).expires == expires
     assert Message.objects.get().expires == expires
 
 
@@ -377,7 +391,7 @@ WRONG_URLS = [
 ]
 
 
-def real(value):
+def resolve_value(value):
     """Put a thing that needs the database in the place of its name."""
     if value == "unsaved":
         return get_user_model()(username="nobody")
@@ -390,18 +404,18 @@ def real(value):
 
 @pytest.mark.parametrize(("wrong", "error", "told"), WRONG.values(), ids=WRONG)
 @pytest.mark.parametrize("level", [messages.ERROR, persistent_messages.ERROR])
-def test_add_message_refuses_a_wrong_argument(request_, level, wrong, error, told):
-    given = {"level": level, "message": "Hello"} | {k: real(v) for k, v in wrong.items()}
+def test_add_message_rejects_invalid_argument(request_of_sally, level, wrong, error, told):
+    given = {"level": level, "message": "Hello"} | {k: resolve_value(v) for k, v in wrong.items()}
     with CaptureQueriesContext(connection) as queries, pytest.raises(error, match=told):
-        persistent_messages.add_message(request_, **given)
+        persistent_messages.add_message(request_of_sally, **given)
     assert len(queries) == 0
-    request_._messages.update(HttpResponse())
+    request_of_sally._messages.update(HttpResponse())
     assert not Message.objects.exists()
 
 
 @pytest.mark.parametrize(("wrong", "error", "told"), WRONG.values(), ids=WRONG)
-def test_send_message_refuses_a_wrong_argument(user, wrong, error, told):
-    given = {"level": 120, "message": "Hello"} | {k: real(v) for k, v in wrong.items()}
+def test_send_message_rejects_invalid_argument(user, wrong, error, told):
+    given = {"level": 120, "message": "Hello"} | {k: resolve_value(v) for k, v in wrong.items()}
     with pytest.raises(error, match=told):
         persistent_messages.send_message(user, **given)
     assert not Message.objects.exists()
@@ -409,52 +423,52 @@ def test_send_message_refuses_a_wrong_argument(user, wrong, error, told):
 
 @pytest.mark.parametrize("level", [messages.ERROR, persistent_messages.ERROR])
 @pytest.mark.parametrize(("wrong", "error"), WRONG_USERS.values(), ids=WRONG_USERS)
-def test_add_message_refuses_a_wrong_user(request_, level, wrong, error):
-    wrong = real(wrong)
+def test_add_message_rejects_invalid_user(request_of_sally, level, wrong, error):
+    wrong = resolve_value(wrong)
     with CaptureQueriesContext(connection) as queries, pytest.raises(error, match=r"^user must be"):
-        persistent_messages.add_message(request_, level, "Hello", user=wrong)
+        persistent_messages.add_message(request_of_sally, level, "Hello", user=wrong)
     assert len(queries) == 0
     assert not Message.objects.exists()
 
 
 @pytest.mark.parametrize(("wrong", "error"), WRONG_USERS.values(), ids=WRONG_USERS)
 @pytest.mark.parametrize("wrap", [lambda user: user, lambda user: [user]], ids=["alone", "list"])
-def test_send_message_refuses_a_wrong_user(user, wrong, error, wrap):
+def test_send_message_rejects_invalid_user(user, wrong, error, wrap):
     with pytest.raises(error, match=r"^users must be"):
-        persistent_messages.send_message(wrap(real(wrong)), 120, "Hello")
+        persistent_messages.send_message(wrap(resolve_value(wrong)), 120, "Hello")
     assert not Message.objects.exists()
 
 
 @pytest.mark.parametrize("url", WRONG_URLS)
-def test_a_url_that_leads_elsewhere_than_a_page_is_refused(user, url):
+def test_url_that_is_no_page_is_rejected(user, url):
     with pytest.raises(ValueError, match=r"^url must be a path or an http"):
         persistent_messages.send_message(user, 120, "Hello", url=url)
     assert not Message.objects.exists()
 
 
-def test_a_long_url_is_refused(user):
+def test_too_long_url_is_rejected(user):
     with pytest.raises(ValueError, match=r"url.*2000"):
         persistent_messages.send_message(user, 120, "Hello", url="/" * 2001)
 
 
 @pytest.mark.parametrize("character", ["\x00", "\ud800"])
-def test_a_url_that_no_database_stores_is_refused(user, character):
+def test_url_with_unstorable_character_is_rejected(user, character):
     with pytest.raises(ValueError, match=r"^url"):
         persistent_messages.send_message(user, 120, "Hello", url=f"/a{character}b")
 
 
 @pytest.mark.parametrize("url", ["", "/orders/1/", "orders?x=1", "https://example.com/", "#top"])
-def test_a_url_that_leads_to_a_page_is_kept(user, url):
+def test_valid_url_is_stored(user, url):
     persistent_messages.send_message(user, 120, "Hello", url=url)
     assert Message.objects.get().url == url
 
 
-def test_an_empty_message_is_not_sent(user):
+def test_empty_message_is_rejected(user):
     with pytest.raises(ValueError, match=r"^message must not be empty"):
         persistent_messages.send_message(user, 120, "")
 
 
-def test_what_just_fits_is_stored_as_it_is(user):
+def test_values_of_maximum_length_are_stored_unchanged(user):
     values = {
         "subject": "s" * 255,
         "extra_tags": "t" * 128,
@@ -468,12 +482,12 @@ def test_what_just_fits_is_stored_as_it_is(user):
 
 
 @pytest.mark.parametrize("level", [-(2**15), 0, 2**15 - 1])
-def test_any_level_that_the_column_holds_is_stored(user, level):
+def test_each_level_that_fits_column_is_stored(user, level):
     persistent_messages.send_message(user, level, "Hello")
     assert Message.objects.get().level == level
 
 
-def test_the_refusal_of_a_visitor_comes_before_any_write(request_of, db):
+def test_message_for_visitor_is_refused_before_any_query(request_of, db):
     request = request_of(AnonymousUser())
     with CaptureQueriesContext(connection) as queries, pytest.raises(NotImplementedError):
         persistent_messages.info(request, "Hello")
@@ -483,11 +497,13 @@ def test_the_refusal_of_a_visitor_comes_before_any_write(request_of, db):
 # Mail
 
 
-def test_mail_goes_to_the_recipient_after_commit(
-    request_, other, mailoutbox, django_capture_on_commit_callbacks
+def test_mail_is_sent_to_recipient_after_commit(
+    request_of_sally, other, mailoutbox, django_capture_on_commit_callbacks
 ):
     with django_capture_on_commit_callbacks(execute=True):
-        persistent_messages.info(request_, "The text", subject="Subject", user=other, email=True)
+        persistent_messages.info(
+            request_of_sally, "The text", subject="Subject", user=other, email=True
+        )
         assert mailoutbox == []
     [mail] = mailoutbox
     assert (mail.to, mail.subject, mail.body) == (["harry@example.com"], "Subject", "The text")
@@ -495,77 +511,83 @@ def test_mail_goes_to_the_recipient_after_commit(
 
 
 @pytest.mark.parametrize("level", [messages.INFO, persistent_messages.INFO])
-def test_mail_goes_to_the_current_user_where_none_is_named(
-    request_, level, mailoutbox, django_capture_on_commit_callbacks
+def test_mail_is_sent_to_request_user_by_default(
+    request_of_sally, level, mailoutbox, django_capture_on_commit_callbacks
 ):
     with django_capture_on_commit_callbacks(execute=True):
-        row = persistent_messages.add_message(request_, level, "The text", email=True)
+        row = persistent_messages.add_message(request_of_sally, level, "The text", email=True)
     assert [mail.to for mail in mailoutbox] == [["sally@example.com"]]
-    assert row.user == request_.user
+    assert row.user == request_of_sally.user
 
 
-def test_no_mail_goes_unless_asked(request_, other, mailoutbox, django_capture_on_commit_callbacks):
-    with django_capture_on_commit_callbacks(execute=True):
-        persistent_messages.info(request_, "Hello")
-        persistent_messages.info(request_, "Hello", user=other)
-        messages.info(request_, "Hello")
-        request_._messages.update(HttpResponse())
-    assert mailoutbox == []
-
-
-def test_no_mail_goes_for_an_ignored_message(
-    request_, mailoutbox, django_capture_on_commit_callbacks
+def test_no_mail_is_sent_by_default(
+    request_of_sally, other, mailoutbox, django_capture_on_commit_callbacks
 ):
     with django_capture_on_commit_callbacks(execute=True):
-        persistent_messages.debug(request_, "Low", email=True)
-        persistent_messages.info(request_, "", email=True)
+        persistent_messages.info(request_of_sally, "Hello")
+        persistent_messages.info(request_of_sally, "Hello", user=other)
+        messages.info(request_of_sally, "Hello")
+        request_of_sally._messages.update(HttpResponse())
     assert mailoutbox == []
 
 
-def test_no_mail_goes_when_the_transaction_is_rolled_back(
-    request_, mailoutbox, django_capture_on_commit_callbacks
+def test_no_mail_is_sent_for_ignored_message(
+    request_of_sally, mailoutbox, django_capture_on_commit_callbacks
+):
+    with django_capture_on_commit_callbacks(execute=True):
+        persistent_messages.debug(request_of_sally, "Low", email=True)
+        persistent_messages.info(request_of_sally, "", email=True)
+    assert mailoutbox == []
+
+
+def test_no_mail_is_sent_after_rollback(
+    request_of_sally, mailoutbox, django_capture_on_commit_callbacks
 ):
     with django_capture_on_commit_callbacks(execute=True), transaction.atomic():
-        persistent_messages.info(request_, "Hello", email=True)
+        persistent_messages.info(request_of_sally, "Hello", email=True)
         transaction.set_rollback(True)
     assert mailoutbox == []
     assert not Message.objects.exists()
 
 
-def test_a_line_break_in_a_subject_sends_one_header(
-    request_, mailoutbox, django_capture_on_commit_callbacks
+def test_line_break_in_subject_cannot_inject_header(
+    request_of_sally, mailoutbox, django_capture_on_commit_callbacks
 ):
     """A newline in the subject of a mail would raise an error."""
     with django_capture_on_commit_callbacks(execute=True):
         persistent_messages.info(
-            request_, "Text", subject="Hello\r\nBcc: eve@example.com", email=True
+            request_of_sally, "Text", subject="Hello\r\nBcc: eve@example.com", email=True
         )
     [mail] = mailoutbox
     assert mail.subject == "Hello Bcc: eve@example.com"
     assert "Bcc" not in mail.message()
 
 
-def test_mail_of_safe_text_is_plain(request_, mailoutbox, django_capture_on_commit_callbacks):
+def test_mail_of_safe_text_is_plain_text(
+    request_of_sally, mailoutbox, django_capture_on_commit_callbacks
+):
     with django_capture_on_commit_callbacks(execute=True):
-        persistent_messages.info(request_, mark_safe("<p>Tom &amp; <b>Jerry</b></p>"), email=True)
+        persistent_messages.info(
+            request_of_sally, mark_safe("<p>Tom &amp; <b>Jerry</b></p>"), email=True
+        )
     [mail] = mailoutbox
     assert mail.body == "Tom & Jerry"
     assert mail.subject == "Tom & Jerry"
 
 
-def test_mail_comes_from_the_site(
-    request_, user, other, mailoutbox, settings, django_capture_on_commit_callbacks
+def test_mail_is_sent_from_site_address(
+    request_of_sally, user, other, mailoutbox, settings, django_capture_on_commit_callbacks
 ):
     """The sender's own address in From would fail DMARC."""
     settings.DEFAULT_FROM_EMAIL = "site@example.org"
     with django_capture_on_commit_callbacks(execute=True):
-        persistent_messages.info(request_, "Text", user=other, from_user=user, email=True)
+        persistent_messages.info(request_of_sally, "Text", user=other, from_user=user, email=True)
     [mail] = mailoutbox
     assert mail.from_email == '"Sally Ride via example.org" <site@example.org>'
     assert "sally@example.com" not in str(mail.message())
 
 
-def test_a_recipient_without_an_address_is_passed_over(
+def test_recipient_without_email_is_skipped(
     user, other, mailoutbox, django_capture_on_commit_callbacks
 ):
     get_user_model().objects.filter(pk=user.pk).update(email="")
@@ -581,13 +603,13 @@ def use_mail_backend(settings, name):
         settings.EMAIL_BACKEND = f"{__name__}.{name}"
 
 
-def test_a_broken_mail_server_is_logged_and_fails_nothing(
-    request_, settings, caplog, django_capture_on_commit_callbacks
+def test_mail_server_error_is_logged_and_message_is_stored(
+    request_of_sally, settings, caplog, django_capture_on_commit_callbacks
 ):
     """Errors are logged, and the message is stored."""
     use_mail_backend(settings, "BrokenBackend")
     with django_capture_on_commit_callbacks(execute=True):
-        row = persistent_messages.info(request_, "Hello", email=True)
+        row = persistent_messages.info(request_of_sally, "Hello", email=True)
     assert Message.objects.get() == row
     [record] = [
         record for record in caplog.records if record.name == "persistent_messages.delivery.email"
@@ -597,7 +619,7 @@ def test_a_broken_mail_server_is_logged_and_fails_nothing(
     assert "connection refused" in caplog.text
 
 
-def test_one_mail_that_fails_stops_no_other(
+def test_failed_mail_does_not_stop_other_mails(
     user, other, settings, caplog, mailoutbox, django_capture_on_commit_callbacks
 ):
     use_mail_backend(settings, "HalfBrokenBackend")
@@ -607,10 +629,10 @@ def test_one_mail_that_fails_stops_no_other(
     assert "mailbox full" in caplog.text
 
 
-def test_mails_cost_two_queries_a_batch(many, django_capture_on_commit_callbacks):
+def test_mail_takes_two_queries_per_batch(many_users, django_capture_on_commit_callbacks):
     """One for the addresses, and one to record what was sent."""
     with django_capture_on_commit_callbacks() as callbacks:
-        persistent_messages.send_message(many, 120, "Hello", email=True)
+        persistent_messages.send_message(many_users, 120, "Hello", email=True)
     with CaptureQueriesContext(connection) as queries:
         for callback in callbacks:
             callback()
@@ -635,7 +657,7 @@ def test_one_user_gets_one_message(user, other):
     assert (row.from_user, row.from_name) == (other, "harry")
 
 
-def test_a_one_shot_message_may_be_sent(user):
+def test_one_shot_message_can_be_sent(user):
     assert persistent_messages.send_message(user, messages.INFO, "Once") == 1
     assert Message.objects.get().folder == Folder.ONE_SHOT
 
@@ -673,18 +695,18 @@ def test_a_one_shot_message_may_be_sent(user):
         "duplicates",
     ],
 )
-def test_everybody_named_gets_one_message(user, other, given):
+def test_each_given_user_gets_one_message(user, other, given):
     assert persistent_messages.send_message(given(user, other), 120, "Hello") == 2
     assert owners() == sorted([user.pk, other.pk])
 
 
 @pytest.mark.parametrize("key", [lambda user: user.pk, lambda user: str(user.pk)])
-def test_one_user_may_be_given_by_key(user, other, key):
+def test_single_user_may_be_primary_key(user, other, key):
     assert persistent_messages.send_message(key(other), 120, "Hello") == 1
     assert owners() == [other.pk]
 
 
-def test_the_user_of_a_request_may_be_given_as_it_is(user, other):
+def test_lazy_request_user_is_accepted(user, other):
     # The middleware leaves a lazy object there, which claims to be iterable.
     lazy = SimpleLazyObject(lambda: user)
     assert persistent_messages.send_message([lazy], 120, "Hello", from_user=lazy) == 1
@@ -692,7 +714,7 @@ def test_the_user_of_a_request_may_be_given_as_it_is(user, other):
     assert owners() == [user.pk] * 2
 
 
-def test_a_user_whom_a_join_repeats_gets_one_message(user, other):
+def test_user_repeated_by_join_gets_one_message(user, other):
     """A member of two groups must not get a message twice."""
     for name in ("One", "Two"):
         user.groups.add(Group.objects.create(name=name))
@@ -702,14 +724,16 @@ def test_a_user_whom_a_join_repeats_gets_one_message(user, other):
     assert persistent_messages.send_message(users[:2], 120, "Hello") == 1
 
 
-def test_a_union_of_querysets_reaches_everybody_once(user, other):
+def test_union_of_querysets_reaches_each_user_once(user, other):
     users = get_user_model().objects.all()
     both = users.filter(pk=user.pk).union(users.filter(pk__in=[user.pk, other.pk]))
     assert persistent_messages.send_message(both, 120, "Hello") == 2
 
 
 @pytest.mark.parametrize("empty", [[], (), set(), "none", "generator"])
-def test_nobody_gets_nothing(user, delivered, empty, django_capture_on_commit_callbacks):
+def test_empty_users_argument_sends_nothing(
+    user, delivered, empty, django_capture_on_commit_callbacks
+):
     users = {"none": get_user_model().objects.none(), "generator": iter(())}.get(
         empty if isinstance(empty, str) else "", empty
     )
@@ -720,22 +744,22 @@ def test_nobody_gets_nothing(user, delivered, empty, django_capture_on_commit_ca
 
 
 @pytest.mark.parametrize("key", [0, -1, 10**6, str(10**6)])
-def test_a_key_without_a_user_is_refused_and_nothing_written(user, key):
+def test_unknown_user_key_is_rejected_and_nothing_is_stored(user, key):
     with pytest.raises(ValueError, match=r"^users: there is no user with the key"):
         persistent_messages.send_message([user, key], 120, "Hello")
     assert not Message.objects.exists()
 
 
 @pytest.mark.parametrize("key", [10**6, "sally", None, object(), 10**30])
-def test_a_wrong_key_in_the_last_batch_leaves_nothing_of_the_first(
-    many, key, delivered, monkeypatch, django_capture_on_commit_callbacks
+def test_invalid_user_in_last_batch_rolls_back_earlier_batches(
+    many_users, key, delivered, monkeypatch, django_capture_on_commit_callbacks
 ):
     monkeypatch.setattr("persistent_messages.mailbox.recipients.BATCH_SIZE", 10)
     monkeypatch.setattr(delivery, "MAX_BATCH_SIZE", 10)
     written = []
 
     def users():
-        yield from many
+        yield from many_users
         written.append(Message.objects.count())
         yield key
 
@@ -749,7 +773,7 @@ def test_a_wrong_key_in_the_last_batch_leaves_nothing_of_the_first(
     assert delivered == []
 
 
-def test_a_group_stands_for_its_members(user, other, many):
+def test_group_stands_for_its_members(user, other, many_users):
     group = Group.objects.create(name="Staff")
     group.user_set.add(user, other)
     with CaptureQueriesContext(connection) as queries:
@@ -761,23 +785,23 @@ def test_a_group_stands_for_its_members(user, other, many):
     assert owners() == sorted([user.pk, other.pk])
 
 
-def test_an_empty_group_gets_nothing(db):
+def test_empty_group_sends_nothing(db):
     assert persistent_messages.send_message(Group.objects.create(name="Staff"), 120, "Hello") == 0
 
 
-def test_a_group_that_is_not_saved_is_refused(db):
+def test_unsaved_group_is_rejected(db):
     with pytest.raises(ValueError, match=r"^users must be a saved group"):
         persistent_messages.send_message(Group(name="Staff"), 120, "Hello")
 
 
-def test_a_queryset_of_something_else_is_refused(db):
+def test_queryset_of_other_model_is_rejected(db):
     Group.objects.create(name="Staff")
     with pytest.raises(TypeError, match=r"^users must be a queryset of users, not of Group"):
         persistent_messages.send_message(Group.objects.all(), 120, "Hello")
 
 
 @pytest.mark.parametrize("wrong", [True, 1.5])
-def test_what_only_looks_like_a_key_is_refused(user, wrong):
+def test_value_resembling_key_is_rejected(user, wrong):
     with pytest.raises(TypeError, match=r"^users must be"):
         persistent_messages.send_message([wrong], 120, "Hello")
 
@@ -788,8 +812,8 @@ BEGIN = ["SAVEPOINT", "UPDATE"] if connection.vendor == "sqlite" else ["SAVEPOIN
 COPY = ["SELECT", "SET", "INSERT"] if connection.vendor == "mysql" else ["INSERT"]
 
 
-def test_a_queryset_is_read_once_and_written_in_batches(
-    many, batches_of_ten, delivered, django_capture_on_commit_callbacks
+def test_queryset_is_read_once_and_written_in_batches(
+    many_users, batches_of_ten, delivered, django_capture_on_commit_callbacks
 ):
     with (
         django_capture_on_commit_callbacks(execute=True),
@@ -801,32 +825,32 @@ def test_a_queryset_is_read_once_and_written_in_batches(
     kinds = [row["sql"].split()[0].replace("DECLARE", "SELECT") for row in queries]
     assert kinds == [*BEGIN, "SELECT", "INSERT", "INSERT", "INSERT", "RELEASE"]
     assert delivered == [10, 10, 5]
-    assert owners() == sorted(user.pk for user in many)
+    assert owners() == sorted(user.pk for user in many_users)
 
 
-def test_users_cost_no_look_up(many, batches_of_ten):
+def test_user_instances_take_no_lookup(many_users, batches_of_ten):
     with CaptureQueriesContext(connection) as queries:
-        persistent_messages.send_message(many, 120, "Hi")
+        persistent_messages.send_message(many_users, 120, "Hi")
     kinds = [row["sql"].split()[0] for row in queries]
     assert kinds == [*BEGIN, *COPY, *COPY, *COPY, "RELEASE"]
 
 
-def test_keys_cost_one_look_up(many, batches_of_ten):
-    keys = [user.pk for user in many]
+def test_user_keys_take_one_lookup(many_users, batches_of_ten):
+    keys = [user.pk for user in many_users]
     with CaptureQueriesContext(connection) as queries:
         persistent_messages.send_message(keys, 120, "Hi")
     kinds = [row["sql"].split()[0] for row in queries]
     assert kinds == [*BEGIN, "SELECT", *COPY, *COPY, *COPY, "RELEASE"]
 
 
-def test_a_fan_out_has_few_statements_and_one_time(many):
+def test_messages_to_many_users_have_one_insert_and_one_timestamp(many_users):
     with CaptureQueriesContext(connection) as queries:
-        persistent_messages.send_message(many, 120, "Hi")
+        persistent_messages.send_message(many_users, 120, "Hi")
     assert [row["sql"].split()[0] for row in queries].count("INSERT") == 1
     assert len(set(Message.objects.values_list("created", flat=True))) == 1
 
 
-def test_the_signal_has_stored_rows(user, other, django_capture_on_commit_callbacks):
+def test_signal_has_stored_rows(user, other, django_capture_on_commit_callbacks):
     seen = []
 
     def receive(sender, messages, email, **kwargs):
@@ -843,7 +867,7 @@ def test_the_signal_has_stored_rows(user, other, django_capture_on_commit_callba
     assert len(seen) == 2
 
 
-def test_what_a_user_sends_is_never_safe(user, other):
+def test_sent_text_from_user_is_never_safe(user, other):
     """`SafeString` is only kept in notices, never in letters."""
     persistent_messages.send_message(user, 120, mark_safe("<b>Hi</b>"), from_user=other)
     row = Message.objects.get()
@@ -852,12 +876,12 @@ def test_what_a_user_sends_is_never_safe(user, other):
     assert not isinstance(str(row), SafeData)
 
 
-def test_what_the_site_sends_may_be_safe(user):
+def test_sent_text_of_site_may_be_safe(user):
     persistent_messages.send_message(user, 120, mark_safe("<b>Hi</b>"))
     assert isinstance(Message.objects.get().message, SafeData)
 
 
-def test_what_no_database_stores_is_dropped(user):
+def test_unstorable_characters_are_dropped(user):
     persistent_messages.send_message(user, 120, "a\x00\ud800b", subject="\x00S", extra_tags="t\x00")
     row = Message.objects.get()
     assert (row.message, row.subject, row.extra_tags) == ("ab", "S", "t")

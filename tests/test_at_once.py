@@ -61,7 +61,7 @@ pytestmark = [pytest.mark.urls(__name__), pytest.mark.django_db(transaction=True
 
 
 @pytest.fixture(autouse=True)
-def any_rate(settings):
+def no_send_rate(settings):
     settings.PERSISTENT_MESSAGES = {"LETTERS": True, "SEND_RATE": None, "STRIP_LIMIT": 1000}
 
 
@@ -92,7 +92,7 @@ def get(tab, url):
     return lambda: tab.get(url)
 
 
-def mixed(*kinds):
+def interleave(*kinds):
     """Interleave tasks of several kinds."""
     return chain.from_iterable(zip(*kinds, strict=True))
 
@@ -112,7 +112,7 @@ def one_shot(user):
 # One-shot messages
 
 
-def test_two_tabs_show_each_message_that_waits_at_least_once(user, tabs):
+def test_concurrent_tabs_show_each_waiting_message_at_least_once(user, tabs):
     fill(user, 50, level=SUCCESS, folder=Folder.ONE_SHOT)
 
     pages = at_once(get(tab, "/") for tab in tabs * 2)
@@ -123,10 +123,10 @@ def test_two_tabs_show_each_message_that_waits_at_least_once(user, tabs):
     assert numbers_on(tabs[0].get("/")) == []
 
 
-def test_what_arrives_while_tabs_show_messages_is_shown_at_least_once(user, tabs):
+def test_message_arriving_during_display_is_shown_at_least_once(user, tabs):
     arrivals = [lambda n=n: send_message(user, SUCCESS, f"Number {n}") for n in range(60)]
 
-    answers = at_once(mixed(arrivals, [get(tab, "/") for tab in tabs * 10]))
+    answers = at_once(interleave(arrivals, [get(tab, "/") for tab in tabs * 10]))
 
     pages = [*(page for page in answers if page != 1), tabs[0].get("/")]
     assert statuses(pages) == {200}
@@ -134,11 +134,11 @@ def test_what_arrives_while_tabs_show_messages_is_shown_at_least_once(user, tabs
     assert not one_shot(user).exists()
 
 
-def test_what_tabs_queue_while_others_show_it_is_shown_at_least_once(user, tabs):
+def test_message_queued_during_display_is_shown_at_least_once(user, tabs):
     turns = cycle(tabs)
     queue = [post(next(turns), "/say/", {"text": f"Number {n}"}) for n in range(60)]
 
-    answers = at_once(mixed(queue, [get(tab, "/") for tab in tabs * 10]))
+    answers = at_once(interleave(queue, [get(tab, "/") for tab in tabs * 10]))
 
     # Each tab is a separate browser, and shows what its own requests queued.
     pages = [*answers, *(tab.get("/") for tab in tabs)]
@@ -148,7 +148,7 @@ def test_what_tabs_queue_while_others_show_it_is_shown_at_least_once(user, tabs)
 
 
 @pytest.mark.parametrize("length", [1, 3000], ids=["cookie", "session"])
-def test_logging_in_in_many_tabs_at_once_keeps_what_was_queued_before(visitor, user, length):
+def test_concurrent_log_ins_keep_queued_messages(visitor, user, length):
     # Messages that are too long for a cookie are in the session.
     filler = "".join(chr(0x4E00 + number * 7 % 20000) for number in range(length))
     for number in range(3):
@@ -178,13 +178,13 @@ def bulk_form(tab, name):
 
 
 @pytest.mark.parametrize("name", ["message_mark_all_read", "message_delete_all"])
-def test_acting_on_all_leaves_what_arrives_meanwhile(user, other, letter, tabs, name):
+def test_concurrent_actions_on_all_ignore_arriving_messages(user, other, letter, tabs, name):
     seen = [letter.pk, *fill(user, 30)]
     form = bulk_form(tabs[0], name)
     notices = [lambda: send_message(user, persistent_messages.INFO, "Later") for _ in tabs]
     answers = [lambda: send_letter(other, None, "", "Later", copy_of(letter, other)) for _ in tabs]
 
-    done = at_once(mixed(notices, [post(tab, address(name), form) for tab in tabs], answers))
+    done = at_once(interleave(notices, [post(tab, address(name), form) for tab in tabs], answers))
 
     assert statuses(done) == {302}
     later = Message.objects.owned_by(user).filter(message="Later", to_name="")
@@ -209,7 +209,7 @@ def copy_of(letter, owner):
     ("name", "folder"),
     [("message_delete", Folder.TRASH), ("message_archive", Folder.ARCHIVE)],
 )
-def test_a_form_sent_many_times_at_once_moves_once(user, letter, tabs, name, folder, headers):
+def test_concurrent_moves_of_message_move_it_once(user, letter, tabs, name, folder, headers):
     notice = fill(user, 1)[0]
     chosen = [letter, Message.objects.get(pk=notice)]
 
@@ -220,7 +220,7 @@ def test_a_form_sent_many_times_at_once_moves_once(user, letter, tabs, name, fol
     assert heads() == dict.fromkeys(parts(), 1)
 
 
-def test_a_message_deleted_for_good_many_times_at_once_goes_once(user, letter, tabs):
+def test_concurrent_permanent_deletions_succeed_once(user, letter, tabs):
     trashed = [letter.pk, *fill(user, 3, folder=Folder.TRASH, moved_at=timezone.now())]
     tabs[0].post(address("message_delete", letter))
 
@@ -235,7 +235,7 @@ def test_a_message_deleted_for_good_many_times_at_once_goes_once(user, letter, t
     assert not Message.objects.filter(pk__in=trashed).exists()
 
 
-def test_an_undo_sent_many_times_at_once_takes_back_once(user, letter, tabs):
+def test_concurrent_undos_revert_once(user, letter, tabs):
     fill(user, 3)
     tabs[0].post(address("message_delete_all"))
     actions = [form["action"] for form in soup(tabs[0].get("/")).select("form")]
@@ -252,7 +252,7 @@ def test_an_undo_sent_many_times_at_once_takes_back_once(user, letter, tabs):
 
 
 @pytest.mark.parametrize("headers", [{}, HTMX], ids=["plain", "htmx"])
-def test_a_letter_sent_many_times_at_once_is_one_letter(user, other, letter, tabs, headers):
+def test_concurrent_submissions_send_one_letter(user, other, letter, tabs, headers):
     compose, reply = reverse("message_compose"), reverse("message_reply", args=[letter.pk])
     forms = {
         compose: {"to": "harry", "subject": "New", "message": "Hello"},
@@ -273,7 +273,7 @@ def test_a_letter_sent_many_times_at_once_is_one_letter(user, other, letter, tab
     assert heads() == dict.fromkeys(parts(), 1)
 
 
-def test_a_report_sent_many_times_at_once_is_one_report(letter, tabs):
+def test_concurrent_reports_create_one_report(letter, tabs):
     url = reverse("message_report", args=[letter.pk])
 
     answers = at_once(post(tab, url, {"reason": "Rude."}) for tab in tabs)
@@ -309,7 +309,7 @@ def conversations(user, other, count):
     return keys
 
 
-def test_reading_beside_deleting_never_fails(user, other, tabs):
+def test_concurrent_read_and_delete_do_not_fail(user, other, tabs):
     keys = [*fill(user, 10), *conversations(user, other, 5)]
 
     answers = each_row(tabs, keys, read, act("message_delete"), act("message_mark_read"))
@@ -321,7 +321,7 @@ def test_reading_beside_deleting_never_fails(user, other, tabs):
     assert heads() == dict.fromkeys(parts(), 1)
 
 
-def test_reading_beside_deleting_for_good_never_fails(user, other, tabs):
+def test_concurrent_read_and_permanent_deletion_do_not_fail(user, other, tabs):
     keys = [*fill(user, 10), *conversations(user, other, 5)]
     each_row(tabs, keys, act("message_delete"))
 
@@ -335,7 +335,7 @@ def test_reading_beside_deleting_for_good_never_fails(user, other, tabs):
     assert heads() == dict.fromkeys(parts(), 1)
 
 
-def test_archiving_beside_deleting_leaves_each_row_in_one_of_both(user, other, tabs):
+def test_concurrent_archive_and_delete_leave_row_in_one_folder(user, other, tabs):
     keys = [*fill(user, 10), *conversations(user, other, 5)]
     all_rows = Message.objects.owned_by(user).count()
 
@@ -350,7 +350,7 @@ def test_archiving_beside_deleting_leaves_each_row_in_one_of_both(user, other, t
     assert heads() == dict.fromkeys(parts(), 1)
 
 
-def test_acting_on_all_in_many_ways_never_fails(user, other, tabs):
+def test_concurrent_bulk_actions_do_not_fail(user, other, tabs):
     keys = [*fill(user, 60), *conversations(user, other, 5)]
     all_rows = Message.objects.owned_by(user).count()
     bulk, ways = reverse("message_bulk"), ["message_mark_all_read", "message_delete_all"]
@@ -371,7 +371,7 @@ def test_acting_on_all_in_many_ways_never_fails(user, other, tabs):
     assert heads() == dict.fromkeys(parts(), 1)
 
 
-def test_acting_on_many_beside_pruning_never_fails(user, other, tabs):
+def test_concurrent_bulk_actions_and_pruning_do_not_fail(user, other, tabs):
     long_ago = timezone.now() - timedelta(days=40)
     keys = [*fill(user, 40), *conversations(user, other, 10)]
     trashed = {"folder": Folder.TRASH, "moved_at": long_ago, "trashed_at": long_ago}
@@ -384,7 +384,7 @@ def test_acting_on_many_beside_pruning_never_fails(user, other, tabs):
     turns = cycle(tabs)
 
     answers = at_once(
-        mixed(
+        interleave(
             *([post(next(turns), bulk, form)] * 5 for form in (restored, deleted, archived)),
             [lambda: call_command("prune_messages", verbosity=0)] * 5,
         )
@@ -405,68 +405,72 @@ def test_acting_on_many_beside_pruning_never_fails(user, other, tabs):
 # Notices with a key
 
 
-def tell(users, **kwargs):
+def send_keyed(users, **kwargs):
     return lambda: send_message(users, WARNING, "Hello", key="quota", **kwargs)
 
 
-def told(*users):
+def keyed_notices(*users):
     """Return the folder and the count of the notice for each user."""
     rows = Message.objects.filter(user__in=users, key="quota").order_by("user")
     return [(row.user, Folder(row.folder), row.times) for row in rows]
 
 
-def test_a_notice_sent_many_times_at_once_is_one_notice(user, other):
-    assert at_once(tell(user) for _ in range(40)) == [1] * 40
+def test_concurrent_keyed_sends_create_one_notice(user, other):
+    assert at_once(send_keyed(user) for _ in range(40)) == [1] * 40
 
-    assert told(user) == [(user, Folder.INBOX, 40)]
+    assert keyed_notices(user) == [(user, Folder.INBOX, 40)]
 
 
-def test_a_notice_sent_to_many_in_any_order_at_once_is_one_for_each(user, other):
+def test_concurrent_keyed_sends_in_any_order_create_one_notice_each(user, other):
     people = [user, other, *(User.objects.create(username=f"u{n}") for n in range(10))]
     orders = [people, people[::-1], people[3:] + people[:3], User.objects.all()]
 
-    assert at_once(tell(orders[n % 4]) for n in range(24)) == [12] * 24
+    assert at_once(send_keyed(orders[n % 4]) for n in range(24)) == [12] * 24
 
-    assert told(*people) == [(person, Folder.INBOX, 24) for person in sorted(people, key=by_key)]
+    assert keyed_notices(*people) == [
+        (person, Folder.INBOX, 24) for person in sorted(people, key=by_key)
+    ]
 
 
-def test_a_notice_sent_beside_others_in_a_transaction_of_the_site_is_one_notice(user, other):
+def test_concurrent_keyed_sends_in_transactions_create_one_notice(user, other):
     def in_a_transaction():
         with transaction.atomic():
             send_message(user, WARNING, "Something else")
-            return tell(user)()
+            return send_keyed(user)()
 
-    results = at_once(retried(in_a_transaction) for _ in range(20))
+    results = at_once(retry_on_error(in_a_transaction) for _ in range(20))
 
     assert results == [1] * 20
-    assert told(user) == [(user, Folder.INBOX, 20)]
+    assert keyed_notices(user) == [(user, Folder.INBOX, 20)]
 
 
-def test_a_notice_that_is_put_away_while_it_is_sent_lies_in_one_folder_each(user, tabs):
+def test_notices_archived_during_keyed_sends_are_counted_once(user, tabs):
     turns = cycle(tabs)
     archive = [archive_all(next(turns), user) for _ in range(20)]
 
-    at_once(mixed([tell(user) for _ in range(20)], archive))
+    at_once(interleave([send_keyed(user) for _ in range(20)], archive))
     archive_all(tabs[0], user)()
 
-    found = told(user)
+    found = keyed_notices(user)
     assert {folder for _, folder, _ in found} == {Folder.ARCHIVE}
     # Each sending is counted, whichever notice it renewed.
     assert sum(times for *_, times in found) == 20
     assert not Message.objects.filter(is_live=True).exists()
 
 
-def test_resolving_while_it_is_sent_and_taken_back_leaves_one_at_most(user, other, tabs):
+def test_concurrent_send_undo_and_resolve_leave_at_most_one_notice(user, other, tabs):
     turns = cycle(tabs)
     undo = [undo_of_archiving(next(turns), user) for _ in range(12)]
     resolving = [lambda: resolve([other, user], "quota")] * 12
 
-    at_once(mixed([tell([user, other]) for _ in range(12)], undo, resolving))
+    at_once(interleave([send_keyed([user, other]) for _ in range(12)], undo, resolving))
 
     live = Message.objects.filter(is_live=True)
     assert live.count() == len({row.user_id for row in live})
-    tell([user, other])()
-    assert [row[1] for row in told(user, other) if row[1] == Folder.INBOX] == [Folder.INBOX] * 2
+    send_keyed([user, other])()
+    assert [row[1] for row in keyed_notices(user, other) if row[1] == Folder.INBOX] == [
+        Folder.INBOX
+    ] * 2
     resolve([user, other], "quota")
     assert not Message.objects.exclude(key=None).exists()
 
@@ -481,12 +485,12 @@ def copies(*users):
 
 
 @pytest.mark.parametrize("key", [None, "maintenance"])
-def test_a_broadcast_arrives_once_in_many_tabs_at_once(user, other, tabs, key):
+def test_broadcast_is_copied_once_by_concurrent_tabs(user, other, tabs, key):
     others = [browser_of(other) for _ in tabs]
     for text in ("Sunday", "Monday"):
         broadcast(WARNING, text, key=key)
 
-    pages = at_once(get(tab, "/messages/") for tab in mixed(tabs, others))
+    pages = at_once(get(tab, "/messages/") for tab in interleave(tabs, others))
 
     assert statuses(pages) == {200}
     assert Receipt.objects.count() == 4
@@ -495,7 +499,7 @@ def test_a_broadcast_arrives_once_in_many_tabs_at_once(user, other, tabs, key):
         assert copies(person) == [(person, text) for text in arrived]
 
 
-def test_a_broadcast_that_is_withdrawn_while_it_arrives_leaves_no_copy(tabs):
+def test_broadcast_withdrawn_during_arrival_leaves_no_copy(tabs):
     people = [User.objects.create(username=f"u{n}") for n in range(24)]
     sent = broadcast(WARNING, "Sunday")
     arrivals = [get(browser_of(person), "/messages/") for person in people]
@@ -507,7 +511,7 @@ def test_a_broadcast_that_is_withdrawn_while_it_arrives_leaves_no_copy(tabs):
     assert sent.receipts.count() < 24 or sent.receipts.exclude(message_id=None).count() == 24
 
 
-def test_a_broadcast_that_is_edited_while_it_arrives_has_the_new_text_everywhere():
+def test_broadcast_edited_during_arrival_has_new_text_in_all_copies():
     people = [User.objects.create(username=f"u{n}") for n in range(24)]
     broadcast(WARNING, "Sunday")
     arrivals = [get(browser_of(person), "/messages/") for person in people]
@@ -520,7 +524,7 @@ def test_a_broadcast_that_is_edited_while_it_arrives_has_the_new_text_everywhere
     assert [text for _, text in copies(*people)] == ["Tuesday"] * 24
 
 
-def test_two_edits_at_once_leave_all_copies_alike():
+def test_concurrent_edits_leave_equal_copies():
     people = [User.objects.create(username=f"u{n}") for n in range(24)]
     broadcast(WARNING, "Sunday")
     at_once(get(browser_of(person), "/messages/") for person in people)
@@ -531,7 +535,7 @@ def test_two_edits_at_once_leave_all_copies_alike():
     assert {text for _, text in copies(*people)} == {Broadcast.objects.get().message}
 
 
-def test_a_broadcast_that_is_put_away_while_it_is_withdrawn_is_gone_or_in_the_trash(user, tabs):
+def test_broadcast_moved_during_withdrawal_is_deleted_or_in_trash(user, tabs):
     broadcast(WARNING, "Sunday")
     tabs[0].get("/messages/")
     (row,) = Message.objects.all()
@@ -539,13 +543,13 @@ def test_a_broadcast_that_is_put_away_while_it_is_withdrawn_is_gone_or_in_the_tr
     archive = [post(tab, address("message_archive", row)) for tab in tabs]
     withdraw = [lambda: Broadcast.objects.get().withdraw()] * TABS
 
-    at_once(mixed(withdraw, archive, delete))
+    at_once(interleave(withdraw, archive, delete))
     Broadcast.objects.get().withdraw()
 
     assert {row.folder for row in Message.objects.filter(pk=row.pk)} <= {Folder.TRASH}
 
 
-def test_a_user_who_is_deleted_while_broadcasts_arrive_leaves_nothing(user, tabs):
+def test_user_deleted_during_broadcast_arrival_leaves_no_rows(user, tabs):
     for number in range(3):
         broadcast(WARNING, f"Number {number}")
 
@@ -575,15 +579,15 @@ def by_key(person):
     return person.pk
 
 
-def retried(task):
+def retry_on_error(task):
     """Retry a transaction that the database may abort, as a site does."""
 
-    def retried():
+    def retry_on_error():
         try:
             return task()
         except OperationalError as error:
             if not is_deadlock(error):
                 raise
-        return retried()
+        return retry_on_error()
 
-    return retried
+    return retry_on_error

@@ -42,7 +42,7 @@ def found():
     return [(message.id.removeprefix("persistent_messages."), message) for message in check_site()]
 
 
-def only():
+def only_problem():
     """Return the only problem."""
     (message,) = check_site()
     return message
@@ -54,20 +54,20 @@ def ours():
 
 
 @pytest.mark.django_db  # Django's own checks may ask the database what it can
-def test_a_right_site_hears_nothing():
+def test_valid_site_has_no_messages():
     assert check_site() == []
     assert ours() == []
 
 
 @pytest.mark.django_db  # Django's own checks may ask the database what it can
-def test_the_checks_run_by_themselves(settings):
+def test_checks_are_registered(settings):
     settings.MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 
     assert [message.id for message in ours()] == ["persistent_messages.W004"]
 
 
 @pytest.mark.django_db  # Django's own checks may ask the database what it can
-def test_the_command_passes_on_a_right_site(capsys):
+def test_check_command_passes_for_valid_site(capsys):
     call_command("check", fail_level="WARNING")
 
     assert "no issues" in capsys.readouterr().out
@@ -88,10 +88,10 @@ def installed(tmp_path, monkeypatch):
     return installed
 
 
-def test_the_distribution_of_somebody_else_with_our_import_name_is_an_error(installed):
+def test_conflicting_distribution_is_error(installed):
     installed("django-persistent-messages", "persistent_messages")
 
-    message = only()
+    message = only_problem()
 
     assert isinstance(message, Error)
     assert message.id == "persistent_messages.E001"
@@ -108,7 +108,7 @@ def test_the_distribution_of_somebody_else_with_our_import_name_is_an_error(inst
         "from django.core.management import execute_from_command_line as run; run(['', 'check'])",
     ],
 )
-def test_nothing_starts_beside_that_distribution(installed, tmp_path, statement):
+def test_conflicting_distribution_prevents_import(installed, tmp_path, statement):
     installed("django-persistent-messages", "persistent_messages")
 
     done = subprocess.run(
@@ -126,7 +126,7 @@ def test_nothing_starts_beside_that_distribution(installed, tmp_path, statement)
     assert "pip uninstall django-persistent-messages" in last
 
 
-def test_another_distribution_does_not_matter(installed):
+def test_other_distribution_is_ignored(installed):
     installed("django-something", "something")
 
     assert check_site() == []
@@ -144,10 +144,10 @@ def test_another_distribution_does_not_matter(installed):
         (None, "must be a dict"),
     ],
 )
-def test_a_wrong_setting_is_an_error_that_names_it(settings, value, said):
+def test_invalid_setting_is_named_in_error(settings, value, said):
     settings.PERSISTENT_MESSAGES = value
 
-    message = only()
+    message = only_problem()
 
     assert isinstance(message, Error)
     assert message.id == "persistent_messages.E002"
@@ -156,17 +156,17 @@ def test_a_wrong_setting_is_an_error_that_names_it(settings, value, said):
 
 
 @pytest.mark.parametrize("value", [{}, {"PAGE_SIZE": 1}, {"TRASH_DAYS": 365, "STRIP_LIMIT": 3}])
-def test_a_right_setting_is_none(settings, value):
+def test_valid_setting_has_no_message(settings, value):
     settings.PERSISTENT_MESSAGES = SITE | value
 
     assert check_site() == []
 
 
 @pytest.mark.parametrize("app", ["django_htmx", "django.contrib.messages"])
-def test_a_missing_app_is_an_error(settings, app):
+def test_missing_app_is_error(settings, app):
     settings.INSTALLED_APPS = [name for name in settings.INSTALLED_APPS if name != app]
 
-    message = only()
+    message = only_problem()
 
     assert isinstance(message, Error)
     assert message.id == "persistent_messages.E003"
@@ -174,7 +174,7 @@ def test_a_missing_app_is_an_error(settings, app):
     assert message.hint == f"Add {app!r} to INSTALLED_APPS."
 
 
-def test_an_app_may_be_installed_by_its_config(settings):
+def test_app_may_be_installed_by_app_config(settings):
     settings.INSTALLED_APPS = [
         "django.contrib.messages.apps.MessagesConfig" if name == "django.contrib.messages" else name
         for name in settings.INSTALLED_APPS
@@ -183,42 +183,44 @@ def test_an_app_may_be_installed_by_its_config(settings):
     assert check_site() == []
 
 
-def test_another_storage_is_a_warning(settings):
+def test_other_storage_is_warning(settings):
     settings.MESSAGE_STORAGE = "django.contrib.messages.storage.fallback.FallbackStorage"
 
-    message = only()
+    message = only_problem()
 
     assert isinstance(message, Warning)
     assert message.id == "persistent_messages.W004"
     assert "'persistent_messages.storage.PersistentMessageStorage'" in message.hint
 
 
-class Shouting(PersistentMessageStorage):
+class CustomStorage(PersistentMessageStorage):
     """A site's own subclass of the storage."""
 
 
-class Unusual:
+class UnrelatedClass:
     """Another storage."""
 
 
-def test_a_subclass_of_the_storage_is_one(settings):
-    settings.MESSAGE_STORAGE = f"{__name__}.Shouting"
+def test_storage_subclass_is_accepted(settings):
+    settings.MESSAGE_STORAGE = f"{__name__}.CustomStorage"
 
     assert check_site() == []
 
 
-@pytest.mark.parametrize("name", [f"{__name__}.Unusual", f"{__name__}.found", "shop.nobody", "x"])
-def test_what_is_no_storage_of_ours_is_a_warning(settings, name):
+@pytest.mark.parametrize(
+    "name", [f"{__name__}.UnrelatedClass", f"{__name__}.found", "shop.nobody", "x"]
+)
+def test_invalid_storage_path_is_warning(settings, name):
     settings.MESSAGE_STORAGE = name
 
-    assert only().id == "persistent_messages.W004"
+    assert only_problem().id == "persistent_messages.W004"
 
 
 @pytest.mark.parametrize("middleware", [SESSIONS, AUTHENTICATION, MESSAGES, HTMX])
-def test_a_missing_middleware_is_a_warning(settings, middleware):
+def test_missing_middleware_is_warning(settings, middleware):
     settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if name != middleware]
 
-    message = only()
+    message = only_problem()
 
     assert isinstance(message, Warning)
     assert message.id == "persistent_messages.W005"
@@ -229,7 +231,7 @@ def test_a_missing_middleware_is_a_warning(settings, middleware):
     ("first", "second"),
     [(SESSIONS, MESSAGES), (AUTHENTICATION, OURS), (MESSAGES, OURS), (HTMX, OURS)],
 )
-def test_middleware_in_the_wrong_order_is_an_error(settings, first, second):
+def test_wrong_middleware_order_is_error(settings, first, second):
     others = [name for name in settings.MIDDLEWARE if name not in {first, second}]
     # Swap only these two, and keep the order of the others.
     before, after = (others, []) if second == OURS else ([], others)
@@ -242,7 +244,7 @@ def test_middleware_in_the_wrong_order_is_an_error(settings, first, second):
     assert all(isinstance(message, Error) for message in wrong)
 
 
-def test_a_site_need_not_have_our_middleware(settings):
+def test_our_middleware_is_optional(settings):
     settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if name != OURS]
 
     assert check_site() == []
@@ -255,12 +257,12 @@ def test_a_site_need_not_have_our_middleware(settings):
         "django.template.context_processors.request",
     ],
 )
-def test_a_missing_context_processor_is_a_warning(settings, processor):
+def test_missing_context_processor_is_warning(settings, processor):
     (backend,) = settings.TEMPLATES
     processors = [p for p in backend["OPTIONS"]["context_processors"] if p != processor]
     settings.TEMPLATES = [{**backend, "OPTIONS": {"context_processors": processors}}]
 
-    message = only()
+    message = only_problem()
 
     assert isinstance(message, Warning)
     assert message.id == "persistent_messages.W007"
@@ -268,31 +270,31 @@ def test_a_missing_context_processor_is_a_warning(settings, processor):
     assert repr(processor) in message.hint
 
 
-def test_a_site_need_not_have_our_pages(settings):
+def test_our_urls_are_optional(settings):
     settings.ROOT_URLCONF = __name__
 
     assert check_site() == []
 
 
-def test_pages_that_nobody_finds_are_a_warning(settings, monkeypatch):
+def test_namespaced_urls_are_warning(settings, monkeypatch):
     patterns = [path("messages/", include(("persistent_messages.urls", "inbox")))]
     monkeypatch.setattr(sys.modules[__name__], "urlpatterns", [path("my/", include(patterns))])
     settings.ROOT_URLCONF = __name__
 
-    message = only()
+    message = only_problem()
 
     assert isinstance(message, Warning)
     assert message.id == "persistent_messages.W008"
     assert "include('persistent_messages.urls')" in message.hint
 
 
-def test_a_site_without_any_address_is_checked_too(settings):
+def test_site_without_urlconf_is_checked(settings):
     settings.ROOT_URLCONF = None
 
     assert check_site() == []
 
 
-def test_all_that_is_wrong_is_told_at_once(settings):
+def test_all_problems_are_reported_together(settings):
     settings.ROOT_URLCONF = __name__
     settings.MESSAGE_STORAGE = "django.contrib.messages.storage.fallback.FallbackStorage"
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": -1}
@@ -302,23 +304,23 @@ def test_all_that_is_wrong_is_told_at_once(settings):
     assert all(message.hint for _, message in found())
 
 
-def test_a_path_that_cannot_be_imported_is_named(settings):
+def test_path_that_cannot_be_imported_is_named(settings):
     settings.PERSISTENT_MESSAGES = SITE | {"RECIPIENTS": "shop.nobody.knows"}
 
-    message = only()
+    message = only_problem()
 
     assert message.id == "persistent_messages.E009"
     assert "'shop.nobody.knows'" in message.msg
     assert "QuerySet" in message.hint
 
 
-def test_markdown_needs_its_libraries(settings, monkeypatch):
+def test_markdown_requires_its_libraries(settings, monkeypatch):
     settings.PERSISTENT_MESSAGES = SITE | {"MARKDOWN": True}
     assert check_site() == []
 
     monkeypatch.setitem(sys.modules, "nh3", None)
 
-    message = only()
+    message = only_problem()
     assert message.id == "persistent_messages.E009"
     assert "nh3" in message.msg
     assert "[markdown]" in message.hint
@@ -361,13 +363,13 @@ class People:
         lambda *users: people(0),
     ],
 )
-def test_a_callable_that_gives_users_is_right(settings, recipients):
+def test_valid_recipients_callable_is_accepted(settings, recipients):
     settings.PERSISTENT_MESSAGES = SITE | {"RECIPIENTS": recipients}
 
     assert check_site() == []
 
 
-async def later(user):
+async def async_recipients(user):
     return people(user)
 
 
@@ -381,16 +383,16 @@ async def later(user):
         (lambda user: Group.objects.all(), "returns a QuerySet of Group instead of User"),
         (lambda user: people(user)[:10], "cannot be filtered further"),
         (lambda user: people(user).union(people(user)), "cannot be filtered further"),
-        (later, "is a coroutine function"),
+        (async_recipients, "is a coroutine function"),
         ("tests.test_checks.ROOT", "is not callable"),
         ("tests.test_checks.nothing", "cannot be imported"),
         (f"{__name__}.found", "cannot be called with (user)"),
     ],
 )
-def test_what_is_no_callable_that_gives_users_is_named_at_start(settings, recipients, said):
+def test_invalid_recipients_callable_is_named(settings, recipients, said):
     settings.PERSISTENT_MESSAGES = SITE | {"RECIPIENTS": recipients}
 
-    message = only()
+    message = only_problem()
 
     assert isinstance(message, Error)
     assert message.id == "persistent_messages.E009"
@@ -399,7 +401,7 @@ def test_what_is_no_callable_that_gives_users_is_named_at_start(settings, recipi
     assert message.hint == "Name a callable (user) -> QuerySet of users."
 
 
-def test_to_check_the_callables_asks_no_database(settings, user, django_assert_num_queries):
+def test_checking_callables_takes_no_query(settings, user, django_assert_num_queries):
     settings.PERSISTENT_MESSAGES = SITE | {"RECIPIENTS": known}
 
     with django_assert_num_queries(0):
@@ -423,27 +425,27 @@ def test_to_check_the_callables_asks_no_database(settings, user, django_assert_n
         "DJANGO_PERSISTENT_MESSAGES",
     ],
 )
-def test_a_mistyped_setting_is_named(settings, name):
+def test_misspelled_setting_is_named(settings, name):
     setattr(settings, name, {"LETTERS": True})
 
-    message = only()
+    message = only_problem()
 
     assert message.id == "persistent_messages.W010"
     assert name in message.msg
     assert message.hint == "Name it PERSISTENT_MESSAGES."
 
 
-def test_a_key_that_is_a_setting_of_its_own_is_named(settings):
+def test_key_used_as_separate_setting_is_named(settings):
     settings.PERSISTENT_MESSAGES_PAGE_SIZE = 10
 
-    message = only()
+    message = only_problem()
 
     assert message.id == "persistent_messages.W010"
     assert "PERSISTENT_MESSAGES_PAGE_SIZE" in message.msg
     assert "'PAGE_SIZE'" in message.hint
 
 
-def test_a_setting_of_the_site_does_not_matter(settings):
+def test_other_settings_of_site_are_ignored(settings):
     settings.PERSISTENT_MESSENGERS = 3
     settings.PERSISTENT_CACHE = {"LETTERS": True}
     settings.MESSAGES = {"LETTERS": True}
@@ -455,17 +457,17 @@ def test_a_setting_of_the_site_does_not_matter(settings):
 
 
 @pytest.fixture
-def frame(settings, tmp_path):
+def base_template(settings, tmp_path):
     """Use these texts as the site's override of base.html and the template that it extends."""
 
-    def frame(frame, base="<body>{% block main %}{% endblock %}</body>"):
+    def base_template(base_template, base="<body>{% block main %}{% endblock %}</body>"):
         (tmp_path / "persistent_messages").mkdir()
-        (tmp_path / "persistent_messages" / "base.html").write_text(frame)
+        (tmp_path / "persistent_messages" / "base.html").write_text(base_template)
         (tmp_path / "page.html").write_text(base)
         (backend,) = settings.TEMPLATES
         settings.TEMPLATES = [{**backend, "DIRS": [tmp_path, *backend["DIRS"]]}]
 
-    return frame
+    return base_template
 
 
 INTO = (
@@ -479,10 +481,10 @@ OUR_PARTS = (
 )
 
 
-def test_a_frame_whose_block_the_page_does_not_have_is_named(frame):
-    frame(INTO.format("content"))
+def test_base_template_with_missing_block_is_named(base_template):
+    base_template(INTO.format("content"))
 
-    message = only()
+    message = only_problem()
 
     assert isinstance(message, Warning)
     assert message.id == "persistent_messages.W011"
@@ -491,10 +493,10 @@ def test_a_frame_whose_block_the_page_does_not_have_is_named(frame):
 
 
 @pytest.mark.parametrize("text", ["", "<main>Nothing</main>", "{% extends 'page.html' %}"])
-def test_a_frame_without_our_block_is_named(frame, text):
-    frame(text)
+def test_base_template_without_our_block_is_named(base_template, text):
+    base_template(text)
 
-    assert only().id == "persistent_messages.W011"
+    assert only_problem().id == "persistent_messages.W011"
 
 
 @pytest.mark.parametrize(
@@ -507,8 +509,10 @@ def test_a_frame_without_our_block_is_named(frame, text):
         "{{ request.session.seen }}{{ request.tenant.name }}{% block main %}{% endblock %}",
     ],
 )
-def test_a_frame_that_shows_its_block_is_right(frame, user, django_assert_num_queries, base):
-    frame(INTO.format("main"), base)
+def test_base_template_that_shows_block_is_accepted(
+    base_template, user, django_assert_num_queries, base
+):
+    base_template(INTO.format("main"), base)
 
     with django_assert_num_queries(0):
         assert check_site() == []
@@ -523,15 +527,15 @@ def test_a_frame_that_shows_its_block_is_right(frame, user, django_assert_num_qu
         "{% no_such_tag %}",
     ],
 )
-def test_what_a_frame_raises_is_not_for_the_check(frame, user, django_assert_num_queries, base):
-    frame(INTO.format("content"), base)
+def test_error_in_base_template_is_ignored(base_template, user, django_assert_num_queries, base):
+    base_template(INTO.format("content"), base)
 
     with django_assert_num_queries(0):
         assert check_site() == []
 
 
-def test_a_site_without_our_pages_needs_no_frame(frame, settings):
-    frame(INTO.format("content"))
+def test_site_without_our_urls_needs_no_base_template(base_template, settings):
+    base_template(INTO.format("content"))
     settings.ROOT_URLCONF = __name__
 
     assert check_site() == []
@@ -540,11 +544,11 @@ def test_a_site_without_our_pages_needs_no_frame(frame, settings):
 # Mail
 
 
-def test_mail_without_the_address_of_the_site_is_a_warning(settings, register):
+def test_mail_without_site_url_is_warning(settings, register):
     register(news={"mail": "never"})
     settings.PERSISTENT_MESSAGES = {"LETTERS": True}
 
-    message = only()
+    message = only_problem()
 
     assert isinstance(message, Warning)
     assert message.id == "persistent_messages.W016"
@@ -568,24 +572,24 @@ def _no_notices(monkeypatch):
         ("now", SITE, False),
     ],
 )
-def test_only_a_site_that_sends_mail_needs_its_address(settings, register, mail, value, warned):
+def test_site_url_is_required_only_for_mail(settings, register, mail, value, warned):
     register(news={"mail": mail})
     settings.PERSISTENT_MESSAGES = value
 
     assert [message.id for message in check_site()] == ["persistent_messages.W016"] * warned
 
 
-def test_a_notice_that_is_mailed_needs_the_address_of_the_site(settings, register):
+def test_mailed_notice_requires_site_url(settings, register):
     register(news={})
     settings.PERSISTENT_MESSAGES = {}
     assert check_site() == []
 
     type("Mailed", (notices.Notice,), {"message": "Hello", "email": True})
 
-    assert only().id == "persistent_messages.W016"
+    assert only_problem().id == "persistent_messages.W016"
 
 
-def test_the_app_of_sites_says_the_address(settings):
+def test_sites_framework_replaces_site_url(settings):
     settings.PERSISTENT_MESSAGES = {"LETTERS": True}
     settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "django.contrib.sites"]
 
@@ -598,7 +602,7 @@ def checked_with(database):
     return [message for message in found if message.id == "persistent_messages.W017"]
 
 
-def test_mail_that_nobody_sends_is_a_warning_where_the_database_is_checked(user, register):
+def test_overdue_mail_is_warning_in_database_check(user, register):
     register(news={"mail": "unread"})
     send_message(user, 120, "Hello", topic="news")
     due = timezone.now() - timedelta(minutes=59)
@@ -614,7 +618,7 @@ def test_mail_that_nobody_sends_is_a_warning_where_the_database_is_checked(user,
 
 
 @pytest.mark.django_db(transaction=True)
-def test_before_the_first_migration_no_mail_waits():
+def test_database_check_works_before_first_migration():
     with connection.schema_editor() as editor:
         editor.delete_model(DueMail)
     try:
@@ -624,7 +628,7 @@ def test_before_the_first_migration_no_mail_waits():
             editor.create_model(DueMail)
 
 
-def test_a_database_that_has_no_messages_is_not_asked(db, other_database):
+def test_database_without_messages_is_not_queried(db, other_database):
     other_database("old")
     with CaptureQueriesContext(connections["old"]) as queries:
         assert checked_with("old") == []

@@ -57,7 +57,7 @@ def left():
     return sorted(Message.objects.values_list("message", flat=True))
 
 
-def test_what_is_expired_or_long_in_the_trash_goes_and_the_rest_stays(fill):
+def test_prune_removes_expired_and_old_trashed_messages_only(fill):
     fill("kept")
     fill("kept: will expire", expired=-1)
     fill("kept: not long in the trash", trashed=29)
@@ -84,7 +84,7 @@ def test_what_is_expired_or_long_in_the_trash_goes_and_the_rest_stays(fill):
     ]
 
 
-def test_a_dry_run_counts_the_same_and_removes_nothing(fill):
+def test_dry_run_counts_and_removes_nothing(fill):
     fill("expired", 2, expired=1)
     fill("trash", 3, trashed=31)
     fill("both", 4, trashed=31, expired=1)
@@ -111,7 +111,7 @@ def test_a_dry_run_counts_the_same_and_removes_nothing(fill):
     ]
 
 
-def test_what_was_read_long_ago_goes_only_where_it_is_asked_for(fill, user, other):
+def test_read_older_than_removes_messages_read_before(fill, user, other):
     def read(text, days, **fields):
         then = timezone.now() - timedelta(days=days)
         fill(text, read_at=then, created=then - timedelta(days=1), **fields)
@@ -131,7 +131,7 @@ def test_what_was_read_long_ago_goes_only_where_it_is_asked_for(fill, user, othe
     assert left() == ["kept: archived", "kept: read lately", "kept: sent", "kept: unread"]
 
 
-def test_of_a_conversation_that_is_read_in_part_the_rest_stays(user, other, settings):
+def test_read_older_than_keeps_unread_letters_of_conversation(user, other, settings):
     settings.PERSISTENT_MESSAGES = {"LETTERS": True}
     first = send_letter(other, user, "Lunch?", "At noon.")
     Message.objects.filter(user=user).update(read_at=timezone.now() - timedelta(days=31))
@@ -144,16 +144,16 @@ def test_of_a_conversation_that_is_read_in_part_the_rest_stays(user, other, sett
 
 
 @pytest.fixture
-def wait(user, monkeypatch):
+def make_due_mail(user, monkeypatch):
     """Create mail that has been due for some days."""
     monkeypatch.setitem(topics, "news", Topic("news", "News", mail="unread"))
 
-    def wait(days, to=None, **fields):
+    def make_due_mail(days, to=None, **fields):
         send_message(to or user, INFO, f"{days} days", topic="news")
         due = timezone.now() - timedelta(days)
         DueMail.objects.filter(pk=DueMail.objects.latest("pk").pk).update(due=due, **fields)
 
-    return wait
+    return make_due_mail
 
 
 def days_due():
@@ -161,11 +161,11 @@ def days_due():
     return sorted((timezone.now() - row.due).days for row in DueMail.objects.all())
 
 
-def test_mail_that_nobody_sends_goes_in_the_end(wait, user, other, settings):
+def test_prune_removes_long_overdue_mail(make_due_mail, user, other, settings):
     settings.PERSISTENT_MESSAGES = {"LETTERS": True}
     for days in (-1, 0, 29, 31, 400):
-        wait(days)
-    wait(31, other)
+        make_due_mail(days)
+    make_due_mail(31, other)
     send_letter(other, user, "Lunch?", "At noon.")
     DueMail.objects.filter(thread__isnull=False).update(due=timezone.now() - timedelta(31))
     assert "unsent mail: 4 would be removed" in run("prune_messages", "--dry-run")
@@ -178,11 +178,11 @@ def test_mail_that_nobody_sends_goes_in_the_end(wait, user, other, settings):
 
 
 @pytest.mark.parametrize("claim", [None, uuid4()])
-def test_what_a_clock_noted_that_ran_ahead_is_due_again(wait, other, claim):
+def test_prune_makes_mail_with_date_far_ahead_due(make_due_mail, other, claim):
     """Mail that a killed process with a wrong clock has claimed is sent in the end."""
-    wait(-3650, claim=claim)
-    wait(-7)
-    wait(-100, other)
+    make_due_mail(-3650, claim=claim)
+    make_due_mail(-7)
+    make_due_mail(-100, other)
     choices.pause([other.pk], timezone.now() + timedelta(100))
 
     run("prune_messages", "--dry-run")
@@ -192,14 +192,14 @@ def test_what_a_clock_noted_that_ran_ahead_is_due_again(wait, other, claim):
     assert days_due() == [-100, -7, 0]
 
 
-def test_days_below_zero_are_refused(db):
+def test_negative_days_are_rejected(db):
     with pytest.raises(CommandError, match="0 or more"):
         run("prune_messages", "--read-older-than", "-1")
     with pytest.raises(ValueError, match="read_older_than"):
         prune_messages(read_older_than=-1)
 
 
-def test_the_function_for_task_queues_removes_the_same(fill):
+def test_prune_messages_function_removes_same_rows(fill):
     fill("expired", 2, expired=1)
     fill("trash", 3, trashed=31)
     fill("kept")
@@ -209,7 +209,7 @@ def test_the_function_for_task_queues_removes_the_same(fill):
     assert left() == ["kept"]
 
 
-def test_a_mailbox_is_exported_and_erased_by_name(user, send):
+def test_mailbox_is_exported_and_erased_by_username(user, send):
     send("Hello")
 
     (line,) = run("export_mailbox", "sally").splitlines()
@@ -219,7 +219,7 @@ def test_a_mailbox_is_exported_and_erased_by_name(user, send):
     assert left() == []
 
 
-def test_nothing_is_erased_without_a_yes(user, send, monkeypatch):
+def test_erase_requires_confirmation(user, send, monkeypatch):
     send("Hello")
     monkeypatch.setattr("builtins.input", lambda question: "y")
 
@@ -230,12 +230,12 @@ def test_nothing_is_erased_without_a_yes(user, send, monkeypatch):
 
 
 @pytest.mark.parametrize("command", ["export_mailbox", "erase_mailbox"])
-def test_a_name_of_nobody_is_an_error(db, command):
+def test_unknown_username_is_error(db, command):
     with pytest.raises(CommandError, match="no user named 'nobody'"):
         run(command, "nobody")
 
 
-def test_there_may_be_nothing_to_remove(db):
+def test_prune_reports_zero_for_empty_tables(db):
     assert run("prune_messages").splitlines() == [
         "expired: 0 removed",
         "trash: 0 removed",
@@ -245,7 +245,7 @@ def test_there_may_be_nothing_to_remove(db):
     ]
 
 
-def test_running_it_again_removes_nothing_more(fill):
+def test_repeated_prune_removes_nothing(fill):
     fill("expired", 5, expired=1)
     run("prune_messages")
 
@@ -258,7 +258,7 @@ def test_running_it_again_removes_nothing_more(fill):
     ]
 
 
-def test_the_site_says_how_long_the_trash_is_kept(fill, settings):
+def test_trash_days_setting_is_used(fill, settings):
     settings.PERSISTENT_MESSAGES = {"TRASH_DAYS": 2}
     fill("kept", trashed=1)
     fill("gone", trashed=3)
@@ -268,7 +268,7 @@ def test_the_site_says_how_long_the_trash_is_kept(fill, settings):
     assert left() == ["kept"]
 
 
-def test_a_wrong_setting_stops_it_before_it_removes_anything(fill, settings):
+def test_invalid_setting_stops_prune_before_deletion(fill, settings):
     settings.PERSISTENT_MESSAGES = {"TRASH_DAYS": 0}
     fill("expired", expired=1)
 
@@ -278,7 +278,7 @@ def test_a_wrong_setting_stops_it_before_it_removes_anything(fill, settings):
     assert left() == ["expired"]
 
 
-def test_it_removes_in_batches(fill):
+def test_prune_deletes_in_batches(fill):
     count = 2 * pruning.BATCH_SIZE + 1
     fill("expired", count, expired=1)
 
@@ -303,7 +303,7 @@ def test_it_removes_in_batches(fill):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_it_can_be_stopped_and_what_went_before_is_gone_for_good(fill):
+def test_interrupted_prune_keeps_finished_batches(fill):
     fill("expired", pruning.BATCH_SIZE + 1, expired=1)
 
     batches = pruning.prune(pruning.prunable(30)["expired"])
@@ -316,7 +316,7 @@ def test_it_can_be_stopped_and_what_went_before_is_gone_for_good(fill):
     assert left() == []
 
 
-def test_a_message_that_somebody_takes_out_of_the_trash_meanwhile_stays(user, fill):
+def test_prune_keeps_message_restored_during_run(user, fill):
     fill("back in the inbox", 2, trashed=31)
     chosen = pruning.prunable(30)["trash"]
     assert len(chosen) == 2
@@ -327,13 +327,13 @@ def test_a_message_that_somebody_takes_out_of_the_trash_meanwhile_stays(user, fi
 
 
 @pytest.mark.parametrize(("verbosity", "lines"), [(0, 0), (1, 5), (2, 6)])
-def test_it_says_as_much_as_one_wants_to_hear(fill, verbosity, lines):
+def test_output_follows_verbosity(fill, verbosity, lines):
     fill("expired", expired=1)
 
     assert len(run("prune_messages", verbosity=verbosity).splitlines()) == lines
 
 
-def test_a_quiet_dry_run_says_nothing(fill):
+def test_dry_run_with_verbosity_0_prints_nothing(fill):
     fill("expired", expired=1)
 
     assert run("prune_messages", "--dry-run", verbosity=0) == ""
@@ -343,7 +343,7 @@ def test_a_quiet_dry_run_says_nothing(fill):
 # The demo
 
 
-def test_the_demo_is_filled_once(db):
+def test_fill_demo_is_idempotent(db):
     first = run("fill_demo")
     people = get_user_model().objects.count()
     rows = list(Message.objects.order_by("pk").values())
@@ -358,7 +358,7 @@ def test_the_demo_is_filled_once(db):
     assert f"{len(rows)} messages in {people} mailboxes." in second
 
 
-def test_the_people_of_the_demo_can_log_in_and_see_their_inbox(client, db):
+def test_demo_users_can_log_in_and_see_inbox(client, db):
     run("fill_demo")
     client.logout()
 
@@ -369,7 +369,7 @@ def test_the_people_of_the_demo_can_log_in_and_see_their_inbox(client, db):
     assert b"pm-item" in page.content
 
 
-def test_a_mailbox_that_has_messages_is_left_alone(db):
+def test_fill_demo_skips_mailbox_with_messages(db):
     run("fill_demo")
     mara = get_user_model().objects.get(username="mara")
     kept = Message.objects.filter(user=mara).earliest("pk")
@@ -380,7 +380,7 @@ def test_a_mailbox_that_has_messages_is_left_alone(db):
     assert list(Message.objects.filter(user=mara)) == [kept]
 
 
-def test_a_password_that_somebody_changed_stays(db):
+def test_fill_demo_keeps_changed_password(db):
     run("fill_demo")
     mara = get_user_model().objects.get(username="mara")
     mara.set_password("another")
@@ -392,7 +392,7 @@ def test_a_password_that_somebody_changed_stays(db):
     assert mara.check_password("another")
 
 
-def test_the_demo_says_where_it_is_and_how_to_log_in(db):
+def test_fill_demo_prints_url_and_password(db):
     out = run("fill_demo", "--address", "http://127.0.0.1:8000/")
 
     assert "Open http://127.0.0.1:8000/" in out
@@ -400,7 +400,7 @@ def test_the_demo_says_where_it_is_and_how_to_log_in(db):
     assert "mara is staff: http://127.0.0.1:8000/admin/" in out
 
 
-def test_the_demo_has_messages_of_every_kind(db):
+def test_demo_has_messages_of_each_kind(db):
     run("fill_demo")
     rows = Message.objects.all()
 
@@ -430,7 +430,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("engine", REFUSALS)
-def test_partitions_are_refused_where_there_are_none(monkeypatch, engine):
+def test_partition_command_rejects_unsupported_database(monkeypatch, engine):
     elsewhere = {**connection.settings_dict, "ENGINE": f"django.db.backends.{engine}"}
     monkeypatch.setitem(connections.settings, engine, elsewhere)
 
@@ -442,7 +442,7 @@ def test_partitions_are_refused_where_there_are_none(monkeypatch, engine):
 
 
 @pytest.mark.parametrize("at_a_time", [1, 2, 500])
-def test_one_shot_messages_that_nobody_came_for_go_after_90_days(
+def test_unseen_one_shot_messages_are_pruned_after_90_days(
     fill, user, other, monkeypatch, at_a_time
 ):
     monkeypatch.setattr(pruning, "MAILBOX_BATCH_SIZE", at_a_time)
@@ -462,7 +462,7 @@ def test_one_shot_messages_that_nobody_came_for_go_after_90_days(
     assert run("prune_messages").splitlines()[0] == "expired: 0 removed"
 
 
-def test_what_nobody_came_for_is_removed_in_batches(fill, monkeypatch):
+def test_unseen_one_shot_messages_are_pruned_in_batches(fill, monkeypatch):
     monkeypatch.setattr(pruning, "BATCH_SIZE", 3)
     old = timezone.now() - timedelta(days=91)
     fill("gone", 7, folder=Folder.ONE_SHOT, level=20, created=old)
@@ -484,7 +484,7 @@ def test_what_nobody_came_for_is_removed_in_batches(fill, monkeypatch):
 @pytest.mark.parametrize(
     "odd", ["", "\x1b[31m", "a\x00b\x0bc\x0cd\x1fe", "\ufffe\uffff", "\ud800", "]]>&<\t\n"]
 )
-def test_a_dump_as_xml_can_be_loaded_again(user, other, tmp_path, odd):
+def test_xml_dump_can_be_loaded(user, other, tmp_path, odd):
     text = f"Hello{odd} there"
     user.first_name, user.last_name = "Sal\x0cly", "Ride\x1b"
     send_message(user, INFO, text, subject=text, extra_tags=text, from_user=user)
@@ -506,6 +506,6 @@ def test_a_dump_as_xml_can_be_loaded_again(user, other, tmp_path, odd):
 
 
 @pytest.mark.parametrize("url", ["/a\x0bb", "\x1f/", "/a\ufffe"])
-def test_an_address_that_no_dump_can_hold_is_refused(user, url):
+def test_url_with_control_characters_is_rejected(user, url):
     with pytest.raises(ValueError, match="url must hold no control characters"):
         send_message(user, INFO, "Hello", url=url)

@@ -18,21 +18,21 @@ from persistent_messages.models import Message
 ROOT = Path(__file__).parent.parent
 
 
-def test_the_app_works_with_the_middleware_of_contrib(client, user):
+def test_app_works_with_contrib_middleware(client, user):
     assert "persistent_messages" in site.INSTALLED_APPS
     assert "django.contrib.messages.middleware.MessageMiddleware" in site.MIDDLEWARE
     client.post(reverse("add"), {"kind": "notice"})
     assert Message.objects.get().user == user
 
 
-def test_the_storage_has_its_name_of_2011(settings):
+def test_storage_path_of_2011_works(settings):
     settings.MESSAGE_STORAGE = "persistent_messages.storage.PersistentMessageStorage"
     request = RequestFactory().get("/")
     request.session = {}
     assert type(default_storage(request)).__name__ == "PersistentMessageStorage"
 
 
-def test_a_subject_is_stored_and_shown(client, send):
+def test_subject_is_stored_and_shown(client, send):
     message = send("The text", subject="The subject")
     assert Message.objects.get().subject == "The subject"
     for url in (reverse("home"), reverse("message_list"), message_url(message)):
@@ -43,7 +43,7 @@ def message_url(message):
     return reverse("message_detail", args=[message.pk])
 
 
-def test_a_message_has_its_attributes_in_templates(send, other):
+def test_message_has_documented_attributes_in_templates(send, other):
     message = send("Text", subject="Subject", extra_tags="x", from_user=other, close_timeout=9)
     names = "tags subject message is_persistent pk read level extra_tags from_user expires"
     source = "|".join(f"{{{{ message.{name} }}}}" for name in [*names.split(), "close_timeout"])
@@ -54,7 +54,7 @@ def test_a_message_has_its_attributes_in_templates(send, other):
     assert message.created is not None
 
 
-def test_the_detail_page_has_its_template_and_marks_read(client, send):
+def test_detail_page_uses_its_template_and_marks_as_read(client, send):
     message = send("Hello")
     response = client.get(message_url(message))
     assert "persistent_messages/message/detail.html" in [t.name for t in response.templates]
@@ -63,7 +63,7 @@ def test_the_detail_page_has_its_template_and_marks_read(client, send):
 
 
 @pytest.mark.parametrize("name", ["message_mark_all_read", "message_delete_all"])
-def test_all_means_all_of_the_user_who_is_logged_in(client, send, other, name):
+def test_action_on_all_affects_only_logged_in_user(client, send, other, name):
     send("Mine")
     send("His", to=other)
     client.post(reverse(name))
@@ -84,11 +84,11 @@ def test_all_means_all_of_the_user_who_is_logged_in(client, send, other, name):
         "includes/inbox.html",
     ],
 )
-def test_the_templates_keep_their_paths(name):
+def test_template_paths_are_kept(name):
     assert get_template(f"persistent_messages/message/{name}")
 
 
-def test_the_inbox_needs_no_jquery(client, send):
+def test_inbox_needs_no_jquery(client, send):
     message = send("Hello")
     for url in (reverse("message_list"), message_url(message)):
         assert "jquery" not in client.get(url).content.decode().lower()
@@ -98,7 +98,7 @@ def test_the_inbox_needs_no_jquery(client, send):
     assert (message.read, message.folder) == (True, persistent_messages.Folder.TRASH)
 
 
-def test_it_stands_on_the_packages_that_were_named():
+def test_dependencies_are_the_documented_ones():
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     (needed,) = re.findall(r"^dependencies = \[(.*?)\]", project, re.DOTALL | re.MULTILINE)
     assert all(name in needed for name in ("django>=", "django-htmx", "django-template-partials"))
@@ -106,7 +106,7 @@ def test_it_stands_on_the_packages_that_were_named():
     assert "pytest-django" in tested
 
 
-def test_contrib_levels_go_through_both_functions(client, user):
+def test_contrib_levels_work_with_both_functions(client, user):
     request = RequestFactory().get("/")
     request.session, request.user = client.session, user
     request._messages = default_storage(request)
@@ -114,7 +114,7 @@ def test_contrib_levels_go_through_both_functions(client, user):
     assert [str(message) for message in request._messages] == ["Hello world."]
 
 
-def test_the_addresses_of_the_readme_can_be_pasted():
+def test_url_patterns_of_readme_work():
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
     [written] = [block for block in blocks if "persistent_messages.urls" in block]
     names = {}

@@ -47,7 +47,7 @@ DEFAULTS = {
 }
 
 
-def test_a_site_need_set_nothing(settings):
+def test_setting_is_optional(settings):
     del settings.PERSISTENT_MESSAGES
     assert get_config() == Config()
     assert {field.name: getattr(get_config(), field.name) for field in fields(Config)} == DEFAULTS
@@ -60,26 +60,26 @@ def test_each_key_is_optional(settings):
 
 
 @pytest.mark.parametrize("key", NUMBERS)
-def test_each_key_is_followed(settings, key):
+def test_each_key_is_used(settings, key):
     settings.PERSISTENT_MESSAGES = {key: 1}
     assert getattr(get_config(), key) == 1
 
 
-def test_the_settings_are_read_at_each_call():
+def test_settings_are_read_at_each_call():
     before = get_config()
     with override_settings(PERSISTENT_MESSAGES={"PAGE_SIZE": 7}):
         assert get_config().PAGE_SIZE == 7
     assert get_config() == before
 
 
-def test_a_changed_dict_is_followed(settings):
+def test_mutated_dict_is_read_again(settings):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 7}
     settings.PERSISTENT_MESSAGES["PAGE_SIZE"] = 8
     assert get_config().PAGE_SIZE == 8
 
 
 @pytest.mark.parametrize("key", ["PAGESIZE", "page_size", "", 5])
-def test_an_unknown_key_is_named(settings, key):
+def test_unknown_key_is_named_in_error(settings, key):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 5, key: 5}
     with pytest.raises(ImproperlyConfigured) as error:
         get_config()
@@ -92,7 +92,7 @@ def add(one, other):
 
 
 @pytest.mark.parametrize("callback", [add, "tests.test_conf.add"])
-def test_a_callback_is_a_function_or_its_path(settings, callback):
+def test_callback_may_be_function_or_dotted_path(settings, callback):
     settings.PERSISTENT_MESSAGES = {"RECIPIENTS": callback}
     assert get_config().call("RECIPIENTS", 2, 3) == 5
 
@@ -106,7 +106,7 @@ def test_a_callback_is_a_function_or_its_path(settings, callback):
         ("nowhere.nothing", (), "nowhere"),
     ],
 )
-def test_a_callback_that_fails_is_named(settings, callback, arguments, words):
+def test_failing_callback_is_named_in_error(settings, callback, arguments, words):
     settings.PERSISTENT_MESSAGES = {"RECIPIENTS": callback}
     with pytest.raises(ImproperlyConfigured) as error:
         get_config().call("RECIPIENTS", *arguments)
@@ -116,7 +116,7 @@ def test_a_callback_that_fails_is_named(settings, callback, arguments, words):
 
 @pytest.mark.parametrize("value", [0, -1, None, "10", 1.5, True, [5]])
 @pytest.mark.parametrize("key", NUMBERS)
-def test_an_impossible_value_is_named(settings, key, value):
+def test_invalid_number_is_named_in_error(settings, key, value):
     settings.PERSISTENT_MESSAGES = {key: value}
     with pytest.raises(ImproperlyConfigured) as error:
         get_config()
@@ -126,14 +126,14 @@ def test_an_impossible_value_is_named(settings, key, value):
 
 
 @pytest.mark.parametrize("value", [None, [], "PAGE_SIZE", 5])
-def test_the_setting_must_be_a_dict(settings, value):
+def test_setting_must_be_dict(settings, value):
     settings.PERSISTENT_MESSAGES = value
     with pytest.raises(ImproperlyConfigured, match="PERSISTENT_MESSAGES must be a dict"):
         get_config()
 
 
 @pytest.mark.parametrize("error", [OperationalError, InterfaceError, SynchronousOnlyOperation])
-def test_a_database_that_does_not_answer_is_no_fault_of_a_function(settings, error):
+def test_database_error_in_callback_is_raised_unchanged(settings, error):
     """The callers handle these errors."""
 
     def fails(request):
@@ -144,12 +144,12 @@ def test_a_database_that_does_not_answer_is_no_fault_of_a_function(settings, err
         get_config().call("PLAIN_PAGES", None)
 
 
-def test_the_settings_in_force_cannot_be_changed():
+def test_config_is_immutable():
     with pytest.raises(FrozenInstanceError):
         get_config().PAGE_SIZE = 5
 
 
-def test_the_settings_are_given_by_name():
+def test_config_takes_keyword_arguments_only():
     with pytest.raises(TypeError):
         Config(5)
 
@@ -163,12 +163,12 @@ def test_the_settings_are_given_by_name():
         ("200/d", 200, timedelta(days=1)),
     ],
 )
-def test_a_rate_is_so_many_in_such_a_time(settings, rate, limit, period):
+def test_rate_has_limit_and_period(settings, rate, limit, period):
     settings.PERSISTENT_MESSAGES = {"SEND_RATE": rate}
     assert get_config().rate == (limit, period)
 
 
-def test_no_rate_is_any_number(settings):
+def test_rate_of_none_means_no_limit(settings):
     settings.PERSISTENT_MESSAGES = {"SEND_RATE": None}
     assert get_config().rate is None
 
@@ -188,7 +188,7 @@ def test_no_rate_is_any_number(settings):
         ],
     ],
 )
-def test_what_is_no_number_is_checked_too(settings, key, value, what):
+def test_invalid_value_of_other_type_is_named_in_error(settings, key, value, what):
     settings.PERSISTENT_MESSAGES = {key: value}
     with pytest.raises(ImproperlyConfigured) as error:
         get_config()
@@ -197,7 +197,7 @@ def test_what_is_no_number_is_checked_too(settings, key, value, what):
     assert repr(value) in str(error.value)
 
 
-def test_a_value_is_checked_by_its_type_however_often_another_was_accepted(settings):
+def test_equal_value_of_other_type_is_still_rejected(settings):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 1}
     assert get_config().PAGE_SIZE == 1
 
@@ -210,13 +210,13 @@ def test_a_value_is_checked_by_its_type_however_often_another_was_accepted(setti
 @pytest.mark.parametrize(
     "value", ["", "memory", "postgresql", "redis://127.0.0.1:6379/1", "rediss://cache.example"]
 )
-def test_live_updates_name_what_connects_the_processes(settings, value):
+def test_live_accepts_valid_addresses(settings, value):
     settings.PERSISTENT_MESSAGES = {"LIVE": value}
     assert value == get_config().LIVE
 
 
 @pytest.mark.parametrize("value", [None, True, "redis", "127.0.0.1:6379", "http://cache", 5])
-def test_what_can_connect_no_processes_is_named(settings, value):
+def test_invalid_live_address_is_named_in_error(settings, value):
     settings.PERSISTENT_MESSAGES = {"LIVE": value}
     with pytest.raises(ImproperlyConfigured, match=r"\['LIVE'\] must be the address of a Redis"):
         get_config()

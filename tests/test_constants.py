@@ -8,17 +8,17 @@ from persistent_messages import constants
 from persistent_messages.constants import Folder, base_level, is_persistent
 
 
-def test_the_levels_have_their_values():
+def test_levels_have_documented_values():
     names = ["DEBUG", "INFO", "SUCCESS", "WARNING", "ERROR"]
     assert [getattr(persistent_messages, name) for name in names] == [110, 120, 125, 130, 140]
 
 
-def test_the_persistent_levels_are_listed():
+def test_persistent_message_levels_lists_all_levels():
     """In the package of 2011, `DEBUG` was missing from them."""
     assert tuple(persistent_messages.PERSISTENT_MESSAGE_LEVELS) == (110, 120, 125, 130, 140)
 
 
-def test_the_default_tags_are_those_of_contrib():
+def test_default_tags_equal_those_of_contrib():
     assert persistent_messages.DEFAULT_TAGS == {
         110: "debug",
         120: "info",
@@ -28,7 +28,7 @@ def test_the_default_tags_are_those_of_contrib():
     }
 
 
-def test_the_default_levels_are_those_of_contrib():
+def test_default_levels_correspond_to_contrib():
     assert persistent_messages.DEFAULT_LEVELS == {
         "DEBUG": 110,
         "INFO": 120,
@@ -38,7 +38,7 @@ def test_the_default_levels_are_those_of_contrib():
     }
 
 
-def test_contribs_own_constants_are_not_touched():
+def test_contrib_constants_are_unchanged():
     """The package of 2011 changed contrib's `DEFAULT_TAGS` at import."""
     assert contrib.DEFAULT_TAGS == {
         10: "debug",
@@ -51,7 +51,7 @@ def test_contribs_own_constants_are_not_touched():
 
 
 @pytest.mark.parametrize("level", [101, 110, 129, 140, 199])
-def test_from_101_to_199_levels_are_persistent(level):
+def test_levels_from_101_to_199_are_persistent(level):
     assert is_persistent(level)
     assert base_level(level) == level - 100
 
@@ -62,7 +62,7 @@ def test_other_levels_are_not_persistent(level):
     assert base_level(level) == level
 
 
-def test_the_numbers_of_the_folders_stay_as_they_are_in_databases():
+def test_folder_values_are_unchanged():
     assert {folder.name: folder.value for folder in Folder} == {
         "ONE_SHOT": 0,
         "INBOX": 1,
@@ -73,5 +73,5 @@ def test_the_numbers_of_the_folders_stay_as_they_are_in_databases():
     }
 
 
-def test_the_offset_separates_the_two_kinds():
+def test_persistent_offset_is_100():
     assert constants.PERSISTENT_OFFSET == constants.INFO - contrib.INFO == 100

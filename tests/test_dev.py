@@ -48,7 +48,7 @@ def dev(folder, *arguments, before="", **env):
 
 
 @pytest.mark.parametrize("version", [(3, 6), (3, 9)])
-def test_an_old_python_is_told_which_one_is_needed(checkout, version):
+def test_old_python_gets_error_with_required_version(checkout, version):
     before = f"sys.version_info, sys.version = {(*version, 1)!r}, '{version[0]}.{version[1]}.1 (x)'"
 
     code, lines = dev(checkout, "test", before=before)
@@ -59,7 +59,7 @@ def test_an_old_python_is_told_which_one_is_needed(checkout, version):
     assert f"3.{version[1]}.1" in lines[0]
 
 
-def test_an_old_python_can_read_it_that_far():
+def test_version_check_parses_on_old_python():
     source = (ROOT / "dev.py").read_text()
     tree = ast.parse(source, feature_version=(3, 6))
 
@@ -82,7 +82,7 @@ def free_port():
 @pytest.mark.parametrize(
     "port", ["abc", "0", "-1", "65536", "80 80", "８０００", "1e3", "99999999"]
 )
-def test_an_absurd_port_is_refused_before_anything_is_done(checkout, port):
+def test_invalid_port_is_rejected_before_setup(checkout, port):
     for code, lines in (dev(checkout, "demo", PORT=port), dev(checkout, "demo", f"[::1]:{port}")):
         assert code == 1
         assert len(lines) == 1
@@ -91,7 +91,7 @@ def test_an_absurd_port_is_refused_before_anything_is_done(checkout, port):
 
 
 @pytest.mark.parametrize("by_argument", [False, True])
-def test_a_taken_port_is_told_before_anything_is_promised(checkout, by_argument):
+def test_port_in_use_is_reported_before_setup(checkout, by_argument):
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen()
@@ -107,7 +107,7 @@ def test_a_taken_port_is_told_before_anything_is_promised(checkout, by_argument)
     assert not (checkout / ".venv").exists()
 
 
-def test_an_unknown_host_is_told_in_one_line(checkout):
+def test_unknown_host_is_reported_in_one_line(checkout):
     code, lines = dev(checkout, "demo", "no.such.host.invalid:8000")
 
     assert code == 1
@@ -128,7 +128,7 @@ def without_python(folder):
         python.unlink()
 
 
-def with_a_python_that_is_gone(folder):
+def with_missing_python(folder):
     without_python(folder)
     (folder / ".venv" / "bin" / "python").symlink_to("/nowhere/python")
 
@@ -140,13 +140,13 @@ def with_an_old_python(folder):
     python.chmod(0o755)
 
 
-def of_another_folder(folder):
+def from_other_folder(folder):
     without_pip(folder)
     quick_pip(folder)
     (folder / ".venv" / ".installed-demo").write_text("0123 /elsewhere/.venv")
 
 
-def without_anything(folder):
+def empty_environment(folder):
     (folder / ".venv").mkdir()
 
 
@@ -179,13 +179,13 @@ venv.create = quickly
     "half_made",
     [
         without_python,
-        with_a_python_that_is_gone,
+        with_missing_python,
         with_an_old_python,
-        of_another_folder,
-        without_anything,
+        from_other_folder,
+        empty_environment,
     ],
 )
-def test_what_is_no_environment_is_made_anew(checkout, half_made):
+def test_broken_environment_is_recreated(checkout, half_made):
     half_made(checkout)
     (checkout / ".venv" / "of-before").write_text("")
 
@@ -199,7 +199,7 @@ def test_what_is_no_environment_is_made_anew(checkout, half_made):
     assert len(lines) == 2
 
 
-def test_an_environment_without_pip_gets_one(checkout):
+def test_environment_without_pip_gets_pip(checkout):
     without_pip(checkout)
     (checkout / ".venv" / "of-before").write_text("")
 
@@ -213,7 +213,7 @@ def test_an_environment_without_pip_gets_one(checkout):
     assert len(lines) == 2
 
 
-def test_something_else_of_that_name_is_told_in_one_line(checkout):
+def test_file_named_venv_is_reported_in_one_line(checkout):
     (checkout / ".venv").write_text("")
 
     code, lines = dev(checkout, "test")
@@ -223,7 +223,7 @@ def test_something_else_of_that_name_is_told_in_one_line(checkout):
     assert ".venv" in lines[-1]
 
 
-def test_a_python_without_ensurepip_is_told_what_to_install(checkout):
+def test_missing_ensurepip_is_reported_with_package_name(checkout):
     before = (
         "import subprocess, venv\n"
         "def create(*arguments, **options): raise subprocess.CalledProcessError(1, 'ensurepip')\n"
@@ -238,7 +238,7 @@ def test_a_python_without_ensurepip_is_told_what_to_install(checkout):
 
 
 @pytest.mark.parametrize("command", ["demo", "test", "check", "docs"])
-def test_a_folder_that_is_read_only_is_told_in_one_line(checkout, command):
+def test_read_only_folder_is_reported_in_one_line(checkout, command):
     before = "import os; os.access = lambda *arguments, **options: False"
 
     code, lines = dev(checkout, command, before=before)
@@ -254,7 +254,7 @@ def test_a_folder_that_is_read_only_is_told_in_one_line(checkout, command):
 
 
 @pytest.fixture
-def whole(checkout):
+def complete_checkout(checkout):
     """Create a complete `.venv` whose pytest records its arguments, and exits as told."""
     without_pip(checkout)
     quick_pip(checkout)
@@ -277,8 +277,10 @@ def whole(checkout):
     return checkout
 
 
-def test_without_a_browser_the_rest_is_run_and_it_says_so(whole):
-    code, lines = dev(whole, "test", CHROMIUM="/nowhere", PYTEST_EXITS="0", BROWSER_EXITS="5")
+def test_missing_browser_is_reported_and_other_tests_run(complete_checkout):
+    code, lines = dev(
+        complete_checkout, "test", CHROMIUM="/nowhere", PYTEST_EXITS="0", BROWSER_EXITS="5"
+    )
 
     assert code == 0
     assert lines[:2] == ["pytest -n 2 --ignore=tests/browser", "pytest -n 2 tests/browser"]
@@ -286,10 +288,10 @@ def test_without_a_browser_the_rest_is_run_and_it_says_so(whole):
     assert "CHROMIUM" in lines[2]
 
 
-def test_the_slow_ones_are_run_where_they_are_asked_for(whole):
+def test_slow_option_runs_slow_tests(complete_checkout):
     ends = {"PYTEST_EXITS": "0", "BROWSER_EXITS": "0"}
 
-    code, lines = dev(whole, "test", "--slow", CHROMIUM=sys.executable, **ends)
+    code, lines = dev(complete_checkout, "test", "--slow", CHROMIUM=sys.executable, **ends)
 
     assert code == 0
     assert lines == [
@@ -298,17 +300,19 @@ def test_the_slow_ones_are_run_where_they_are_asked_for(whole):
     ]
 
 
-def test_coverage_is_measured_where_it_is_asked_for_and_not_of_the_browser(whole):
+def test_cov_option_measures_coverage_except_in_browser_tests(complete_checkout):
     ends = {"PYTEST_EXITS": "0", "BROWSER_EXITS": "0"}
 
-    code, lines = dev(whole, "test", "--cov", CHROMIUM=sys.executable, **ends)
+    code, lines = dev(complete_checkout, "test", "--cov", CHROMIUM=sys.executable, **ends)
 
     assert code == 0
     assert lines == ["pytest --cov -n 2 --ignore=tests/browser", "pytest -n 2 tests/browser"]
 
 
-def test_asked_for_the_browser_alone_it_says_the_same(whole):
-    code, lines = dev(whole, "test", "tests/browser", CHROMIUM="/nowhere", BROWSER_EXITS="5")
+def test_missing_browser_is_reported_for_browser_tests_alone(complete_checkout):
+    code, lines = dev(
+        complete_checkout, "test", "tests/browser", CHROMIUM="/nowhere", BROWSER_EXITS="5"
+    )
 
     assert code == 0
     assert lines[-1].startswith("No Chromium")
@@ -324,17 +328,17 @@ def test_asked_for_the_browser_alone_it_says_the_same(whole):
         (sys.executable, ("0", "5"), 5),
     ],
 )
-def test_what_fails_fails_all_the_same(whole, chromium, codes, code):
+def test_failing_tests_give_exit_code(complete_checkout, chromium, codes, code):
     ends = dict(zip(("PYTEST_EXITS", "BROWSER_EXITS"), codes, strict=True))
 
-    found, lines = dev(whole, "test", CHROMIUM=chromium, **ends)
+    found, lines = dev(complete_checkout, "test", CHROMIUM=chromium, **ends)
 
     assert found == code
     assert not any(line.startswith("No Chromium") for line in lines)
 
 
-def test_the_documentation_is_built_anew_and_a_warning_is_an_error(whole):
-    code, lines = dev(whole, "docs", SPHINX_EXITS="0")
+def test_documentation_is_rebuilt_with_warnings_as_errors(complete_checkout):
+    code, lines = dev(complete_checkout, "docs", SPHINX_EXITS="0")
 
     assert code == 0
     command, last = lines
@@ -344,8 +348,8 @@ def test_the_documentation_is_built_anew_and_a_warning_is_an_error(whole):
     assert last == "Built build/docs/index.html."
 
 
-def test_what_fails_in_the_documentation_fails(whole):
-    code, lines = dev(whole, "docs", SPHINX_EXITS="1")
+def test_failing_documentation_build_gives_exit_code(complete_checkout):
+    code, lines = dev(complete_checkout, "docs", SPHINX_EXITS="1")
 
     assert code == 1
     assert len(lines) == 1

@@ -52,7 +52,7 @@ LANGUAGES = {"python", "django", "html", "css", "js", "sh", "sql", "text"}
 
 # Tests run these elsewhere, where they can work.
 RUN_ELSEWHERE = {
-    "docs/quickstart.md": "test_the_quickstart_leads_from_an_empty_project_to_an_inbox",
+    "docs/quickstart.md": "test_quickstart_leads_from_empty_project_to_inbox",
     "docs/growing.md": "tests/test_growing.py, tests/test_replicas.py",
 }
 # The receivers that a site connects before its first request.
@@ -73,7 +73,7 @@ def ids(things):
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=ids(BLOCKS))
-def test_a_block_says_its_language(block):
+def test_block_names_known_language(block):
     assert block.language in LANGUAGES
 
 
@@ -86,7 +86,7 @@ SITES = [
 
 
 @pytest.fixture
-def nothing_stays():
+def restore_registrations():
     """Remove everything that a page registered."""
     registered = dict(admin.site._registry)
     senders = [value for value in vars(signals).values() if isinstance(value, Signal)]
@@ -193,7 +193,7 @@ def usable(block):
 
 
 @pytest.fixture
-def known(user, other, client, rf, db):
+def known_names(user, other, client, rf, db):
     """Return the names that pages use without defining them."""
     request = RequestFactory().post("/")
     request.session, request.user = SessionStore(), user
@@ -223,11 +223,11 @@ def known(user, other, client, rf, db):
 
 
 @pytest.mark.parametrize("name", SITES)
-@pytest.mark.usefixtures("nothing_stays")
-def test_the_code_of_a_page_runs(
-    name, known, settings, monkeypatch, django_capture_on_commit_callbacks
+@pytest.mark.usefixtures("restore_registrations")
+def test_code_of_page_runs(
+    name, known_names, settings, monkeypatch, django_capture_on_commit_callbacks
 ):
-    site, names = Site(settings, monkeypatch), dict(known)
+    site, names = Site(settings, monkeypatch), dict(known_names)
     blocks = [b for b in blocks_in("python", "django") if b.page == name and usable(b)]
     files = [block for block in blocks if block.path]
     for block in files:
@@ -235,11 +235,11 @@ def test_the_code_of_a_page_runs(
             site.add(block)
     site.use_urls()
     site.use_templates()
-    assert wrong() | {*check_notices()} == set()
+    assert site_problems() | {*check_notices()} == set()
     for block in files:
         if block.path.endswith("settings.py"):
             site.set(block)
-            assert wrong() == set()
+            assert site_problems() == set()
     committed = partial(django_capture_on_commit_callbacks, execute=True)
     with committed():
         for block in blocks:
@@ -249,16 +249,16 @@ def test_the_code_of_a_page_runs(
         for called in callables_of(found):
             with transaction.atomic():
                 with committed():
-                    try_it(called, known)
+                    call_definition(called, known_names)
                 transaction.set_rollback(True)
     for path in site.templates:
-        render(f'{{% include "{path}" %}}', known)
+        render(f'{{% include "{path}" %}}', known_names)
     for block in blocks:
         if block.language == "django" and not block.path:
-            render(LOADED + block.text, known)
+            render(LOADED + block.text, known_names)
 
 
-def wrong():
+def site_problems():
     """Return the problems of the site, apart from its URL, which no page of the guides sets."""
     return {message.id for message in check_site()} - {"persistent_messages.W016"}
 
@@ -278,9 +278,9 @@ def is_notice(value):
     return issubclass(value, Notice) and value is not Notice
 
 
-def try_it(called, known):
+def call_definition(called, known_names):
     if not isinstance(called, type):
-        call(called, known)
+        call(called, known_names)
     elif is_notice(called):
         if not (callable(called.url) or callable(called.key)):  # these need more than text
             assert called.sample().preview().message
@@ -293,7 +293,7 @@ def is_defined_here(value, names):
     return inspect.isfunction(function) and function.__globals__ is names
 
 
-def call(function, known):
+def call(function, known_names):
     function = getattr(function, "func", function)  # of a Django task
     takes = [
         parameter.name
@@ -302,7 +302,7 @@ def call(function, known):
     ]
     if "sender" in takes:  # it was called when its signal was sent
         return
-    arguments = {name: known[name] for name in takes}
+    arguments = {name: known_names[name] for name in takes}
     run_it = async_to_sync(function) if inspect.iscoroutinefunction(function) else function
     result = run_it(**arguments)
     if takes == ["request"]:
@@ -317,25 +317,25 @@ def run_case(case):
     assert [*result.errors, *result.failures] == []
 
 
-def render(source, known):
+def render(source, known_names):
     request = RequestFactory().get("/")
-    request.session, request.user = SessionStore(), known["user"]
+    request.session, request.user = SessionStore(), known_names["user"]
     request._messages = PersistentMessageStorage(request)
-    return engines["django"].from_string(source).render(dict(known), request)
+    return engines["django"].from_string(source).render(dict(known_names), request)
 
 
 # Other languages
 
 
 @pytest.mark.parametrize("block", blocks_in("html"), ids=ids(blocks_in("html")))
-def test_the_configuration_of_htmx_is_that_of_the_app(block):
+def test_htmx_configuration_equals_that_of_app(block):
     given = re.findall("name=\"htmx-config\" content='(.*?)'", block.text)
     frame = (PACKAGE / "templates" / "persistent_messages" / "base.html").read_text("utf-8")
     assert all(json.loads(each) and each in frame for each in given)
 
 
 @pytest.mark.parametrize("block", blocks_in("css"), ids=ids(blocks_in("css")))
-def test_the_properties_of_a_style_are_those_of_the_style_sheet(block):
+def test_css_names_exist_in_style_sheet(block):
     sheet = (PACKAGE / "static/persistent_messages/persistent_messages.css").read_text("utf-8")
     names = {*re.findall(r"--pm-[\w-]+", block.text), *re.findall(r"\.pm-[\w-]+", block.text)}
     assert block.text.count("{") == block.text.count("}")
@@ -343,7 +343,7 @@ def test_the_properties_of_a_style_are_those_of_the_style_sheet(block):
 
 
 @pytest.mark.parametrize("block", blocks_in("js"), ids=ids(blocks_in("js")))
-def test_the_events_of_a_script_are_those_of_the_app(block):
+def test_events_in_scripts_exist_in_app(block):
     sources = [*PACKAGE.rglob("*.js"), *PACKAGE.rglob("*.py")]
     source = "".join(path.read_text(encoding="utf-8") for path in sources)
     events = re.findall(r'"(pm:\w+)"', block.text)
@@ -364,7 +364,7 @@ def commands_of(block):
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("block", blocks_in("sh"), ids=ids(blocks_in("sh")))
-def test_the_commands_of_a_shell_block_are_known(block, django_user_model):
+def test_shell_commands_exist(block, django_user_model):
     django_user_model.objects.create(username="sally")  # named by some of the commands
     done = subprocess.run(["bash", "-n"], input=block.text, text=True, capture_output=True)
     assert done.stderr == ""
@@ -458,7 +458,7 @@ check("<section>")
 """
 
 
-def test_the_quickstart_leads_from_an_empty_project_to_an_inbox(tmp_path):
+def test_quickstart_leads_from_empty_project_to_inbox(tmp_path):
     """Follow the page, with its base template and with one that has other block names."""
     blocks = [block for block in BLOCKS if block.page == "docs/quickstart.md" and block.path]
     call_command("startproject", "mysite", str(tmp_path))

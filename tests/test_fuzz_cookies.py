@@ -62,7 +62,7 @@ SAID = "Said to a visitor"
 
 @fuzz(60)
 @given(data=st.data())
-def test_a_tampered_cookie_says_nothing_and_breaks_nothing(house, data):
+def test_tampered_message_cookie_is_harmless(house, data):
     genuine = signed(ContribMessage(20, SAID))
     cookie = data.draw(tampered(genuine).filter(lambda cookie: cookie != genuine))
     for headers in as_visitor_and_as_sally(house, cookie):
@@ -81,7 +81,7 @@ STRIP = Template(
 @given(
     level=st.sampled_from([20, 120, 199, 1000]) | st.integers(), text=texts, tags=st.none() | texts
 )
-def test_a_message_of_a_cookie_is_text_whatever_it_holds(house, level, text, tags):
+def test_message_in_cookie_is_escaped(house, level, text, tags):
     cookie = signed(ContribMessage(level, text, tags), ContribMessage(120, text, "pm-undo"))
     for headers in as_visitor_and_as_sally(house, cookie):
         with rolled_back():
@@ -96,7 +96,7 @@ def test_a_message_of_a_cookie_is_text_whatever_it_holds(house, level, text, tag
 
 @fuzz(30)
 @given(session=wild)
-def test_a_made_up_session_is_a_visitors(house, session):
+def test_forged_session_cookie_means_visitor(house, session):
     for url in PAGES:
         check(Client().get(url, headers={"Cookie": f"sessionid={session}"}))
 
@@ -112,7 +112,7 @@ changes = st.tuples(verbs | json, folders | json, st.integers() | json, folders 
 
 @fuzz(60)
 @given(value=changes | json)
-def test_an_undo_signed_for_anything_is_refused_or_done(house, value):
+def test_signed_undo_token_with_any_content_is_harmless(house, value):
     token = signing.dumps(value, salt=f"{undo_tokens.SALT}.{house.owner.pk}")
     url = reverse("message_undo", args=[token])
     with rolled_back():

@@ -86,9 +86,7 @@ def look_everywhere(house, words):
     name=texts.map(lambda text: storable(text)[:100]),
     markdown=st.booleans(),
 )
-def test_what_somebody_writes_is_text_wherever_it_is_shown(
-    house, settings, text, subject, tags, name, markdown
-):
+def test_user_text_is_escaped_on_all_pages(house, settings, text, subject, tags, name, markdown):
     settings.PERSISTENT_MESSAGES = {**settings.PERSISTENT_MESSAGES, "MARKDOWN": markdown}
     with rolled_back():
         house.mallory.first_name = house.mallory.last_name = name
@@ -102,7 +100,7 @@ def test_what_somebody_writes_is_text_wherever_it_is_shown(
 
 @fuzz(30)
 @given(text=texts.filter(str.strip), subject=texts.map(lambda text: text[:255]))
-def test_each_letter_of_a_text_is_read_as_it_was_written(house, text, subject):
+def test_text_is_shown_completely(house, text, subject):
     with rolled_back():
         send_message(house.owner, INFO, text, subject=subject)
         message = Message.objects.latest("pk")
@@ -114,7 +112,7 @@ def test_each_letter_of_a_text_is_read_as_it_was_written(house, text, subject):
 
 @fuzz(10)
 @given(text=texts.filter(str.strip), name=texts.map(lambda text: storable(text)[:100]))
-def test_the_staff_reads_text_as_text(house, admin_client, text, name):
+def test_user_text_is_escaped_in_admin(house, admin_client, text, name):
     with rolled_back():
         house.mallory.first_name = name
         house.mallory.save()
@@ -189,7 +187,7 @@ def say(house, message, levels=(20, INFO), user=None, **arguments):
 
 
 @pytest.mark.parametrize("argument", VALUES)
-def test_an_argument_is_refused_by_name_or_does_no_harm(house, argument):
+def test_hostile_argument_is_rejected_by_name_or_harmless(house, argument):
     for value in VALUES[argument]:
         given = {"levels": [value]} if argument == "level" else {argument: value}
         with rolled_back():
@@ -198,14 +196,14 @@ def test_an_argument_is_refused_by_name_or_does_no_harm(house, argument):
 
 @fuzz(30)
 @given(message=odd_texts, subject=odd_texts)
-def test_whatever_a_site_sends_does_no_harm(house, message, subject):
+def test_hostile_text_of_site_is_harmless(house, message, subject):
     with rolled_back():
         say(house, message, subject=subject)
 
 
 @fuzz(60)
 @given(url=urls | odd_texts)
-def test_a_stored_address_is_one_that_a_browser_may_go_to(house, url):
+def test_stored_url_is_safe(house, url):
     owner = house.browser()
     with rolled_back():
         try:
@@ -225,7 +223,7 @@ def test_a_stored_address_is_one_that_a_browser_may_go_to(house, url):
 
 @fuzz(40)
 @given(text=odd_texts.filter(storable), subject=odd_texts.map(lambda text: text[:255]))
-def test_a_mail_has_one_subject_and_shows_what_somebody_writes_as_text(house, text, subject):
+def test_mail_has_one_subject_and_escaped_text(house, text, subject):
     mail.outbox.clear()
     with rolled_back(), TestCase.captureOnCommitCallbacks(execute=True):
         send_message(house.owner, INFO, text, subject=subject, from_user=house.other, email=True)
