@@ -32,7 +32,7 @@ def everything(*models):
     return [list(model.objects.order_by("pk").values()) for model in models]
 
 
-def test_messages_move_from_the_old_database_as_they_are(user, other, other_database):
+def test_messages_are_moved_from_old_database_unchanged(user, other, other_database):
     other_database("old")
     a_day = timedelta(days=1, microseconds=1)  # which JSON would truncate
     send_message(user, INFO, mark_safe("<b>Bold</b> 🎉"), expires=timezone.now() + a_day)
@@ -52,7 +52,7 @@ def test_messages_move_from_the_old_database_as_they_are(user, other, other_data
 
 
 @pytest.mark.django_db(transaction=True, reset_sequences=True)
-def test_the_next_message_has_a_number_of_its_own_afterwards(user, other_database):
+def test_sequence_is_reset_after_move(user, other_database):
     other_database("old")
     Message.objects.using("old").create(pk=1, user=user, level=INFO, message="Of old")
     *_, reset = commands(MOVE)
@@ -71,9 +71,7 @@ def test_the_next_message_has_a_number_of_its_own_afterwards(user, other_databas
     ]
 
 
-def test_the_rest_of_the_site_moves_with_its_people_and_their_rights(
-    user, client, tmp_path, monkeypatch
-):
+def test_users_and_permissions_are_moved(user, client, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     team = Group.objects.create(name="Team")
     team.permissions.add(Permission.objects.get(codename="delete_message"))
@@ -97,7 +95,7 @@ def test_the_rest_of_the_site_moves_with_its_people_and_their_rights(
     assert client.get("/messages/").status_code == 200  # still signed in
 
 
-def test_the_settings_for_sqlite_are_those_of_the_demo():
+def test_sqlite_settings_equal_those_of_demo():
     databases = {"default": {}}
     settings_of("mysite/settings.py: SQLite", DATABASES=databases)
 
@@ -106,7 +104,7 @@ def test_the_settings_for_sqlite_are_those_of_the_demo():
         assert f'"{name}": {json.dumps(value)}' in source
 
 
-def test_the_settings_for_moving_name_the_old_database(monkeypatch):
+def test_settings_for_move_have_old_database(monkeypatch):
     monkeypatch.setenv("OLD_URL", "sqlite:////srv/db.sqlite3")
     databases = {}
     settings_of("mysite/settings.py: moving", DATABASES=databases)
@@ -114,7 +112,7 @@ def test_the_settings_for_moving_name_the_old_database(monkeypatch):
     assert databases["old"]["NAME"] == "/srv/db.sqlite3"
 
 
-def test_the_settings_for_redis_name_what_there_is():
+def test_redis_settings_name_existing_classes():
     new = settings_of("mysite/settings.py: Redis")
 
     assert import_string(new["CACHES"]["default"]["BACKEND"])

@@ -172,7 +172,7 @@ def writes_of(user, people, talks, notices):
                 yield Write(kind, name, f"/{kind}/", {"text": name})
 
 
-def kill_all_the_time(server, typists):
+def kill_repeatedly(server, typists):
     """Kill the process that answered one of them last, again and again.
 
     It ends once each kind of write was acknowledged, too: on a busy machine that takes longer.
@@ -231,7 +231,7 @@ def stream(server, port, people):
     for typist in typists:
         typist.start()
     try:
-        kill_all_the_time(server, typists)
+        kill_repeatedly(server, typists)
     finally:
         for typist in typists:
             typist.over.set()
@@ -240,7 +240,7 @@ def stream(server, port, people):
     return typists
 
 
-def test_a_killed_server_loses_nothing_and_leaves_nothing_half_written(tmp_path):
+def test_killed_server_keeps_all_acknowledged_writes(tmp_path):
     with seen_by_others(tmp_path) as url, (tmp_path / "log").open("w+") as log:
         people = [get_user_model().objects.create_user(f"person-{n}") for n in range(PEOPLE)]
         with served(url, log) as (server, port):

@@ -58,25 +58,25 @@ each_catalogue = pytest.mark.parametrize("locale", [LOCALE, DEMO / "locale"], id
 
 
 @each_catalogue
-def test_the_catalogues_are_those_of_the_seven_languages(locale):
+def test_catalogs_exist_for_seven_languages(locale):
     assert {path.name for path in locale.iterdir()} == set(LANGUAGES.values())
 
 
 @each_catalogue
 @each_language
-def test_every_string_of_the_sources_is_in_the_catalogue(code, locale):
+def test_each_source_string_is_in_catalog(code, locale):
     assert strings_of_the_sources(locale) - {entry.key for entry in entries(code, locale)} == set()
 
 
 @each_catalogue
 @each_language
-def test_no_string_of_the_catalogue_has_left_the_sources(code, locale):
+def test_each_catalog_string_is_in_sources(code, locale):
     assert {entry.key for entry in entries(code, locale)} - strings_of_the_sources(locale) == set()
 
 
 @each_catalogue
 @each_language
-def test_every_string_is_said_in_the_language(code, locale):
+def test_each_string_is_translated(code, locale):
     unsaid = [
         entry.key.text for entry in entries(code, locale) if not all(map(str.strip, entry.forms))
     ]
@@ -85,7 +85,7 @@ def test_every_string_is_said_in_the_language(code, locale):
 
 @each_catalogue
 @each_language
-def test_no_translation_is_a_guess(code, locale):
+def test_no_translation_is_fuzzy_or_obsolete(code, locale):
     text = po_path(code, locale).read_text(encoding="utf-8")
     assert [entry.key.text for entry in read_po(text) if "fuzzy" in entry.flags] == []
     assert "#~" not in text
@@ -93,7 +93,7 @@ def test_no_translation_is_a_guess(code, locale):
 
 @each_catalogue
 @each_language
-def test_the_header_names_its_language_and_no_person(code, locale):
+def test_catalog_header_names_language_and_no_person(code, locale):
     [header] = read_po(po_path(code, locale).read_text(encoding="utf-8").split("\n\n")[0])[0].forms
     fields = dict(line.split(": ", 1) for line in header.splitlines())
     assert fields["Language"] == LANGUAGES[code]
@@ -105,7 +105,7 @@ def test_the_header_names_its_language_and_no_person(code, locale):
 
 @each_catalogue
 @each_language
-def test_the_compiled_catalogue_is_that_of_the_text(code, locale):
+def test_compiled_catalog_equals_source_catalog(code, locale):
     expected = {}
     for key, forms, _flags in read_po(po_path(code, locale).read_text(encoding="utf-8")):
         text = key.text if key.context is None else f"{key.context}\x04{key.text}"
@@ -133,7 +133,7 @@ def fits(said, text, *, may_lack_number):
 
 @each_catalogue
 @each_language
-def test_a_translation_takes_what_its_string_takes(code, locale):
+def test_translation_has_placeholders_of_its_string(code, locale):
     numberless = NUMBERLESS.get(code, ())
     wrong = [
         (entry.key.text, form)
@@ -150,7 +150,7 @@ def test_a_translation_takes_what_its_string_takes(code, locale):
 
 @each_language
 @pytest.mark.parametrize("count", COUNTS)
-def test_every_counting_string_can_be_said_of_any_count(code, count):
+def test_plural_strings_can_be_formatted_for_any_count(code, count):
     counting = [key for key in strings_of_the_sources() if key.plural is not None]
     assert counting
     with translation.override(code):
@@ -166,7 +166,7 @@ def test_every_counting_string_can_be_said_of_any_count(code, count):
 
 
 @each_language
-def test_what_is_quoted_stands_in_the_quotes_of_the_language(code):
+def test_translation_uses_quotes_of_its_language(code):
     opening, closing = QUOTES[code]
     quoting = [entry for entry in entries(code) if "“" in entry.key.text]
     assert quoting
@@ -214,7 +214,7 @@ def new_messages(code, count):
         ("zh-hans", 2, "2 条新消息"),
     ],
 )
-def test_a_count_takes_the_plural_form_of_its_language(code, count, said):
+def test_count_uses_plural_form_of_language(code, count, said):
     assert new_messages(code, count) == said
 
 
@@ -242,7 +242,7 @@ def in_language(client, code, url=None):
 
 
 @each_language
-def test_the_inbox_names_its_folders_in_the_language_of_its_reader(client, send, code):
+def test_inbox_shows_folder_names_in_language_of_reader(client, send, code):
     send("Hello")
     response = in_language(client, code)
     # Unread has the count, too.
@@ -252,21 +252,21 @@ def test_the_inbox_names_its_folders_in_the_language_of_its_reader(client, send,
 
 
 @each_language
-def test_each_folder_has_its_translated_name_as_the_title_of_its_page(client, code):
+def test_folder_page_has_translated_title(client, code):
     for box, name in zip(BOX_NAMES, BOXES[code], strict=True):
         response = in_language(client, code, reverse("message_list", query={"box": box}))
         [heading] = soup(response).select("h1")
         assert text_of(heading) == name
 
 
-def test_without_a_catalogue_the_inbox_is_in_english(client):
+def test_language_without_catalog_falls_back_to_english(client):
     names = ["Inbox", "Unread", "Archive", "Sent", "Trash"]
     assert filters(client.get(reverse("message_list"))) == names
     response = client.get(reverse("message_list"), headers={"Accept-Language": "tlh"})
     assert filters(response) == names
 
 
-def test_the_first_of_several_languages_that_there_is_is_taken(client):
+def test_first_available_accepted_language_is_used(client):
     response = client.get(
         reverse("message_list"), headers={"Accept-Language": "tlh, fr-CH;q=0.9, de;q=0.5"}
     )
@@ -274,7 +274,7 @@ def test_the_first_of_several_languages_that_there_is_is_taken(client):
 
 
 @pytest.fixture
-def without_the_demo(settings):
+def without_demo_templates(settings):
     """Use only the bundled templates, as on a site without overrides."""
     settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": []}]
 
@@ -285,15 +285,15 @@ def frame_of(response):
 
 
 @each_language
-@pytest.mark.usefixtures("without_the_demo")
-def test_our_frame_of_a_page_runs_in_the_direction_of_its_language(client, code):
+@pytest.mark.usefixtures("without_demo_templates")
+def test_bundled_page_has_direction_of_language(client, code):
     direction = "rtl" if code == "ar" else "ltr"
     assert frame_of(in_language(client, code)) == (code, direction)
 
 
 @each_language
-@pytest.mark.usefixtures("without_the_demo")
-def test_our_frame_alone_is_in_the_language_and_its_direction(code):
+@pytest.mark.usefixtures("without_demo_templates")
+def test_bundled_base_template_has_language_and_direction(code):
     with translation.override(code):
         request = RequestFactory().get("/")
         html = render_to_string("persistent_messages/base.html", {"messages": []}, request)
@@ -303,13 +303,13 @@ def test_our_frame_alone_is_in_the_language_and_its_direction(code):
 
 
 @pytest.mark.parametrize("name", ["message_list", "home", "project", "bootstrap"])
-def test_the_demo_too_runs_from_right_to_left_in_arabic(client, name):
+def test_demo_is_right_to_left_in_arabic(client, name):
     assert settings.TEMPLATES[0]["DIRS"]
     assert frame_of(in_language(client, "ar", reverse(name))) == ("ar", "rtl")
 
 
 @each_language
-def test_the_demo_speaks_the_language_of_its_reader(client, code):
+def test_demo_is_translated(client, code):
     page = in_language(client, code, reverse("project"))
     said = [
         text_of(element)
@@ -325,7 +325,7 @@ def test_the_demo_speaks_the_language_of_its_reader(client, code):
 # The parsers above find what they should.
 
 
-def test_every_kind_of_lookup_in_python_is_found():
+def test_strings_in_python_finds_each_gettext_function():
     source = """
 _("a" "b")
 translation.gettext_lazy("c")
@@ -343,12 +343,12 @@ other("g")
     }
 
 
-def test_words_put_together_as_it_runs_are_refused():
+def test_strings_in_python_rejects_concatenated_strings():
     with pytest.raises(ValueError, match="malformed"):
         list(strings_in_python("_('Delete ' + name)"))
 
 
-def test_every_kind_of_tag_in_a_template_is_found():
+def test_strings_in_template_finds_each_tag():
     source = """{% load i18n %}
 {% translate "It's a" %}{% translate "b" as b %}<a title="{% translate 'c' context "verb" %}">
 {% blocktranslate with name=user.name %}d “{{ name }}” 100%{% endblocktranslate %}
@@ -373,7 +373,7 @@ def test_every_kind_of_tag_in_a_template_is_found():
     }
 
 
-def test_the_parts_of_a_catalogue_are_read():
+def test_read_po_reads_all_parts_of_entry():
     text = r"""
 msgid ""
 msgstr ""
@@ -394,7 +394,7 @@ msgstr[1] ""
     ]
 
 
-def test_a_translation_that_takes_something_else_is_found():
+def test_fits_compares_placeholders():
     assert fits("so viele: %d", "%d many", may_lack_number=False)
     assert fits("keine", "%(count)s many", may_lack_number=True)
     assert not fits("keine", "%(count)s many", may_lack_number=False)

@@ -12,7 +12,7 @@ FIGURES = {"requests": 600, "errors": 0, "rate": 10.0, "median": 20, "p99": 90}
 
 
 @pytest.fixture
-def good():
+def passing_result():
     return load_report.Result(
         facts=f"{connection.display_name} 1.2\n\nOf today.",
         alone={"nothing": {**FIGURES, "rate": 100.0}, "home": FIGURES},
@@ -28,9 +28,9 @@ def good():
     )
 
 
-def test_a_run_without_a_fault_passes(good):
-    assert good.failures == []
-    assert "No error in 1,200 requests" in list(load_report.verdict(good))[-1]
+def test_run_without_failures_passes(passing_result):
+    assert passing_result.failures == []
+    assert "No error in 1,200 requests" in list(load_report.verdict(passing_result))[-1]
 
 
 @pytest.mark.parametrize(
@@ -44,27 +44,29 @@ def test_a_run_without_a_fault_passes(good):
         ({"mix": {}}, "nothing was measured"),
     ],
 )
-def test_each_fault_fails_it(good, change, words):
-    bad = replace(good, **change)
+def test_each_failure_fails_run(passing_result, change, words):
+    bad = replace(passing_result, **change)
     assert [words in failure for failure in bad.failures] == [True]
     assert any("FAILED" in line and words in line for line in load_report.verdict(bad))
 
 
-def test_a_letter_that_met_an_error_may_be_stored(good):
-    assert replace(good, stored=51, refused=1).failures == []
+def test_letter_with_failed_response_may_be_stored(passing_result):
+    assert replace(passing_result, stored=51, refused=1).failures == []
 
 
-def test_a_request_is_compared_with_the_page_that_does_nothing(good, tmp_path):
+def test_report_compares_requests_with_empty_page(passing_result, tmp_path):
     report = tmp_path / "LOAD.md"
-    load_report.write(good, report)
+    load_report.write(passing_result, report)
     assert "| home | 10.0 | 10.0 | 20 ms | 90 ms |" in report.read_text(encoding="utf-8")
 
 
-def test_a_run_renews_the_section_of_its_database_alone(good, tmp_path):
+def test_run_replaces_only_section_of_its_database(passing_result, tmp_path):
     report = tmp_path / "LOAD.md"
-    load_report.write(replace(good, facts="Another 3.4\n\nOf yesterday."), report)
-    load_report.write(replace(good, facts=f"{connection.display_name} 1.1\n\nOf before."), report)
-    load_report.write(good, report)
+    load_report.write(replace(passing_result, facts="Another 3.4\n\nOf yesterday."), report)
+    load_report.write(
+        replace(passing_result, facts=f"{connection.display_name} 1.1\n\nOf before."), report
+    )
+    load_report.write(passing_result, report)
     text = report.read_text(encoding="utf-8")
     assert text.startswith("# Under load\n")
     assert text.count("\n## ") == 2
@@ -73,9 +75,9 @@ def test_a_run_renews_the_section_of_its_database_alone(good, tmp_path):
     assert "Of before." not in text
 
 
-def test_a_run_that_failed_says_so_in_the_report(good, tmp_path):
+def test_failed_run_is_marked_in_report(passing_result, tmp_path):
     report = tmp_path / "LOAD.md"
-    load_report.write(replace(good, stored=49), report)
+    load_report.write(replace(passing_result, stored=49), report)
     text = report.read_text(encoding="utf-8")
     assert "**Failed: 50 letters acknowledged, 49 stored**" in text
     assert "No error in" not in text

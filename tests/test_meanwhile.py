@@ -17,7 +17,7 @@ TABLE = Message._meta.db_table
 
 
 @contextmanager
-def vanishing():
+def deletion_before_next_update():
     """Delete every message right before the next statement that would change one."""
     gone = []
 
@@ -35,7 +35,7 @@ def vanishing():
 @pytest.mark.parametrize("headers", [{}, HTMX], ids=["plain", "htmx"])
 @pytest.mark.parametrize("method", ["get", "post"])
 @pytest.mark.parametrize("name", ON_ONE)
-def test_what_was_deleted_for_good_meanwhile_answers_in_words(
+def test_action_on_message_deleted_during_request_does_not_fail(
     client, user, other, name, method, headers
 ):
     letter = send_letter(other, user, "Rota", "Can you take Thursday?").letter
@@ -43,16 +43,19 @@ def test_what_was_deleted_for_good_meanwhile_answers_in_words(
     prepare(name, mine)
     data = {"message": "Yes."} if method == "post" else {}
 
-    with vanishing():
+    with deletion_before_next_update():
         answer = getattr(client, method)(reverse(name, args=[mine.pk]), data, headers=headers)
 
     assert answer.status_code < 500
 
 
-def test_a_notice_that_goes_while_it_is_answered_refuses_the_answer(user, other, send):
+def test_reply_to_notice_deleted_during_request_is_refused(user, other, send):
     notice = send("Can you take Thursday?", from_user=other)
 
-    with vanishing(), pytest.raises(LetterRefused, match="can’t reply to this message"):
+    with (
+        deletion_before_next_update(),
+        pytest.raises(LetterRefused, match="can’t reply to this message"),
+    ):
         send_letter(user, None, "", "Yes.", notice)
 
     assert not Message.objects.in_folder(Folder.SENT)
@@ -75,7 +78,7 @@ def after_looking_for_letters(act):
 
 
 @pytest.mark.parametrize("letters_before", [0, 1])
-def test_a_conversation_that_comes_meanwhile_keeps_one_head(user, other, letters_before):
+def test_conversation_restored_during_deletion_keeps_one_head(user, other, letters_before):
     """Part of it is in the trash, and the rest returns to the inbox during the deletion."""
     first = send_letter(other, user, "Rota", "Number 1")
     rows = Message.objects.owned_by(user).filter(thread=first.thread)

@@ -151,7 +151,7 @@ def count_on(reader, text=TEXT, address="/"):
 
 @pytest.mark.parametrize("name", ["html", "created", "empty"])
 @pytest.mark.parametrize("method", ["get", "post", "put", "patch", "delete"])
-def test_a_one_shot_message_comes_with_the_answer_and_goes(reader, method, name):
+def test_one_shot_message_is_added_to_htmx_response_once(reader, method, name):
     response = getattr(reader, method)(f"/answer/{name}/?one-shot={TEXT}", headers=HTMX)
 
     assert response.content.startswith(ANSWERS[name]().content)
@@ -160,7 +160,7 @@ def test_a_one_shot_message_comes_with_the_answer_and_goes(reader, method, name)
     assert count_on(reader) == 0
 
 
-def test_a_message_that_waited_comes_with_the_next_answer(reader):
+def test_waiting_message_is_added_to_next_htmx_response(reader):
     reader.get(f"/answer/html/?one-shot={TEXT}")
 
     response = reader.get("/answer/html/", headers=HTMX)
@@ -169,7 +169,7 @@ def test_a_message_that_waited_comes_with_the_next_answer(reader):
     assert count_on(reader) == 0
 
 
-def test_a_persistent_message_of_the_request_comes_with_the_answer_and_stays(client):
+def test_persistent_message_is_added_to_htmx_response_and_kept(client):
     response = client.post(f"/answer/html/?persistent={TEXT}", headers=HTMX)
 
     assert f"<bdi>{TEXT}</bdi>" in response.content.decode()
@@ -177,7 +177,7 @@ def test_a_persistent_message_of_the_request_comes_with_the_answer_and_stays(cli
     assert not Message.objects.get().read
 
 
-def test_unread_persistent_messages_alone_are_no_news(client, send):
+def test_unread_persistent_messages_alone_are_not_added(client, send):
     send(TEXT)
 
     response = client.get("/answer/html/", headers=HTMX)
@@ -185,13 +185,13 @@ def test_unread_persistent_messages_alone_are_no_news(client, send):
     assert response.content == b"<p>Answer</p>"
 
 
-def test_an_answer_with_no_message_is_left_as_it_is(reader):
+def test_response_without_messages_is_unchanged(reader):
     response = reader.get("/answer/html/", headers=HTMX)
 
     assert response.content == b"<p>Answer</p>"
 
 
-def test_the_strip_of_an_answer_has_the_unread_notices_too(client, send):
+def test_added_strip_includes_unread_notices(client, send):
     # It replaces the notices on the page.
     send("Waits since yesterday")
 
@@ -201,34 +201,34 @@ def test_the_strip_of_an_answer_has_the_unread_notices_too(client, send):
 
 
 @pytest.mark.parametrize("added", ["one-shot", "persistent"])
-def test_the_length_is_that_of_the_longer_answer(client, added):
+def test_content_length_is_updated(client, added):
     response = client.get(f"/answer/with length/?{added}={TEXT}", headers=HTMX)
 
     assert len(response.content) > len(b"<p>Answer</p>")
     assert response["Content-Length"] == str(len(response.content))
 
 
-def test_an_answer_without_a_length_gets_it_where_django_sets_it(client):
+def test_content_length_is_set_by_django(client):
     response = client.get(f"/answer/html/?one-shot={TEXT}", headers=HTMX)
 
     assert response["Content-Length"] == str(len(response.content))
 
 
-def test_the_charset_of_the_answer_is_kept(client):
+def test_charset_of_response_is_kept(client):
     response = client.get("/answer/latin/?one-shot=Déjà vu", headers=HTMX)
 
     assert response.content.startswith(b"<p>\xe9</p>")
     assert "Déjà vu".encode("latin-1") in response.content
 
 
-def test_a_message_that_its_charset_cannot_say_is_no_server_error(client):
+def test_message_not_encodable_in_charset_causes_no_error(client):
     response = client.get("/answer/latin/?one-shot=موعد", headers=HTMX)
 
     assert response.status_code == 200
     assert response.content.startswith(b"<p>\xe9</p>")
 
 
-def test_compression_outside_of_it_has_the_messages(site, client):
+def test_outer_gzip_middleware_compresses_messages(site, client):
     site.MIDDLEWARE = [f"{GZipMiddleware.__module__}.GZipMiddleware", *site.MIDDLEWARE]
 
     response = client.get(
@@ -239,7 +239,7 @@ def test_compression_outside_of_it_has_the_messages(site, client):
     assert count_on(client) == 0
 
 
-def test_text_is_escaped(reader):
+def test_message_text_is_escaped(reader):
     response = reader.get("/answer/html/?one-shot=<script>x</script>", headers=HTMX)
 
     assert b"<script>" not in response.content
@@ -250,7 +250,7 @@ def test_text_is_escaped(reader):
 
 
 @pytest.mark.parametrize("name", EXCLUDED)
-def test_an_answer_that_is_not_swapped_in_shows_no_message_and_loses_none(reader, name):
+def test_response_not_swapped_in_consumes_no_message(reader, name):
     response = reader.post(f"/answer/{name}/?one-shot={TEXT}", headers=HTMX)
 
     assert body(response) == body(ANSWERS[name]())
@@ -259,7 +259,7 @@ def test_an_answer_that_is_not_swapped_in_shows_no_message_and_loses_none(reader
 
 
 @pytest.mark.parametrize("name", EXCLUDED)
-def test_a_message_that_waited_stays_for_a_page_that_shows_it(reader, name):
+def test_waiting_message_is_kept_for_page_that_shows_it(reader, name):
     reader.get(f"/answer/html/?one-shot={TEXT}")
 
     reader.get(f"/answer/{name}/", headers=HTMX)
@@ -268,21 +268,21 @@ def test_a_message_that_waited_stays_for_a_page_that_shows_it(reader, name):
 
 
 @pytest.mark.parametrize("name", EXCLUDED)
-def test_a_persistent_message_is_kept_whatever_the_answer(client, name):
+def test_persistent_message_is_kept_with_any_response(client, name):
     client.post(f"/answer/{name}/?persistent={TEXT}", headers=HTMX)
 
     assert not Message.objects.get().read
     assert count_on(client) > 0
 
 
-def test_a_request_without_htmx_is_left_alone(reader):
+def test_request_without_htmx_is_unchanged(reader):
     response = reader.get(f"/answer/html/?one-shot={TEXT}")
 
     assert response.content == b"<p>Answer</p>"
     assert count_on(reader) > 0
 
 
-def test_a_head_request_shows_nothing_and_loses_nothing(reader):
+def test_head_request_consumes_no_message(reader):
     reader.get(f"/answer/html/?one-shot={TEXT}")
 
     response = reader.head("/answer/html/", headers=HTMX)
@@ -291,7 +291,7 @@ def test_a_head_request_shows_nothing_and_loses_nothing(reader):
     assert count_on(reader) > 0
 
 
-def test_a_view_that_breaks_loses_nothing(reader):
+def test_failing_view_consumes_no_message(reader):
     reader.raise_request_exception = False
 
     response = reader.get(f"/broken/?one-shot={TEXT}", headers=HTMX)
@@ -301,7 +301,7 @@ def test_a_view_that_breaks_loses_nothing(reader):
     assert count_on(reader) > 0
 
 
-def test_a_view_that_showed_the_messages_itself_is_not_given_them_twice(reader):
+def test_messages_shown_by_view_are_not_added_again(reader):
     response = reader.get(f"/showing/?one-shot={TEXT}", headers=HTMX)
 
     assert response.content.decode().count(f"<bdi>{TEXT}</bdi>") == 1
@@ -309,7 +309,7 @@ def test_a_view_that_showed_the_messages_itself_is_not_given_them_twice(reader):
     assert count_on(reader) == 0
 
 
-def test_a_boosted_page_that_shows_the_messages_is_not_given_them_twice(reader):
+def test_messages_shown_by_boosted_page_are_not_added_again(reader):
     reader.get(f"/answer/html/?one-shot={TEXT}")
 
     response = reader.get("/", headers={**HTMX, "HX-Boosted": "true"})
@@ -317,7 +317,7 @@ def test_a_boosted_page_that_shows_the_messages_is_not_given_them_twice(reader):
     assert response.content.decode().count(f"<bdi>{TEXT}</bdi>") == 1
 
 
-def test_a_site_without_the_message_middleware_is_left_alone(site, client):
+def test_site_without_message_middleware_is_unchanged(site, client):
     site.MIDDLEWARE = [
         entry for entry in site.MIDDLEWARE if not entry.endswith("MessageMiddleware")
     ]
@@ -325,7 +325,7 @@ def test_a_site_without_the_message_middleware_is_left_alone(site, client):
     assert client.get("/answer/html/", headers=HTMX).content == b"<p>Answer</p>"
 
 
-def test_a_site_without_the_htmx_middleware_is_left_alone(site, reader):
+def test_site_without_htmx_middleware_is_unchanged(site, reader):
     site.MIDDLEWARE = [entry for entry in site.MIDDLEWARE if not entry.endswith("HtmxMiddleware")]
 
     response = reader.get(f"/answer/html/?one-shot={TEXT}", headers=HTMX)
@@ -334,7 +334,7 @@ def test_a_site_without_the_htmx_middleware_is_left_alone(site, reader):
     assert count_on(reader) > 0
 
 
-def test_a_site_with_contribs_storage_has_its_messages_too(site, reader):
+def test_messages_of_contrib_storage_are_added(site, reader):
     site.MESSAGE_STORAGE = "django.contrib.messages.storage.fallback.FallbackStorage"
 
     response = reader.get(f"/answer/html/?one-shot={TEXT}", headers=HTMX)
@@ -343,13 +343,13 @@ def test_a_site_with_contribs_storage_has_its_messages_too(site, reader):
     assert count_on(reader) == 0
 
 
-def test_the_events_of_a_view_are_kept(client):
+def test_hx_trigger_of_view_is_kept(client):
     response = client.post("/messages/mark_read/all/", headers=HTMX)
 
     assert json.loads(response["HX-Trigger"]) == {"pm:changed": {"unread": 0}}
 
 
-def test_an_action_of_ours_brings_what_waited(client, send):
+def test_action_response_includes_waiting_message(client, send):
     message = send("Hello")
     client.get(f"/answer/html/?one-shot={TEXT}")
 
@@ -359,12 +359,12 @@ def test_an_action_of_ours_brings_what_waited(client, send):
     assert count_on(client) == 0
 
 
-def test_it_costs_one_query_where_nothing_waits(client, django_assert_num_queries):
+def test_htmx_response_without_messages_takes_one_query(client, django_assert_num_queries):
     with django_assert_num_queries(3):  # session, user, strip
         client.get("/answer/html/", headers=HTMX)
 
 
-def test_it_costs_nothing_where_nothing_is_swapped(client, django_assert_num_queries):
+def test_response_not_swapped_in_takes_no_query(client, django_assert_num_queries):
     with django_assert_num_queries(0):
         client.get("/answer/html/")
         client.get("/answer/json/", headers=HTMX)
@@ -385,7 +385,7 @@ class AsyncBrowser:
         return async_to_sync(self.client.get)(address, headers=headers or {})
 
 
-def test_it_runs_in_the_event_loop_as_it_is(reader):
+def test_middleware_works_in_event_loop(reader):
     response = AsyncBrowser(reader).get(f"/async/html/?one-shot={TEXT}", headers=HTMX)
 
     assert response.content.startswith(b"<p>Answer</p>")
@@ -394,14 +394,14 @@ def test_it_runs_in_the_event_loop_as_it_is(reader):
     assert count_on(reader) == 0
 
 
-def test_a_sync_view_under_asgi_has_its_messages_too(reader):
+def test_sync_view_under_asgi_gets_messages(reader):
     response = AsyncBrowser(reader).get(f"/answer/html/?one-shot={TEXT}", headers=HTMX)
 
     assert response.content.decode().count(f"<bdi>{TEXT}</bdi>") == 1
     assert count_on(reader) == 0
 
 
-def test_a_persistent_message_of_an_async_view_comes_with_the_answer_and_stays(client):
+def test_persistent_message_of_async_view_is_added_and_kept(client):
     response = AsyncBrowser(client).get(f"/async/html/?persistent={TEXT}", headers=HTMX)
 
     assert not Message.objects.get().read
@@ -410,7 +410,7 @@ def test_a_persistent_message_of_an_async_view_comes_with_the_answer_and_stays(c
 
 
 @pytest.mark.parametrize("name", [name for name in EXCLUDED if name not in {"stream", "file"}])
-def test_an_async_answer_that_is_not_swapped_in_loses_no_message(reader, name):
+def test_async_response_not_swapped_in_consumes_no_message(reader, name):
     response = AsyncBrowser(reader).get(f"/async/{name}/?one-shot={TEXT}", headers=HTMX)
 
     assert response.content == ANSWERS[name]().content
@@ -418,7 +418,7 @@ def test_an_async_answer_that_is_not_swapped_in_loses_no_message(reader, name):
     assert count_on(reader) == 0
 
 
-def test_an_async_stream_is_left_alone(client, site):
+def test_async_stream_is_unchanged(client, site):
     ANSWERS["async stream"] = lambda: StreamingHttpResponse(trickle())
 
     async def read():
@@ -431,7 +431,7 @@ def test_an_async_stream_is_left_alone(client, site):
     assert count_on(client) > 0
 
 
-def test_a_visitor_and_a_user_share_no_message(user, visitor, client):
+def test_visitor_and_user_share_no_messages(user, visitor, client):
     assert isinstance(visitor, Client)
     client.get(f"/answer/html/?one-shot={TEXT}")
 

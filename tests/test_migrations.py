@@ -56,7 +56,7 @@ def test_no_migration_is_missing_in_another_language(db, settings, language):
         {"USE_TZ": False},
     ],
 )
-def test_no_setting_of_a_site_means_a_migration(db, settings, settings_of_a_site):
+def test_settings_of_site_cause_no_migration(db, settings, settings_of_a_site):
     for name, value in settings_of_a_site.items():
         setattr(settings, name, value)
 
@@ -64,14 +64,14 @@ def test_no_setting_of_a_site_means_a_migration(db, settings, settings_of_a_site
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_no_word_is_in_a_migration(file):
+def test_migrations_contain_no_labels_or_choices(file):
     code = file.read_text()
 
     for word in ("verbose_name", "help_text", "choices", "gettext"):
         assert word not in code
 
 
-def test_no_field_of_a_migration_has_choices_or_words():
+def test_migration_fields_have_no_choices_or_labels():
     found = dict(fields())
 
     assert {"user", "folder", "level", "message", "read_at", "expires"} <= set(found)
@@ -81,7 +81,7 @@ def test_no_field_of_a_migration_has_choices_or_words():
         assert field._verbose_name is None, name
 
 
-def test_the_levels_and_folders_fit_their_columns():
+def test_level_and_folder_have_suitable_columns():
     found = dict(fields())
 
     assert isinstance(found["id"], models.BigAutoField)
@@ -89,7 +89,7 @@ def test_the_levels_and_folders_fit_their_columns():
     assert isinstance(found["folder"], models.PositiveSmallIntegerField)
 
 
-def test_the_migrations_depend_on_nothing_but_the_user_model():
+def test_migrations_depend_only_on_user_model():
     loader = MigrationLoader(None)
     apps_needed = {
         parent
@@ -101,14 +101,14 @@ def test_the_migrations_depend_on_nothing_but_the_user_model():
     assert apps_needed - {"persistent_messages"} == {"auth"}
 
 
-def test_there_is_one_last_migration():
+def test_migration_graph_has_one_leaf():
     loader = MigrationLoader(None)
 
     assert len(loader.graph.leaf_nodes("persistent_messages")) == 1
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_tables_come_and_go_with_the_migrations():
+def test_migrations_can_be_reversed():
     assert TABLE in tables()
     try:
         call_command("migrate", "persistent_messages", "zero", verbosity=0)
@@ -119,7 +119,7 @@ def test_the_tables_come_and_go_with_the_migrations():
     assert TABLE in tables()
 
 
-def test_the_table_has_its_indexes_and_no_more(db):
+def test_table_has_exactly_expected_indexes(db):
     with connection.cursor() as cursor:
         found = connection.introspection.get_constraints(cursor, TABLE)
     ours = {name: c["columns"] for name, c in found.items() if name.startswith("pm_")}

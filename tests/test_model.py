@@ -428,7 +428,7 @@ def contrib_response():
 
 
 @pytest.mark.django_db
-def test_whatever_people_do_they_have_what_they_were_promised():
+def test_random_actions_keep_mailboxes_consistent():
     run_state_machine_as_test(
         Mailboxes,
         settings=settings(

@@ -27,44 +27,44 @@ def text_of(value):
 # The text
 
 
-def test_the_text_of_a_message_is_its_message():
+def test_str_is_message():
     assert text_of(str(Message(level=120, message="Hello"))) == ("Hello", False)
 
 
-def test_the_text_says_the_subject():
+def test_str_includes_subject():
     assert str(Message(level=120, subject="Note", message="Hello")) == "Note: Hello"
 
 
-def test_safe_text_stays_safe_and_its_subject_is_escaped():
+def test_str_of_safe_text_is_safe_with_escaped_subject():
     message = Message(level=120, subject="<i>Note</i>", message=mark_safe("<b>Hello</b>"))
     assert text_of(str(message)) == ("&lt;i&gt;Note&lt;/i&gt;: <b>Hello</b>", True)
 
 
-def test_a_subject_does_not_make_unsafe_text_safe():
+def test_safe_subject_does_not_make_str_safe():
     message = Message(level=120, subject=mark_safe("<i>Note</i>"), message="<b>Hello</b>")
     assert text_of(str(message)) == ("<i>Note</i>: <b>Hello</b>", False)
 
 
-def test_the_repr_names_key_level_and_text(send):
+def test_repr_has_key_level_and_text(send):
     row = send("Hello")
     assert repr(row) == f"<Message {row.pk}: level=120, message='Hello'>"
 
 
-def test_safe_text_is_safe_again_when_loaded(send):
+def test_safe_text_is_safe_after_loading(send):
     send(mark_safe("<b>Hello</b>"))
     assert isinstance(Message.objects.get().message, SafeData)
     send("<b>Hello</b>")
     assert not isinstance(Message.objects.latest("pk").message, SafeData)
 
 
-def test_a_row_may_be_loaded_without_its_text(send):
+def test_row_can_be_loaded_without_text(send):
     row = send(mark_safe("<b>Hello</b>"))
     assert Message.objects.only("level").get() == row
     assert Message.objects.defer("message").get().message == "<b>Hello</b>"
     assert Message.objects.defer("is_safe").get().message == "<b>Hello</b>"
 
 
-def test_settling_forces_lazy_text_and_notes_whether_it_is_safe():
+def test_prepare_text_evaluates_lazy_text_and_sets_is_safe():
     class Lazy:
         def __str__(self):
             return mark_safe("<b>\x00Hello\ud800</b>")
@@ -83,41 +83,41 @@ def test_settling_forces_lazy_text_and_notes_whether_it_is_safe():
 # Title and snippet
 
 
-def test_the_title_is_the_subject_or_the_snippet():
+def test_title_is_subject_or_snippet():
     assert Message(level=120, subject="Note", message="Hello").title == "Note"
     assert Message(level=120, message="Hello").title == "Hello"
 
 
-def test_the_snippet_is_one_line():
+def test_snippet_is_one_line():
     assert Message(level=120, message="  a\r\n\tb  \n c ").snippet == "a b c"
 
 
-def test_a_long_text_is_cut():
+def test_snippet_of_long_text_is_truncated():
     snippet = Message(level=120, message="word " * 1000).snippet
     assert len(snippet) == SNIPPET_LENGTH
     assert snippet.startswith("word word")
     assert snippet.endswith("…")
 
 
-def test_a_text_that_just_fits_is_not_cut():
+def test_snippet_of_text_with_maximum_length_is_not_truncated():
     text = "x" * SNIPPET_LENGTH
     assert Message(level=120, message=text).snippet == text
     assert Message(level=120, message=text + "x").snippet != text
 
 
-def test_the_snippet_of_safe_text_is_plain():
+def test_snippet_of_safe_text_is_plain_text():
     message = Message(level=120, message=mark_safe("<p>Tom &amp; <b>Jerry</b></p>"))
     assert text_of(message.snippet) == ("Tom & Jerry", False)
     assert message.plain_text == "Tom & Jerry"
 
 
-def test_the_snippet_of_other_text_is_the_text():
+def test_snippet_of_unsafe_text_is_unchanged():
     message = Message(level=120, message="<p>Tom &amp; Jerry</p>")
     assert text_of(message.snippet) == ("<p>Tom &amp; Jerry</p>", False)
     assert message.plain_text == "<p>Tom &amp; Jerry</p>"
 
 
-def test_the_snippet_of_long_safe_text_is_plain():
+def test_snippet_of_long_safe_text_is_plain_text():
     message = Message(level=120, message=mark_safe("<p>" + "<b>word</b> " * 1000 + "</p>"))
     assert text_of(message.snippet)[1] is False
     assert "<" not in message.snippet
@@ -127,21 +127,21 @@ def test_the_snippet_of_long_safe_text_is_plain():
 @pytest.mark.parametrize(
     "start", ['<a href="/', '<img alt="', "<!-- "], ids=["link", "image", "comment"]
 )
-def test_the_snippet_has_no_half_of_a_tag(start):
+def test_snippet_has_no_incomplete_tag(start):
     end = " -->" if start.startswith("<!") else '">'
     message = Message(level=120, message=mark_safe(f"Look {start}{'x' * 5000}{end}here"))
     assert "<" not in message.snippet
     assert "xxx" not in message.snippet
 
 
-def test_what_was_unescaped_is_not_safe():
+def test_unescaped_text_is_not_safe():
     message = Message(level=120, message=mark_safe("&lt;script&gt;alert(1)&lt;/script&gt;"))
     assert text_of(message.snippet) == ("<script>alert(1)</script>", False)
     assert text_of(message.title)[1] is False
     assert text_of(message.plain_text)[1] is False
 
 
-def test_the_snippet_of_an_empty_text_is_empty():
+def test_snippet_of_empty_text_is_empty():
     assert Message(level=120, message="").snippet == ""
     assert Message(level=120, message=mark_safe("<br>")).snippet == ""
 
@@ -149,14 +149,14 @@ def test_the_snippet_of_an_empty_text_is_empty():
 # State
 
 
-def test_a_message_is_read_once_it_has_a_time_of_reading():
+def test_message_is_read_if_read_at_is_set():
     """The package of 2011 had a field `read`."""
     assert Message(level=120).read is False
     assert Message(level=120, read_at=timezone.now()).read is True
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "Pacific/Honolulu"])
-def test_a_message_expires_at_its_time_wherever_the_server_stands(settings, zone):
+def test_message_expires_at_same_moment_in_any_time_zone(settings, zone):
     settings.TIME_ZONE = zone
     now = timezone.now()
     assert Message(level=120).has_expired is False
@@ -165,13 +165,13 @@ def test_a_message_expires_at_its_time_wherever_the_server_stands(settings, zone
 
 
 @pytest.mark.parametrize(("level", "base"), [(20, 20), (120, 20), (129, 29), (100, 100)])
-def test_a_message_knows_its_base_level(level, base):
+def test_base_level_and_is_persistent(level, base):
     message = Message(level=level)
     assert message.base_level == base
     assert message.is_persistent is (level != base)
 
 
-def test_a_new_row_has_its_defaults(user):
+def test_new_row_has_defaults(user):
     before = timezone.now()
     row = Message.objects.create(user=user, level=120, message="Hello")
     assert row.folder == Folder.INBOX
@@ -186,7 +186,7 @@ def test_a_new_row_has_its_defaults(user):
 # Tags
 
 
-def test_tags_are_extra_tags_level_tag_and_state():
+def test_tags_are_extra_tags_level_tag_and_read_state():
     message = Message(level=130, extra_tags="a b")
     assert message.tags == "a b warning unread"
     message.read_at = timezone.now()
@@ -199,7 +199,7 @@ def test_one_shot_messages_are_neither_read_nor_unread():
     assert Message(level=29).tags == ""
 
 
-def test_tags_follow_the_setting(settings):
+def test_tags_follow_message_tags_setting(settings):
     """In the package of 2011, the tags were fixed at import."""
     message = Message(level=persistent_messages.ERROR)
     assert message.level_tag == "error"
@@ -211,7 +211,7 @@ def test_tags_follow_the_setting(settings):
     assert message.tags == "unread"
 
 
-def test_tags_of_one_setting_do_not_leak_into_the_next(settings):
+def test_tags_do_not_leak_between_settings(settings):
     settings.MESSAGE_TAGS = {29: "custom"}
     assert Message(level=129).level_tag == "custom"
     settings.MESSAGE_TAGS = {}
@@ -221,7 +221,7 @@ def test_tags_of_one_setting_do_not_leak_into_the_next(settings):
 # Equality
 
 
-def test_a_message_equals_one_of_contrib_of_the_same_level_and_text():
+def test_message_equals_contrib_message_with_same_level_and_text():
     ours, theirs = Message(level=120, message="Hello"), ContribMessage(120, "Hello")
     assert ours == theirs
     assert theirs == ours
@@ -232,18 +232,18 @@ def test_a_message_equals_one_of_contrib_of_the_same_level_and_text():
 @pytest.mark.parametrize(
     "theirs", [ContribMessage(20, "Hello"), ContribMessage(120, "hello"), ContribMessage(120, "")]
 )
-def test_a_message_differs_from_others_of_contrib(theirs):
+def test_message_differs_from_other_contrib_messages(theirs):
     ours = Message(level=120, message="Hello")
     assert ours != theirs
     assert theirs != ours
 
 
-def test_extra_tags_do_not_count_in_a_comparison():
+def test_equality_ignores_extra_tags():
     ours = Message(level=20, message="Hello", extra_tags="a")
     assert ours == ContribMessage(20, "Hello", "b")
 
 
-def test_rows_are_equal_by_their_key(send):
+def test_rows_are_equal_by_primary_key(send):
     """In contrib, messages are equal if their texts are."""
     first, second = send("Same"), send("Same")
     assert first != second
@@ -255,7 +255,7 @@ def test_two_unsaved_messages_are_not_equal():
     assert Message(level=20, message="Same") != Message(level=20, message="Same")
 
 
-def test_a_message_compares_with_anything():
+def test_message_can_be_compared_with_any_object():
     message = Message(level=20, message="Hello")
     assert message == ANY
     assert message != "Hello"
@@ -266,13 +266,13 @@ def test_a_message_compares_with_anything():
 # Table
 
 
-def test_a_users_messages_go_with_the_user(user, other, send):
+def test_deleting_user_deletes_own_messages(user, other, send):
     send("Hers", from_user=other)
     user.delete()
     assert not Message.objects.exists()
 
 
-def test_what_somebody_sent_stays_with_the_name(user, other, send):
+def test_deleting_sender_keeps_messages_with_name(user, other, send):
     """`CASCADE` would delete the recipient's copy; `PROTECT` would prevent the deletion."""
     send("From Harry", from_user=other)
     other.delete()
@@ -280,17 +280,17 @@ def test_what_somebody_sent_stays_with_the_name(user, other, send):
     assert (row.from_user, row.from_name, row.message) == (None, "harry", "From Harry")
 
 
-def test_every_row_has_an_owner(db):
+def test_message_requires_user(db):
     with pytest.raises(IntegrityError):
         Message.objects.create(level=120, message="Nobody's")
 
 
-def test_the_model_has_no_prepare_of_its_own():
+def test_model_does_not_define_prepare():
     """The framework calls `message._prepare()`, and `ModelBase` has a method with this name."""
     assert "_prepare" not in vars(Message)
 
 
-def test_states_name_the_rows_they_keep(user, other, send):
+def test_queryset_methods_select_states(user, other, send):
     past = timezone.now() - timedelta(seconds=1)
     unread, read = send("Unread"), send("Read")
     trash, archived = send("Trash"), send("Archived")
@@ -321,7 +321,7 @@ def page_of(user, cursor=None):
     return Message.objects.inbox_of(user).newest_first().older_than(cursor).page(2)
 
 
-def test_a_page_is_one_query_and_knows_whether_there_are_older(user, send):
+def test_page_takes_one_query_and_has_cursor(user, send):
     sent = [send(f"Number {number}") for number in range(5)]
     pages, cursor = [], None
     for _ in range(3):
@@ -337,33 +337,33 @@ def test_a_page_is_one_query_and_knows_whether_there_are_older(user, send):
     ]
 
 
-def test_a_page_goes_on_after_a_row_that_is_gone(user, send):
+def test_next_page_works_if_cursor_row_is_deleted(user, send):
     sent = [send(f"Number {number}") for number in range(4)]
     cursor = page_of(user).older
     Message.objects.filter(pk=cursor).delete()
     assert page_of(user, cursor).messages == [sent[1], sent[0]]
 
 
-def test_a_page_goes_on_where_it_was_whatever_arrives(user, send):
+def test_next_page_ignores_new_messages(user, send):
     sent = [send(f"Number {number}") for number in range(4)]
     cursor = page_of(user).older
     send("Meanwhile")
     assert page_of(user, cursor).messages == [sent[1], sent[0]]
 
 
-def test_an_exactly_full_page_has_nothing_older(user, send):
+def test_exactly_full_page_has_no_cursor(user, send):
     newest = [send("One"), send("Two")][-1]
     page = page_of(user)
     assert (page.older, page.further) == (None, None)
     assert page.newest == newest.pk
 
 
-def test_an_empty_page_has_no_ends(user):
+def test_empty_page_has_no_cursor(user):
     page = page_of(user)
     assert (page.messages, page.older, page.further, page.newest) == ([], None, None, 0)
 
 
-def test_a_bounded_count_stops_at_its_limit(user, send):
+def test_count_up_to_stops_at_limit(user, send):
     for _ in range(3):
         send()
     inbox = Message.objects.inbox_of(user)

@@ -105,14 +105,14 @@ def state(*models, **of):
     return [list(model.objects.filter(**of).order_by("pk").values()) for model in models]
 
 
-def told(response):
+def response_contents(response):
     """Return everything in a response: its body, its headers, its cookies."""
     return f"{response.headers} {response.cookies} {getattr(response, 'text', '')}"
 
 
 @pytest.mark.parametrize("who", ["anonymous", "other", "sender", "staff"])
 @pytest.mark.parametrize("name", ALL)
-def test_nobody_but_the_owner_changes_or_reads_anything(site, name, who):
+def test_other_users_cannot_read_or_change_mailbox(site, name, who):
     browser, owner = site.browser(who), {"user": site.owner}
     before = [state(Message, **owner), state(Block, Report)]
 
@@ -121,7 +121,7 @@ def test_nobody_but_the_owner_changes_or_reads_anything(site, name, who):
             answer = site.ask(browser, method, name, way, message)
             what = f"{method} {way} {message.folder}: {answer.status_code}"
             # The log-in page has the requested URL, which the visitor already knows.
-            assert SECRET not in told(answer), what
+            assert SECRET not in response_contents(answer), what
             if who == "anonymous" and name not in ANYBODYS:
                 assert answer.status_code in {200, 302, 405}, what
                 assert not getattr(answer, "text", ""), what
@@ -135,7 +135,7 @@ def test_nobody_but_the_owner_changes_or_reads_anything(site, name, who):
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", ALL)
-def test_the_owner_changes_by_post_alone_and_nobody_elses(site, name, way):
+def test_owner_changes_own_mailbox_and_only_by_post(site, name, way):
     browser, message = site.browser("owner"), site.letter
     owner = {"user": site.owner}
     others = [{"user": person} for person in (site.other, site.sender, site.staff)]
@@ -153,7 +153,7 @@ def test_the_owner_changes_by_post_alone_and_nobody_elses(site, name, way):
 
 
 @pytest.mark.parametrize("name", [n for n, takes in ALL.items() if "message_id" in takes])
-def test_what_is_not_there_and_what_is_anothers_have_the_same_answer(site, name):
+def test_missing_and_foreign_messages_have_same_response(site, name):
     """Otherwise, trying numbers would reveal which messages exist."""
     # With the same number of digits, because the response may contain the requested number.
     browser, taken = site.browser("other"), {*Message.objects.values_list("pk", flat=True)}
@@ -176,7 +176,7 @@ TABLES = re.compile(rf"(?:FROM|UPDATE|JOIN) .{Message._meta.db_table}.")
 OWNERS = re.compile(r".user_id. (?:= \(?\d|IN \(\d)")
 
 
-def nameless(queries, mailboxes=1):
+def statements_without_owner(queries, mailboxes=1):
     """Return the statements on the table that do not name the owner of a mailbox."""
     found = [sql for sql in ours(queries) if not sql.startswith("INSERT")]
     return [
@@ -189,7 +189,7 @@ def nameless(queries, mailboxes=1):
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", ALL)
-def test_every_statement_of_a_page_names_the_mailbox_that_it_is_about(site, name, way):
+def test_each_statement_of_page_filters_by_owner(site, name, way):
     browser, wrong = site.browser("owner"), []
 
     messages = Message.objects.filter(user=site.owner)
@@ -198,22 +198,22 @@ def test_every_statement_of_a_page_names_the_mailbox_that_it_is_about(site, name
             ask = site.request(browser, method, name, way, message)
             with CaptureQueriesContext(connection) as queries:
                 ask()
-            wrong += nameless(queries, 2 if name in WRITING else 1)
+            wrong += statements_without_owner(queries, 2 if name in WRITING else 1)
 
     assert wrong == []
 
 
-def test_an_answer_to_a_notice_names_the_mailboxes_that_it_is_about(site):
+def test_statements_of_reply_to_notice_filter_by_owner(site):
     send_message(site.owner, INFO, "Can you?", from_user=site.other)
     notice = Message.objects.latest("pk")
 
     with CaptureQueriesContext(connection) as queries:
         send_letter(site.owner, None, "", "Yes.", notice)
 
-    assert nameless(queries, 2) == []
+    assert statements_without_owner(queries, 2) == []
 
 
-def test_what_is_shown_once_names_the_mailbox_when_it_is_stored_read_and_removed(site):
+def test_statements_of_one_shot_messages_filter_by_owner(site):
     browser = site.browser("owner")
 
     with CaptureQueriesContext(connection) as queries:
@@ -221,4 +221,4 @@ def test_what_is_shown_once_names_the_mailbox_when_it_is_stored_read_and_removed
         browser.get(reverse("message_list"))
 
     assert any(sql.startswith("DELETE") for sql in ours(queries))
-    assert nameless(queries) == []
+    assert statements_without_owner(queries) == []

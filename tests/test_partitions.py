@@ -16,7 +16,7 @@ from .partitions import TABLE, run, sql
 
 
 @pytest.fixture(autouse=True)
-def whole(db):
+def unpartitioned_table(db):
     """The table as migrations make it, whatever table the suite runs on."""
     with connection.schema_editor() as editor:
         editor.delete_model(Message)
@@ -36,7 +36,7 @@ def convert():
     run("\n".join(statements))
 
 
-def asked(query, *parameters):
+def fetch_all(query, *parameters):
     with connection.cursor() as cursor:
         cursor.execute(query, parameters or None)
         return cursor.fetchall()
@@ -49,7 +49,7 @@ def table():
         return see.get_table_description(cursor, TABLE), see.get_constraints(cursor, TABLE)
 
 
-def test_every_row_is_as_it_was_in_the_partition_of_its_owner(people):
+def test_rows_are_unchanged_in_partition_of_owner(people):
     model = get_user_model()
     # So many that no partition is empty by chance.
     more = model.objects.bulk_create(model(username=f"other-{number}") for number in range(60))
@@ -61,12 +61,12 @@ def test_every_row_is_as_it_was_in_the_partition_of_its_owner(people):
     convert()
 
     assert list(Message.objects.order_by("pk").values()) == before
-    owners = asked(f"SELECT tableoid::regclass::text, user_id FROM {TABLE} GROUP BY 1, 2")
+    owners = fetch_all(f"SELECT tableoid::regclass::text, user_id FROM {TABLE} GROUP BY 1, 2")
     assert {name for name, _ in owners} == {f"{TABLE}_p{number}" for number in range(4)}
     assert len(owners) == len(people) + len(more)
 
 
-def test_columns_keys_checks_and_indexes_are_those_of_the_migrations():
+def test_columns_constraints_and_indexes_equal_migrations():
     columns, constraints = table()
 
     convert()
@@ -80,7 +80,7 @@ def test_columns_keys_checks_and_indexes_are_those_of_the_migrations():
     assert table()[1] == constraints
 
 
-def test_the_next_message_has_the_next_number(user):
+def test_next_message_has_next_key(user):
     send_message(user, INFO, "Before")
     last = Message.objects.get().pk
 
@@ -89,17 +89,19 @@ def test_the_next_message_has_the_next_number(user):
 
     assert Message.objects.latest("pk").pk == last + 1
     # Django uses this to find the sequence, for example to reset it after `loaddata`.
-    assert asked(f"SELECT pg_get_serial_sequence('{TABLE}', 'id')") == [(f"public.{TABLE}_id_seq",)]
+    assert fetch_all(f"SELECT pg_get_serial_sequence('{TABLE}', 'id')") == [
+        (f"public.{TABLE}_id_seq",)
+    ]
 
 
-def test_an_empty_table_begins_with_the_first_number(user):
+def test_empty_table_starts_with_key_1(user):
     convert()
     send_message(user, INFO, "First")
 
     assert Message.objects.get().pk == 1
 
 
-def test_no_migration_is_missing_or_waits_afterwards():
+def test_no_migration_is_missing_or_unapplied_afterwards():
     convert()
 
     call_command("makemigrations", "persistent_messages", check=True, dry_run=True, verbosity=0)
@@ -130,7 +132,7 @@ LATER = [
 ]
 
 
-def test_later_migrations_do_what_they_do_to_any_table(user):
+def test_later_migrations_work_on_partitioned_table(user):
     send_message(user, INFO, "Hello")
     convert()
     state = MigrationLoader(connection).project_state()
@@ -144,10 +146,10 @@ def test_later_migrations_do_what_they_do_to_any_table(user):
         state = after
 
     # The partitions and the sequence were dropped with it.
-    assert asked("SELECT relname FROM pg_class WHERE relname LIKE %s", f"{TABLE}%") == []
+    assert fetch_all("SELECT relname FROM pg_class WHERE relname LIKE %s", f"{TABLE}%") == []
 
 
-def test_who_leaves_takes_the_mailbox_along_and_leaves_letters_to_others(people):
+def test_deleting_user_deletes_mailbox_and_keeps_sent_letters(people):
     one, two, *_ = people
     send_letter(one, two, "Rota", "Can you take Thursday?")
     convert()
@@ -158,7 +160,7 @@ def test_who_leaves_takes_the_mailbox_along_and_leaves_letters_to_others(people)
     assert (letter.user_id, letter.folder, letter.from_user_id) == (two.pk, Folder.INBOX, None)
 
 
-def test_settings_and_rights_of_the_table_stay():
+def test_table_settings_and_privileges_are_kept():
     run(code("vacuum after a fiftieth", "sql"))
     run(
         f"ALTER TABLE {TABLE} SET (fillfactor = 90);"
@@ -171,13 +173,13 @@ def test_settings_and_rights_of_the_table_stay():
     convert()
 
     can = "SELECT has_table_privilege(%s, %s, %s)"
-    assert asked(can, "pm_reader", TABLE, "SELECT") == [(True,)]
-    assert asked(can, "pm_reader", TABLE, "INSERT") == [(False,)]
-    assert asked(can, "pm_writer", TABLE, "INSERT") == [(True,)]
-    assert asked(can, "pm_writer", TABLE, "DELETE") == [(False,)]
+    assert fetch_all(can, "pm_reader", TABLE, "SELECT") == [(True,)]
+    assert fetch_all(can, "pm_reader", TABLE, "INSERT") == [(False,)]
+    assert fetch_all(can, "pm_writer", TABLE, "INSERT") == [(True,)]
+    assert fetch_all(can, "pm_writer", TABLE, "DELETE") == [(False,)]
     usage = "SELECT has_sequence_privilege(%s, %s, 'USAGE')"
-    assert asked(usage, "pm_writer", f"{TABLE}_id_seq") == [(True,)]
-    assert asked("SELECT reloptions FROM pg_class WHERE relname = %s", f"{TABLE}_p3") == [
+    assert fetch_all(usage, "pm_writer", f"{TABLE}_id_seq") == [(True,)]
+    assert fetch_all("SELECT reloptions FROM pg_class WHERE relname = %s", f"{TABLE}_p3") == [
         (
             [
                 "autovacuum_vacuum_scale_factor=0.02",
@@ -188,7 +190,7 @@ def test_settings_and_rights_of_the_table_stay():
     ]
 
 
-def test_a_table_of_another_schema_stays_there(user):
+def test_table_in_other_schema_stays_there(user):
     run("CREATE SCHEMA elsewhere")
     run(f"ALTER TABLE {TABLE} SET SCHEMA elsewhere; SET LOCAL search_path = public, elsewhere")
     send_message(user, INFO, "Hello")
@@ -197,11 +199,11 @@ def test_a_table_of_another_schema_stays_there(user):
     send_message(user, INFO, "After")
 
     place = "SELECT relnamespace::regnamespace::text FROM pg_class WHERE relname LIKE %s"
-    assert {*asked(place, f"{TABLE}%"), *asked(place, "pm_folder")} == {("elsewhere",)}
-    assert asked(f"SELECT count(*) FROM elsewhere.{TABLE}") == [(2,)]
+    assert {*fetch_all(place, f"{TABLE}%"), *fetch_all(place, "pm_folder")} == {("elsewhere",)}
+    assert fetch_all(f"SELECT count(*) FROM elsewhere.{TABLE}") == [(2,)]
 
 
-def test_it_prints_as_many_partitions_as_asked_for_and_changes_nothing():
+def test_command_prints_given_number_of_partitions_and_changes_nothing():
     with CaptureQueriesContext(connection) as queries:
         printed = sql(7)
 
@@ -209,7 +211,7 @@ def test_it_prints_as_many_partitions_as_asked_for_and_changes_nothing():
     assert {query["sql"].split()[0] for query in queries} == {"SELECT"}
 
 
-def test_the_chapter_names_it_as_it_is(capsys):
+def test_documented_command_prints_sql(capsys):
     (command,) = commands("prints the SQL, and changes nothing")
 
     call_command(*command)
@@ -218,19 +220,19 @@ def test_the_chapter_names_it_as_it_is(capsys):
 
 
 @pytest.mark.parametrize("partitions", [-1, 0, 1, 1025])
-def test_a_number_that_makes_no_sense_is_refused(partitions):
+def test_invalid_number_of_partitions_is_rejected(partitions):
     with pytest.raises(CommandError, match="from 2 to 1024"):
         sql(partitions)
 
 
-def test_a_partitioned_table_is_refused():
+def test_partitioned_table_is_rejected():
     convert()
 
     with pytest.raises(CommandError, match="is already partitioned"):
         sql(4)
 
 
-def test_before_there_is_a_table_it_is_refused():
+def test_missing_table_is_rejected():
     run(f"DROP TABLE {TABLE}")
 
     with pytest.raises(CommandError, match="run migrate first"):
@@ -256,14 +258,14 @@ def test_before_there_is_a_table_it_is_refused():
     ],
     ids=["key", "trigger", "policy", "publication"],
 )
-def test_what_the_new_table_would_lose_is_named(what, said):
+def test_dependent_objects_are_named_in_error(what, said):
     run(what)
 
     with pytest.raises(CommandError, match=f"cannot be replaced: {said}."):
         sql(4)
 
 
-def test_a_view_of_the_table_stops_it():
+def test_view_on_table_stops_conversion():
     run(f"CREATE VIEW lately AS SELECT id FROM {TABLE}")
 
     with pytest.raises(InternalError, match="other objects depend on it"):

@@ -85,13 +85,13 @@ def ask(tmp_path_factory):
     return ask
 
 
-def test_the_checks_for_deployment_find_nothing():
+def test_deployment_checks_pass():
     done = run(*CHECK, **SECRETS)
     assert done.returncode == 0, done.stderr
     assert "no issues (0 silenced)" in done.stdout
 
 
-def test_a_weak_key_is_found():
+def test_weak_secret_key_fails_deployment_checks():
     done = run(*CHECK, **{**SECRETS, "SECRET_KEY": "secret"})
     assert done.returncode != 0
     assert "security.W009" in done.stderr
@@ -99,7 +99,7 @@ def test_a_weak_key_is_found():
 
 @pytest.mark.parametrize("name", SECRETS)
 @pytest.mark.parametrize("value", [None, "", " "])
-def test_a_secret_that_is_not_set_is_named(name, value):
+def test_missing_secret_is_named_in_error(name, value):
     given = {**SECRETS, name: value}
     done = run(*CHECK, **{key: text for key, text in given.items() if text is not None})
     assert done.returncode != 0
@@ -107,25 +107,25 @@ def test_a_secret_that_is_not_set_is_named(name, value):
 
 
 @pytest.mark.parametrize("name", ["HSTS_SECONDS", "EMAIL_PORT"])
-def test_a_number_that_is_none_is_named(name):
+def test_invalid_number_is_named_in_error(name):
     done = run(*CHECK, **SECRETS, **{name: "many"})
     assert done.returncode != 0
     assert f"ImproperlyConfigured: The environment variable {name}" in done.stderr
 
 
-def test_the_environment_of_the_demo_does_not_loosen_them():
+def test_demo_environment_does_not_weaken_settings():
     show = "from django.conf import settings; print(settings.DEBUG, settings.ALLOWED_HOSTS)"
     done = run("-c", show, **{**SECRETS, "ALLOWED_HOSTS": "a.example, b.example"}, DEBUG="1")
     assert done.stdout.strip() == "False ['a.example', 'b.example']"
 
 
-def test_origins_are_read_from_the_environment():
+def test_trusted_origins_are_read_from_environment():
     show = "from django.conf import settings; print(settings.CSRF_TRUSTED_ORIGINS)"
     done = run("-c", show, **SECRETS, CSRF_TRUSTED_ORIGINS="https://a.example,https://b.example")
     assert done.stdout.strip() == "['https://a.example', 'https://b.example']"
 
 
-def test_mail_goes_to_the_relay_of_the_environment():
+def test_mail_is_sent_to_relay_from_environment():
     send = "from django.core.mail import EmailMessage; EmailMessage(to=['a@b.example']).send()"
     with socket.create_server(("127.0.0.1", 0)) as relay, ThreadPoolExecutor() as aside:
         port = str(relay.getsockname()[1])
@@ -137,7 +137,7 @@ def test_mail_goes_to_the_relay_of_the_environment():
         assert "closed for this test" in sending.result().stderr
 
 
-def test_pages_go_out_over_tls_alone_with_the_strict_policy(ask):
+def test_pages_require_tls_and_have_strict_policy(ask):
     forwarded = {"X-Forwarded-Proto": "https"}
     (plain, forged, page), _log = ask(
         {"path": "/log-in/"},
@@ -153,13 +153,13 @@ def test_pages_go_out_over_tls_alone_with_the_strict_policy(ask):
     assert page["cookies"]["csrftoken"]["secure"]
 
 
-def test_a_proxy_is_believed_where_the_environment_says_so(ask):
+def test_proxy_header_is_trusted_if_configured(ask):
     headers = {"X-Forwarded-Proto": "https"}
     (page,), _log = ask({"path": "/log-in/", "headers": headers}, BEHIND_PROXY="1")
     assert page["status"] == 200
 
 
-def test_files_are_served_under_hashed_names_with_the_policy(ask):
+def test_static_files_have_hashed_names_and_policy(ask):
     (page,), _log = ask({"path": "/log-in/", "secure": True})
     name = "/static/persistent_messages/persistent_messages."
     start = page["body"].index(name)
@@ -171,7 +171,7 @@ def test_files_are_served_under_hashed_names_with_the_policy(ask):
     assert file["headers"]["Content-Security-Policy"] == "default-src 'self'"
 
 
-def test_what_goes_wrong_is_logged_to_stderr_and_not_shown(ask):
+def test_errors_are_logged_to_stderr_and_not_shown(ask):
     # There are no tables, so the session cannot be read.
     request = {
         "path": "/messages/",

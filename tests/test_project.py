@@ -50,7 +50,7 @@ def pairs():
 # Versions
 
 
-def test_the_workflow_runs_the_pairs_of_nox_on_each_database(pairs):
+def test_workflow_runs_nox_pairs_on_each_database(pairs):
     matrix = jobs()["tests"]["strategy"]["matrix"]
     left_out = {(pair["python"], pair["django"]) for pair in matrix["exclude"]}
     addresses = {each["database"]: each["url"] for each in matrix["include"]}
@@ -60,12 +60,12 @@ def test_the_workflow_runs_the_pairs_of_nox_on_each_database(pairs):
     assert jobs()["tests"]["env"] == {"DATABASE_URL": "${{ matrix.url }}"}
 
 
-def test_the_classifiers_name_what_is_run(pairs):
+def test_classifiers_equal_tested_versions(pairs):
     assert classified("Programming Language :: Python") == {python for python, _ in pairs}
     assert classified("Framework :: Django") == {django for _, django in pairs}
 
 
-def test_no_version_is_declared_that_only_may_pass():
+def test_versions_allowed_to_fail_are_not_declared():
     matrix = jobs()["next-python"]
     [version] = [
         step["with"]["python-version"] for step in matrix["steps"] if "setup-python" in str(step)
@@ -76,7 +76,7 @@ def test_no_version_is_declared_that_only_may_pass():
     assert {*matrix["strategy"]["matrix"]["django"]} == classified("Framework :: Django")
 
 
-def test_the_readme_names_the_versions(pairs):
+def test_readme_names_supported_versions(pairs):
     text = read("README.md").partition("## Versions")[2].partition("##")[0]
 
     named = {*re.findall(r"\b(?:\d\.\d{1,2})\b", text)}
@@ -85,7 +85,7 @@ def test_the_readme_names_the_versions(pairs):
     assert django | {"3.10", "3.12", newest} == named
 
 
-def test_old_pythons_are_refused_by_the_metadata(pairs):
+def test_metadata_requires_oldest_supported_python(pairs):
     oldest = min((python for python, _ in pairs), key=lambda each: int(each[2:]))
 
     assert f'requires-python = ">={oldest}"' in read("pyproject.toml")
@@ -94,7 +94,7 @@ def test_old_pythons_are_refused_by_the_metadata(pairs):
 # The workflow
 
 
-def test_the_workflow_checks_what_dev_py_checks():
+def test_workflow_runs_checks_of_dev_py():
     assert "python3 dev.py check" in commands("lint")
     assert "python3 dev.py docs" in commands("docs")
     assert any("wheel_site.py" in command for command in commands("wheel"))
@@ -102,7 +102,7 @@ def test_the_workflow_checks_what_dev_py_checks():
     assert any("tests/browser" in command for command in commands("browser"))
 
 
-def test_a_release_needs_every_job_that_must_pass():
+def test_release_needs_each_required_job():
     release = jobs()["release"]
     must_pass = [
         name for name, job in jobs().items() if name != "release" and "continue-on-error" not in job
@@ -114,14 +114,14 @@ def test_a_release_needs_every_job_that_must_pass():
     assert release["steps"][-1] == {"uses": "pypa/gh-action-pypi-publish@release/v1"}
 
 
-def test_nothing_else_may_write():
+def test_only_release_job_has_write_permission():
     permissions = {name: job.get("permissions") for name, job in jobs().items()}
 
     assert loaded(WORKFLOW)["permissions"] == {"contents": "read"}
     assert {name for name, given in permissions.items() if given} == {"release"}
 
 
-def test_every_action_has_its_version():
+def test_workflow_actions_have_versions():
     used = [step["uses"] for job in jobs().values() for step in job["steps"] if "uses" in step]
 
     assert used
@@ -147,7 +147,7 @@ def checked():
             yield [word for word in words if isinstance(word, str) and word.isidentifier()]
 
 
-def test_a_commit_is_checked_as_dev_py_does():
+def test_pre_commit_hooks_cover_dev_py_check():
     entries = [{Path(word).name for word in hook["entry"].split()} for hook in hooks()]
     tools = [words for words in checked() if words]
 
@@ -156,7 +156,7 @@ def test_a_commit_is_checked_as_dev_py_does():
     assert [each for each in tools if not any({*each} <= entry for entry in entries)] == []
 
 
-def test_each_hook_is_run_by_dev_py_or_the_workflow():
+def test_each_pre_commit_hook_is_run_elsewhere():
     tools = [{*words} for words in checked()]
     others = {hook["id"] for hook in hooks()} - {"biome"}
 
@@ -166,7 +166,7 @@ def test_each_hook_is_run_by_dev_py_or_the_workflow():
     assert any(f"npx --yes {package} lint" in command for command in commands("lint"))
 
 
-def test_the_mails_are_checked_by_the_workflow_as_by_ci_run():
+def test_mail_lint_runs_in_workflow_and_ci_run():
     assert ".ci/lint-mails" in commands("lint")
     assert ".ci/lint-mails" in read(".ci/run").splitlines()
 
@@ -174,7 +174,7 @@ def test_the_mails_are_checked_by_the_workflow_as_by_ci_run():
 # Read the Docs
 
 
-def test_read_the_docs_builds_it_as_dev_py_does():
+def test_read_the_docs_configuration_matches_dev_py():
     settings = loaded(".readthedocs.yaml")
 
     assert settings["sphinx"] == {"configuration": "docs/conf.py", "fail_on_warning": True}
@@ -186,11 +186,11 @@ def test_read_the_docs_builds_it_as_dev_py_does():
 # The README, as an index page shows it
 
 
-def test_the_readme_is_short():
+def test_readme_is_short():
     assert len(read("README.md").splitlines()) <= 150
 
 
-def test_the_readme_can_be_rendered():
+def test_readme_can_be_rendered():
     html = markdown.render(read("README.md"))
 
     assert html is not None
@@ -211,7 +211,7 @@ ADDRESSES = sorted(
 
 
 @pytest.mark.parametrize(("name", "address"), ADDRESSES)
-def test_what_an_address_of_the_project_names_exists(name, address):
+def test_project_urls_have_existing_targets(name, address):
     if address.startswith(SITE):
         path = DOCS / (address.removeprefix(SITE) or "index.html")
         assert path.with_suffix(".md").exists()
@@ -223,7 +223,7 @@ def test_what_an_address_of_the_project_names_exists(name, address):
         assert address.removeprefix(GITHUB) in ("", "/security", "/issues")
 
 
-def test_the_metadata_has_the_addresses_of_the_project():
+def test_metadata_has_project_urls():
     urls = read("pyproject.toml").partition("[project.urls]\n")[2].partition("\n\n")[0]
     given = dict(re.findall(r'^(\w+) = "(.*)"$', urls, re.MULTILINE))
 

@@ -124,7 +124,7 @@ PAGES = {
 }
 
 
-def test_a_page_costs_the_same_whatever_the_mailbox_holds(client, user, mailbox):
+def test_query_count_of_page_does_not_depend_on_mailbox_size(client, user, mailbox):
     """Cost per page of a user: no query when nothing asks; at most 2 for the strip, 1 for the
     counter, whatever the mailbox holds."""
     found = {}
@@ -136,14 +136,12 @@ def test_a_page_costs_the_same_whatever_the_mailbox_holds(client, user, mailbox)
     assert found == PAGES
 
 
-def test_a_page_that_shows_nothing_does_not_even_ask_who_is_there(
-    client, mailbox, django_assert_num_queries
-):
+def test_page_without_messages_takes_no_query(client, mailbox, django_assert_num_queries):
     with django_assert_num_queries(0):
         client.get("/nothing/")
 
 
-def test_a_visitor_costs_nothing(visitor, send, django_assert_num_queries):
+def test_page_of_visitor_takes_no_query(visitor, send, django_assert_num_queries):
     send("Hello")
 
     with django_assert_num_queries(0):
@@ -151,7 +149,7 @@ def test_a_visitor_costs_nothing(visitor, send, django_assert_num_queries):
             visitor.get(address)
 
 
-def test_an_action_costs_the_same_whatever_the_mailbox_holds(client, user, mailbox):
+def test_query_count_of_action_does_not_depend_on_mailbox_size(client, user, mailbox):
     found = {}
     for name, folder in {
         "message_detail": Folder.INBOX,
@@ -198,19 +196,19 @@ def test_an_action_costs_the_same_whatever_the_mailbox_holds(client, user, mailb
     assert found["message_undo"] <= 6
 
 
-def test_asking_before_all_is_deleted_costs_the_same_whatever_the_mailbox_holds(client, mailbox):
+def test_query_count_of_delete_all_confirmation_is_limited(client, mailbox):
     # The newest message, the number of messages, the strip, the unread count.
     for box in ("inbox", "unread", "archive", "trash"):
         assert cost(client, reverse("message_delete_all"), data={"box": box}) <= 4
 
 
-def test_the_names_of_senders_cost_nothing(client, user, other):
+def test_sender_names_take_no_query(client, user, other):
     rows_of(user, 25, from_user=other, from_name="Harry")
 
     assert cost(client, "/messages/") <= 3
 
 
-def test_no_page_reads_more_rows_than_it_shows(client, user, settings):
+def test_page_queries_have_limits_of_settings(client, user, settings):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 7, "STRIP_LIMIT": 5, "COUNTER_LIMIT": 9}
     rows_of(user, 50)
 
@@ -228,7 +226,7 @@ def test_no_page_reads_more_rows_than_it_shows(client, user, settings):
 @pytest.mark.parametrize("level", ["", "info"])
 @pytest.mark.parametrize("topic", ["", "billing"])
 @pytest.mark.parametrize("q", ["", "hello"])
-def test_every_statement_of_a_page_has_a_limit(client, user, settings, box, level, topic, q):
+def test_each_statement_of_page_has_limit(client, user, settings, box, level, topic, q):
     settings.PERSISTENT_MESSAGES = {
         "PAGE_SIZE": 7,
         "STRIP_LIMIT": 5,
@@ -359,11 +357,11 @@ def big_table(user, settings):
     middle = hers[hers.count() // 2].pk
     for person in (*crowd, user, user, user):
         rows_of(person, 1, folder=Folder.ONE_SHOT, level=contrib_messages.INFO)
-    look_around()
+    analyze_tables()
     return middle
 
 
-def look_around():
+def analyze_tables():
     with connection.cursor() as cursor:
         for statement in ANALYZE[connection.vendor]:
             cursor.execute(statement)
@@ -375,7 +373,7 @@ def plans_of(ask):
     return [PLANS[connection.vendor](sql) for sql in ours(queries)]
 
 
-def test_an_index_serves_each_read_of_a_page(user, big_table):
+def test_each_read_of_page_uses_index(user, big_table):
     wrong = {}
     for read, ask in READS.items():
         for plan in plans_of(lambda ask=ask: ask(user, big_table)):
@@ -391,7 +389,7 @@ def test_an_index_serves_each_read_of_a_page(user, big_table):
     assert wrong == {}
 
 
-def test_a_topic_is_found_without_passing_the_others(user, big_table):
+def test_topic_filter_uses_topic_index(user, big_table):
     wrong = {}
     for box in ("inbox", "archive", "sent", "trash"):
         for read in (f"a newest page of {box} billing", f"a deep page of {box} billing"):
@@ -402,7 +400,7 @@ def test_a_topic_is_found_without_passing_the_others(user, big_table):
     assert wrong == {}
 
 
-def test_which_topics_there_are_is_found_without_passing_their_messages(user, big_table):
+def test_list_of_topics_is_found_without_reading_all_messages(user, big_table):
     def ask():
         *_, found = Message.objects.count_unread_and_kinds_of(user, 21, Folder.INBOX, TOPICS)
         assert found == {"billing"}
@@ -424,7 +422,7 @@ INDEX_DEFINITIONS = {
 }
 
 
-def test_what_has_no_topic_is_not_in_the_index_of_topics(user):
+def test_topic_index_is_partial(user):
     """Most messages have none. MariaDB has no partial indexes, and indexes all of them."""
     with connection.cursor() as cursor:
         cursor.execute(INDEX_DEFINITIONS[connection.vendor])
@@ -464,11 +462,11 @@ def long_letter(user, other, big_table):
         rows += exchange(person, other, 6, timedelta(days=1))
         rows += exchange(user, person, 2, timedelta(days=9))
     Message.objects.bulk_create(rows, batch_size=1000)
-    look_around()
+    analyze_tables()
     return Message.objects.filter(user=user, from_user=other).latest("pk")
 
 
-def test_an_index_serves_each_read_of_letters(user, long_letter):
+def test_each_read_of_letters_uses_index(user, long_letter):
     request = RequestFactory().get("/")
     request.user = user
     an_hour_ago = timezone.now() - timedelta(hours=1)
@@ -494,7 +492,7 @@ def test_an_index_serves_each_read_of_letters(user, long_letter):
         assert len(plan["tables"]) == 1, read
 
 
-def test_settling_conversations_reads_their_letters_and_no_others(user, other, long_letter):
+def test_updating_thread_heads_reads_only_their_letters(user, other, long_letter):
     """Twice as many conversations take twice as long, whatever the size of the folder."""
     threads = Message.objects.owned_by(user).exclude(thread=long_letter.thread).thread_ids()
     efforts = {}
@@ -514,7 +512,7 @@ def test_settling_conversations_reads_their_letters_and_no_others(user, other, l
     assert efforts[100] < 3 * efforts[50]
 
 
-def test_a_step_reads_the_letters_of_its_conversations_and_no_others(user, other, long_letter):
+def test_bulk_step_reads_only_letters_of_its_conversations(user, other, long_letter):
     with CaptureQueriesContext(connection) as queries:
         step_of("delete", Filter())(user)
     (look,) = [
@@ -585,7 +583,7 @@ WRITES = {
 }
 
 
-def test_an_index_finds_what_is_written_at_once(user, big_table):
+def test_each_write_uses_index(user, big_table):
     wrong = {}
     for write, (ask, expected) in WRITES.items():
         with transaction.atomic():
@@ -616,12 +614,12 @@ READY = {
 }
 
 
-def test_an_index_finds_what_is_pruned_however_much_there_is(big_table):
+def test_pruning_uses_index(big_table):
     """In the order of the index, so that a batch reads only its own rows."""
     for reason, (fields, index) in READY.items():
         with transaction.atomic():
             Message.objects.filter(folder=Folder.INBOX).update(**fields)
-            look_around()
+            analyze_tables()
             with CaptureQueriesContext(connection) as queries:
                 assert pruning(reason)(None) == pruning_module.BATCH_SIZE
             plan = PLANS[connection.vendor](ours(queries)[0])
@@ -630,7 +628,7 @@ def test_an_index_finds_what_is_pruned_however_much_there_is(big_table):
         assert (plan["indexes"], plan["scans"], plan["sorts"]) == ({index}, [], []), reason
 
 
-def test_the_unread_are_found_without_passing_the_read(user, big_table):
+def test_unread_messages_are_found_without_reading_read_ones(user, big_table):
     for read in ("the counter", "the strip", "a newest page of unread"):
         with CaptureQueriesContext(connection) as queries:
             READS[read](user, big_table)
@@ -639,42 +637,42 @@ def test_the_unread_are_found_without_passing_the_read(user, big_table):
         assert index in PLANS[connection.vendor](sql)["indexes"], read
 
 
-def test_the_strip_passes_no_letters(user, other, big_table):
+def test_strip_query_does_not_read_letters(user, other, big_table):
     """Even if there are many newer unread letters above the only unread notice."""
     notices = Message.objects.inbox_of(user).unread()
     notice = notices.earliest("pk")
     notices.exclude(pk=notice.pk).delete()
-    look_around()
-    _, before = what_it_takes(user, "the strip")
+    analyze_tables()
+    _, before = indexes_and_effort(user, "the strip")
     letters = [
         Message(user=user, from_user=other, level=120, message="Hello", thread=uuid.uuid4())
         for _ in range(10_000)
     ]
     Message.objects.bulk_create(letters, batch_size=1000)
-    look_around()
+    analyze_tables()
 
-    assert what_it_takes(user, "the strip") == ({"pm_folder", "pm_notice"}, before)
+    assert indexes_and_effort(user, "the strip") == ({"pm_folder", "pm_notice"}, before)
     assert Message.objects.strip_of(user, 10)[-1] == notice
     assert Message.objects.strip_of(user, 10, letters=True)[-1] != notice
 
 
-def test_what_waits_for_others_costs_nothing_before_the_database_knows_of_it(user, big_table):
+def test_one_shot_messages_of_others_do_not_affect_plans(user, big_table):
     """The statistics of PostgreSQL may be from a time without one-shot messages."""
     waiting = Message.objects.filter(folder=Folder.ONE_SHOT)
     hers = [row.pk for row in waiting.filter(user=user)]
     waiting.update(folder=Folder.INBOX)
-    look_around()
+    analyze_tables()
     Message.objects.filter(pk__in=hers).update(folder=Folder.ONE_SHOT)
-    alone = {read: what_it_takes(user, read) for read in ("the strip", "what passes")}
+    alone = {read: indexes_and_effort(user, read) for read in ("the strip", "what passes")}
 
     fields = {"folder": Folder.ONE_SHOT, "level": contrib_messages.INFO, "message": "Hello"}
     crowd = get_user_model().objects.filter(username__startswith="person-")
     Message.objects.bulk_create(Message(user=person, **fields) for person in crowd for _ in "123")
 
-    assert {read: what_it_takes(user, read) for read in alone} == alone
+    assert {read: indexes_and_effort(user, read) for read in alone} == alone
 
 
-def what_it_takes(user, read):
+def indexes_and_effort(user, read):
     """Return the indexes of a read, which all begin with the user, and its effort."""
     with CaptureQueriesContext(connection) as queries:
         READS[read](user, None)
@@ -685,7 +683,7 @@ def what_it_takes(user, read):
     return plan["indexes"], EFFORTS[connection.vendor](sql)
 
 
-def test_no_statement_of_a_page_reads_the_whole_table(client, big_table):
+def test_page_statements_do_not_scan_table(client, big_table):
     for address in ("/strip/", "/counter/", "/messages/", "/messages/?q=hello"):
         with CaptureQueriesContext(connection) as queries:
             client.get(address)

@@ -36,7 +36,7 @@ def terms(name):
     return [term for line in lines for term in re.findall("`([^`]+)`", line)]
 
 
-def test_every_setting_has_its_default_and_its_meaning():
+def test_settings_are_documented_with_defaults():
     page = f"{REFERENCE}/settings.md"
     [block] = [block for block in blocks_in("python") if block.page == page]
     given = {}
@@ -49,7 +49,7 @@ def test_every_setting_has_its_default_and_its_meaning():
     assert {*terms(page)} > {*defaults}
 
 
-def test_every_address_is_listed():
+def test_urls_are_documented():
     listed = re.findall(
         r"^\| `(message_\w+)` \| (?:`([^`]*)`)? *\|", read(f"{REFERENCE}/urls.md"), re.MULTILINE
     )
@@ -57,13 +57,13 @@ def test_every_address_is_listed():
     assert sorted(listed) == sorted((each.name, str(each.pattern)) for each in urlpatterns)
 
 
-def test_every_check_is_listed():
+def test_checks_are_documented():
     ids = re.findall(r'"(persistent_messages\.[EW]\d{3})"', source("*.py"))
 
     assert sorted(first_column(f"{REFERENCE}/checks.md")) == sorted({*ids})
 
 
-def test_every_css_property_is_listed_with_its_default():
+def test_css_properties_are_documented_with_defaults():
     sheet = source("persistent_messages.css")
     [root] = re.findall(r":where\(:root\) \{\n(.*?)\n\}", sheet, re.DOTALL)
     listed = re.findall(
@@ -73,7 +73,7 @@ def test_every_css_property_is_listed_with_its_default():
     assert listed == re.findall(r"(--[\w-]+): (.*?);", root)
 
 
-def test_every_key_is_listed():
+def test_keyboard_shortcuts_are_documented():
     page = (PACKAGE / "templates/persistent_messages/message/includes/toasts.html").read_text(
         "utf-8"
     )
@@ -84,7 +84,7 @@ def test_every_key_is_listed():
     )
 
 
-def test_every_template_is_listed():
+def test_templates_are_documented():
     folder = PACKAGE / "templates" / "persistent_messages"
     templates = {path.relative_to(folder).as_posix() for path in folder.rglob("*.*")}
     listed = [name for name in first_column(f"{REFERENCE}/templates.md") if "." in name]
@@ -93,7 +93,7 @@ def test_every_template_is_listed():
 
 
 @pytest.mark.parametrize("name", ["messages", "inbox", "thread", "letter"])
-def test_every_partial_is_listed(name):
+def test_partials_are_documented(name):
     path = f"persistent_messages/message/includes/{name}.html"
     text = (PACKAGE / "templates" / path).read_text("utf-8")
     page = read(f"{REFERENCE}/templates.md")
@@ -108,14 +108,14 @@ def test_every_partial_is_listed(name):
     assert engines["django"].get_template(path)
 
 
-def test_every_block_of_the_frame_is_listed():
+def test_blocks_of_base_template_are_documented():
     frame = (PACKAGE / "templates/persistent_messages/base.html").read_text("utf-8")
     blocks = {*re.findall(r"\{% block (pm_\w+) %\}", frame)}
 
     assert {*first_column(f"{REFERENCE}/templates.md", "## Blocks")[: len(blocks)]} == blocks
 
 
-def test_every_tag_and_filter_is_listed():
+def test_template_tags_and_filters_are_documented():
     text = read(f"{REFERENCE}/tags.md")
     names = {*register.tags, *register.filters} - {"startpartial"}  # an old name of partialdef
 
@@ -124,27 +124,27 @@ def test_every_tag_and_filter_is_listed():
     assert {word for pair in described for word in pair if word} <= names
 
 
-def test_every_signal_is_listed():
+def test_signals_are_documented():
     names = {name for name, value in vars(signals).items() if isinstance(value, Signal)}
 
     assert {*first_column(f"{REFERENCE}/signals.md")} == names
 
 
-def test_every_command_is_listed():
+def test_commands_are_documented():
     commands = [name for name, app in get_commands().items() if app == "persistent_messages"]
 
     headings = re.findall(r"^## `(\w+)`", read(f"{REFERENCE}/commands.md"), re.MULTILINE)
     assert sorted(headings) == sorted(commands)
 
 
-def test_every_public_name_is_listed():
+def test_public_names_are_documented():
     pages = read(f"{REFERENCE}/api.md") + read(f"{REFERENCE}/signals.md")
     names = [*persistent_messages.__all__, "Channel", "Notice"]
 
     assert [name for name in names if not re.search(rf"\b{name}\b", pages)] == []
 
 
-def test_the_levels_have_their_numbers():
+def test_levels_are_documented_with_numbers():
     page = f"{REFERENCE}/api.md"
     listed = re.findall(r"^\| `(\w+)` \| (\d+) \| (\d+) \|", read(page), re.MULTILINE)
 
@@ -159,7 +159,7 @@ def test_the_levels_have_their_numbers():
         ("docs/guides/notices.md", "| attribute", Notice),
     ],
 )
-def test_every_argument_is_listed(name, heading, function):
+def test_arguments_are_documented(name, heading, function):
     table = read(name).partition(heading)[2].partition("\n\n")[0]
     listed = re.findall(r"^\| `(\w+)`", table, re.MULTILINE)
 
@@ -171,14 +171,14 @@ def test_every_argument_is_listed(name, heading, function):
     assert sorted(listed) == sorted(named)
 
 
-def test_every_method_of_the_storage_is_listed():
+def test_storage_methods_are_documented():
     methods = {
         name for name in vars(storage.PersistentMessageStorage) if re.match(r"(get_|count_)", name)
     }
     assert {*first_column(f"{REFERENCE}/storage.md")} == methods
 
 
-def test_the_attributes_of_a_message_exist():
+def test_documented_message_attributes_exist():
     names = [name.partition(".")[2] for name in first_column(f"{REFERENCE}/message.md")]
     message = Message(level=120, message="Hello")
 
@@ -186,7 +186,7 @@ def test_the_attributes_of_a_message_exist():
     assert [name for name in names if not hasattr(message, name)] == []
 
 
-def test_the_pages_that_answer_visitors_are_named(visitor):
+def test_pages_open_to_visitors_are_documented(visitor):
     values = {"message_id": 1, "block_id": 1, "token": "x"}
     answered = set()
     for each in urlpatterns:

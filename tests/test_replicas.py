@@ -55,7 +55,7 @@ def site(other_database, settings, monkeypatch):
 
 
 @pytest.fixture
-def asked(site):
+def queried(site):
     """Record the queries to each of the two databases, in order."""
     log = []
 
@@ -103,8 +103,8 @@ def stored():
     ]
 
 
-def aliases(asked):
-    return {alias for alias, _ in asked}
+def aliases(queried):
+    return {alias for alias, _ in queried}
 
 
 def address(name, message):
@@ -148,51 +148,51 @@ CHANGING = sorted(
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("place", PAGES)
-def test_a_page_that_only_reads_asks_the_replica_alone(client, letter, asked, place, mode):
+def test_reading_page_queries_only_replica(client, letter, queried, place, mode):
     catch_up()
-    asked.clear()
+    queried.clear()
 
     answer = client.get(place, headers=MODES[mode])
 
     # Only with htmx, because these have no page of their own.
     moved = mode == "plain" and place.startswith("/messages/latest/")
     assert answer.status_code == (302 if moved else 200)
-    assert aliases(asked) == {"replica"}
+    assert aliases(queried) == {"replica"}
     assert COOKIE not in answer.cookies
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", CHANGING)
-def test_a_page_that_asks_first_asks_the_replica_alone(client, letter, asked, name, mode):
+def test_confirmation_page_queries_only_replica(client, letter, queried, name, mode):
     policy.block(letter.user, get_user_model().objects.create_user("ida"))
     prepare(name, letter)
     catch_up()
     url = address(name, letter)
-    asked.clear()
+    queried.clear()
 
     answer = client.get(url, headers=MODES[mode])
 
     assert answer.status_code in {200, 302}
-    assert "primary" not in aliases(asked)
+    assert "primary" not in aliases(queried)
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", CHANGING)
-def test_what_acts_finds_and_reads_back_the_primary_alone(client, letter, asked, name, mode):
+def test_action_queries_only_primary(client, letter, queried, name, mode):
     """Even the users are missing on the replica."""
     policy.block(letter.user, get_user_model().objects.create_user("ida"))
     data, url, before = data_for(name, letter), address(name, letter), stored()
-    asked.clear()
+    queried.clear()
 
     answer = client.post(url, data, headers=MODES[mode])
 
     assert answer.status_code in {200, 302}
-    assert aliases(asked) == {"primary"}
+    assert aliases(queried) == {"primary"}
     assert stored() != before
     assert COOKIE in answer.cookies
 
 
-def test_an_answer_shows_what_was_just_done(client, letter, asked):
+def test_response_reflects_action(client, letter, queried):
     catch_up()
     url = address("message_archive", letter)
 
@@ -202,49 +202,49 @@ def test_an_answer_shows_what_was_just_done(client, letter, asked):
     assert letter.pk not in rows(answer)
 
 
-def test_the_pages_after_it_show_it_until_the_replica_knows(client, letter, asked):
+def test_pages_after_action_read_primary_until_replica_catches_up(client, letter, queried):
     catch_up()
     client.post(address("message_archive", letter), headers=HTMX)
 
-    asked.clear()
+    queried.clear()
     assert letter.pk not in rows(client.get("/messages/"))
-    assert aliases(asked) == {"primary"}
+    assert aliases(queried) == {"primary"}
     # A page does not make it longer.
     assert COOKIE not in client.get("/messages/").cookies
 
     del client.cookies[COOKIE]  # too old
-    asked.clear()
+    queried.clear()
     assert letter.pk in rows(client.get("/messages/"))
-    assert aliases(asked) == {"replica"}
+    assert aliases(queried) == {"replica"}
     catch_up()
     assert letter.pk not in rows(client.get("/messages/"))
 
 
-def test_opening_reads_back_what_it_wrote(client, letter, asked):
+def test_opening_unread_message_reads_primary_after_write(client, letter, queried):
     catch_up()
-    asked.clear()
+    queried.clear()
 
     answer = client.get(address("message_detail", letter))
 
-    first = next(i for i, (_, sql) in enumerate(asked) if sql.startswith("UPDATE"))
-    assert aliases(asked[:first]) == {"replica"}
-    assert aliases(asked[first:]) == {"primary"}
+    first = next(i for i, (_, sql) in enumerate(queried) if sql.startswith("UPDATE"))
+    assert aliases(queried[:first]) == {"replica"}
+    assert aliases(queried[first:]) == {"primary"}
     assert texts(answer, ".pm-badge") == ["1"]
     assert primary(Message).get(pk=letter.pk).read
     assert COOKIE in answer.cookies
 
 
-def test_opening_what_is_read_asks_the_replica_alone(client, letter, asked):
+def test_opening_read_message_queries_only_replica(client, letter, queried):
     primary(Message).update(read_at=timezone.now())
     catch_up()
-    asked.clear()
+    queried.clear()
 
     client.get(address("message_detail", letter))
 
-    assert aliases(asked) == {"replica"}
+    assert aliases(queried) == {"replica"}
 
 
-def test_what_is_shown_once_is_shown_once(client, letter, asked):
+def test_one_shot_message_is_shown_once(client, letter, queried):
     catch_up()
 
     client.post(address("message_archive", letter))  # shows the result on the next page
@@ -255,17 +255,15 @@ def test_what_is_shown_once_is_shown_once(client, letter, asked):
     assert not primary(Message).in_folder(Folder.ONE_SHOT)
 
 
-def test_what_waits_to_be_shown_once_is_read_from_the_replica_and_gone_from_the_primary(
-    client, letter, asked
-):
+def test_one_shot_message_is_read_from_replica_and_deleted_on_primary(client, letter, queried):
     send_message(letter.user, ONE_SHOT, "It is ready.")
     catch_up()
-    asked.clear()
+    queried.clear()
 
     pages = [client.get("/messages/") for _ in range(2)]
 
     assert ["It is ready." in page.text for page in pages] == [True, False]
-    assert asked[0][0] == "replica"
+    assert queried[0][0] == "replica"
     assert not primary(Message).in_folder(Folder.ONE_SHOT)
 
 
@@ -274,7 +272,7 @@ def test_what_waits_to_be_shown_once_is_read_from_the_replica_and_gone_from_the_
 
 
 @pytest.fixture
-def heedless(settings, site):
+def replica_by_default(settings, site):
     """By this router all that names no database is read from the replica, but what a test sets up.
 
     A context in which that is so.
@@ -294,87 +292,89 @@ def heedless(settings, site):
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", CHANGING)
-def test_what_acts_finds_what_the_replica_lacks(client, user, other, heedless, name, mode):
+def test_action_finds_rows_missing_on_replica(client, user, other, replica_by_default, name, mode):
     catch_up()
     sent = send_letter(other, user, "Rota", "Can you take Thursday?")
     letter = primary(Message).get(user=user, letter=sent.letter)
     policy.block(user, primary(get_user_model()).create(username="ida"))
     data, url, before = data_for(name, letter), address(name, letter), stored()
 
-    with heedless():
+    with replica_by_default():
         answer = client.post(url, data, headers=MODES[mode])
 
     assert answer.status_code in {200, 302}
     assert stored() != before
 
 
-def test_a_letter_is_refused_for_a_block_that_the_replica_lacks(user, other, heedless):
+def test_block_missing_on_replica_refuses_letter(user, other, replica_by_default):
     catch_up()
     policy.block(user, other)
 
-    with heedless(), pytest.raises(LetterRefused):
+    with replica_by_default(), pytest.raises(LetterRefused):
         send_letter(other, user, "Rota", "Can you take Thursday?")
 
 
-def test_a_letter_is_refused_for_letters_that_the_replica_lacks(user, other, heedless, settings):
+def test_letters_missing_on_replica_count_towards_rate(user, other, replica_by_default, settings):
     settings.PERSISTENT_MESSAGES = {"LETTERS": True, "SEND_RATE": "1/h"}
     catch_up()
     send_letter(other, user, "Rota", "Can you take Thursday?")
 
-    with heedless(), pytest.raises(LetterRefused):
+    with replica_by_default(), pytest.raises(LetterRefused):
         send_letter(other, user, "Rota", "Can you take Friday?")
 
 
-def test_an_answer_finds_who_answered_last(user, other, heedless):
+def test_reply_finds_latest_writer_missing_on_replica(user, other, replica_by_default):
     ida = primary(get_user_model()).create(username="ida")
     catch_up()
     sent = send_letter(user, [other, ida], "Rota", "Who takes Thursday?")
     send_letter(ida, None, "", "I do.", primary(Message).get(user=ida, letter=sent.letter))
 
-    with heedless():
+    with replica_by_default():
         answer = send_letter(user, None, "", "Thank you.", sent)
 
     assert answer.to_user_id == ida.pk
 
 
-def test_a_report_holds_the_letters_that_the_replica_lacks(user, other, heedless):
+def test_report_includes_letters_missing_on_replica(user, other, replica_by_default):
     catch_up()
     sent = send_letter(other, user, "Rota", "Can you take Thursday?")
 
     received = primary(Message).get(user=user, letter=sent.letter)
 
-    with heedless():
+    with replica_by_default():
         report = reports.report(user, received)
 
     assert [entry["text"] for entry in report.excerpt] == ["Can you take Thursday?"]
 
 
-def test_who_has_just_signed_up_gets_mail(heedless, mailoutbox, django_capture_on_commit_callbacks):
+def test_user_missing_on_replica_gets_mail(
+    replica_by_default, mailoutbox, django_capture_on_commit_callbacks
+):
     person = primary(get_user_model()).create(username="ida", email="ida@example.com")
 
-    with heedless(), django_capture_on_commit_callbacks(execute=True):
+    with replica_by_default(), django_capture_on_commit_callbacks(execute=True):
         send_message(person, INFO, "Welcome", email=True)
 
     assert [mail.to for mail in mailoutbox] == [["ida@example.com"]]
 
 
-def test_the_newest_users_are_those_of_the_primary(heedless):
+def test_queryset_of_users_is_read_from_primary(replica_by_default):
     people = [primary(get_user_model()).create(username=f"person-{n}") for n in range(3)]
 
-    with heedless():
+    with replica_by_default():
         newest = get_user_model().objects.order_by("-pk")[:2]
         assert send_message(newest, INFO, "Welcome") == 2
 
     assert {*primary(Message).values_list("user", flat=True)} == {p.pk for p in people[1:]}
 
 
-def test_the_admin_deletes_what_the_replica_lacks(heedless, user):
+def test_admin_deletes_rows_missing_on_replica(replica_by_default, user):
     catch_up()
     send_message(user, INFO, "Hello")
     keys = [primary(Message).get().pk]
     chosen = Message.objects.using("replica").filter(pk__in=keys)
 
-    with heedless():
+    with replica_by_default():
         MessageAdmin(Message, admin.site).delete_queryset(None, chosen)
 
     assert primary(Message).get().folder == Folder.TRASH

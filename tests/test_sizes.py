@@ -30,7 +30,7 @@ def compressed(data):
         ("list.js", 5 * KIB),
     ],
 )
-def test_style_and_scripts_are_small(name, bound):
+def test_style_sheet_and_scripts_are_small(name, bound):
     path = finders.find(f"persistent_messages/{name}")
     with open(path, "rb") as file:  # noqa: PTH123 (finders give a string)
         assert compressed(file.read()) < bound
@@ -38,7 +38,7 @@ def test_style_and_scripts_are_small(name, bound):
 
 @pytest.mark.parametrize("name", ["message_mark_read", "message_archive", "message_delete"])
 @pytest.mark.parametrize("acted_from", ["row", "strip"])
-def test_the_answer_to_an_action_is_small(client, send, name, acted_from):
+def test_response_to_action_is_small(client, send, name, acted_from):
     for number in range(30):
         message = send(f"Number {number}: the disk quota was reached.", subject="Nightly export")
     shown = {**SHOWN, "pm-from": acted_from, "pm-row": message.pk, "pm-notice": message.pk}

@@ -9,7 +9,7 @@ from .sqlite_writers import HANDS, TIMES
 ROOT = Path(__file__).parent.parent
 
 
-def test_eight_threads_that_write_at_once_all_succeed(tmp_path):
+def test_concurrent_writes_of_eight_threads_succeed(tmp_path):
     """No transaction reads before it writes, which SQLite would reject at once."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.sqlite_writers", str(tmp_path / "db.sqlite3")],

@@ -8,7 +8,7 @@ from django.core.management import call_command
 
 
 @pytest.fixture
-def hashing(settings, tmp_path):
+def manifest_storage(settings, tmp_path):
     settings.STATIC_ROOT = tmp_path
     settings.STORAGES = {
         **settings.STORAGES,
@@ -17,11 +17,11 @@ def hashing(settings, tmp_path):
     return tmp_path
 
 
-def test_a_storage_that_hashes_names_collects_our_files(hashing):
+def test_manifest_storage_collects_our_files(manifest_storage):
     call_command("collectstatic", "--noinput", verbosity=0)
-    manifest = json.loads((hashing / "staticfiles.json").read_text(encoding="utf-8"))
+    manifest = json.loads((manifest_storage / "staticfiles.json").read_text(encoding="utf-8"))
     scripts = ("persistent_messages.js", "letters.js", "list.js", "tabs.js")
     for name in ("persistent_messages.css", *scripts):
         hashed = Path(manifest["paths"][f"persistent_messages/{name}"])
         assert hashed.name != name
-        assert (hashing / hashed).exists()
+        assert (manifest_storage / hashed).exists()

@@ -26,7 +26,7 @@ def request_of():
 
 
 @pytest.mark.parametrize("same", [True, False])
-def test_who_is_no_user_of_the_site_is_a_visitor(request_of, user, send, same):
+def test_request_user_of_other_class_is_treated_as_visitor(request_of, user, send, same):
     send("For Sally", contrib_messages.INFO)
     send("For Sally, too")
     # An existing user's key, and one that does not fit the column.

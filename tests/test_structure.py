@@ -180,7 +180,7 @@ def module_of(name):
     return name
 
 
-def foreign(path, tree=None):
+def forbidden_imports(path, tree=None):
     """Return the imports that the plan does not allow for the module at `path`."""
     module = name_of(path)
     room, allowed = room_of(module), {"ground"}
@@ -197,24 +197,24 @@ def foreign(path, tree=None):
 # The plan
 
 
-def test_every_module_has_its_room():
+def test_each_module_belongs_to_room():
     assert {room_of(name) for name in NAMES} - {*EDGES, "ground", ""} == {*ORDER}
 
 
 @pytest.mark.parametrize(("room", "sentence", "below"), ROOMS, ids=ORDER)
-def test_a_room_has_its_sentence_and_lies_above_what_it_imports(room, sentence, below):
+def test_room_has_its_docstring_and_is_above_its_imports(room, sentence, below):
     assert {*below} <= {*ORDER[: ORDER.index(room)]}
     if sentence:
         assert ast.get_docstring(parse(PACKAGE / room / "__init__.py")) == sentence
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_a_module_imports_only_from_the_rooms_below(path):
-    assert foreign(path) == (["conflicts"] if name_of(path) == "constants" else [])
+def test_module_imports_only_from_rooms_below(path):
+    assert forbidden_imports(path) == (["conflicts"] if name_of(path) == "constants" else [])
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_no_module_imports_an_edge(path):
+def test_module_does_not_import_edges(path):
     imports = {room_of(name) for name in imported(parse(path), path)}
     assert imports & {*EDGES, "views", "admin"} <= {
         "apps": {"checks"},
@@ -224,7 +224,7 @@ def test_no_module_imports_an_edge(path):
     }.get(room_of(name_of(path)), set())
 
 
-def test_no_room_is_allowed_what_it_does_not_need():
+def test_allowed_imports_are_all_used():
     used = defaultdict(set)
     for path in MODULES:
         room = room_of(name_of(path))
@@ -232,7 +232,7 @@ def test_no_room_is_allowed_what_it_does_not_need():
     assert {name: {*rooms} for name, _, rooms in ROOMS} == {name: used[name] for name in ORDER}
 
 
-def test_no_modules_import_each_other():
+def test_modules_have_no_import_cycles():
     """Neither directly nor through others, including imports for type checkers."""
     rest = {name: imported(parse(path), path) - {name} for name, path in NAMES.items()}
     while free := {name for name, needed in rest.items() if not needed & rest.keys()}:
@@ -252,12 +252,12 @@ LATE = {
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_no_import_hides_in_a_function(path):
+def test_imports_are_not_inside_functions(path):
     """Except where the models may not be loaded yet, and for crispy-forms."""
     assert {around for around, _ in in_functions(parse(path))} == LATE.get(name_of(path), set())
 
 
-def test_the_package_itself_imports_what_needs_no_registry():
+def test_package_init_imports_nothing_that_needs_app_registry():
     path = PACKAGE / "__init__.py"
     assert imported(parse(path), path) == {
         *("api", "constants", "exceptions", "signals", "topics"),
@@ -265,7 +265,7 @@ def test_the_package_itself_imports_what_needs_no_registry():
     }
 
 
-def test_the_constants_know_nothing_of_django_but_its_level_constants():
+def test_constants_import_only_message_constants_of_django():
     path = PACKAGE / "constants.py"
     nodes = [node for node in ast.walk(parse(path)) if isinstance(node, ast.ImportFrom)]
     names = [f"{node.module}.{alias.name}" for node in nodes for alias in node.names]
@@ -279,7 +279,7 @@ def test_the_constants_know_nothing_of_django_but_its_level_constants():
     [path for path in MODULES if room_of(name_of(path)) in ("tables", "mailbox")],
     ids=name_of,
 )
-def test_the_data_knows_no_request(path):
+def test_tables_and_mailbox_do_not_use_request(path):
     assert "request" not in {
         node.id for node in ast.walk(parse(path)) if isinstance(node, ast.Name)
     }
@@ -289,7 +289,7 @@ def test_the_data_knows_no_request(path):
 
 
 @pytest.mark.parametrize("path", sorted(TESTS.rglob("*.py")), ids=lambda path: path.name)
-def test_no_test_module_is_imported(path):
+def test_test_modules_are_not_imported(path):
     """Code that several test modules use belongs in a helper module."""
     nodes = [node for node in ast.walk(parse(path)) if isinstance(node, ast.ImportFrom)]
     modules = [(node.module or "").rpartition(".")[2] for node in nodes]
@@ -316,8 +316,8 @@ CHANGES = PACKAGE / "mailbox" / "changes.py"
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from ..views import inbox",
     ],
 )
-def test_a_wrong_import_is_found(line):
-    assert len(foreign(CHANGES, ast.parse(line))) == 1
+def test_forbidden_import_is_detected(line):
+    assert len(forbidden_imports(CHANGES, ast.parse(line))) == 1
 
 
 @pytest.mark.parametrize(
@@ -329,15 +329,15 @@ def test_a_wrong_import_is_found(line):
         "import django",
     ],
 )
-def test_a_right_import_is_let_through(line):
-    assert foreign(CHANGES, ast.parse(line)) == []
+def test_allowed_import_is_accepted(line):
+    assert forbidden_imports(CHANGES, ast.parse(line)) == []
 
 
-def test_an_import_is_traced_to_its_module():
+def test_import_is_resolved_to_its_module():
     lines = ast.parse("from . import threads, undo\nfrom ..db.times import ago")
     assert imported(lines, CHANGES) == {"mailbox.threads", "mailbox", "db.times"}
 
 
-def test_an_import_in_a_method_is_found():
+def test_import_inside_method_is_detected():
     tree = ast.parse("class A:\n    def b(self):\n        if self:\n            import os\n")
     assert [around for around, _ in in_functions(tree)] == ["A.b"]

@@ -16,7 +16,7 @@ MODELS = ("MailAccount", "NumberAccount", "TextAccount", "FoldingAccount")
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_letters_work_with_another_user_model(model):
+def test_letters_work_with_other_user_model(model):
     ours = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
     site = {"ACCOUNT_MODEL": model, "ACCOUNT_DATABASE": uuid.uuid4().hex[:8]}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly"]

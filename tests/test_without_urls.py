@@ -38,7 +38,7 @@ def site(settings):
 
 
 @pytest.mark.parametrize("part", ["bell", "inbox"])
-def test_what_leads_to_the_inbox_shows_nothing(client, user, other, send, part):
+def test_bell_and_inbox_render_nothing(client, user, other, send, part):
     send("Hello", url="/somewhere/")
     send_letter(other, user, "Rota", "Can you take Thursday?")
 
@@ -49,7 +49,7 @@ def test_what_leads_to_the_inbox_shows_nothing(client, user, other, send, part):
 
 
 @pytest.mark.parametrize("headers", [{}, {"HX-Request": "true"}])
-def test_the_strip_shows_messages_and_leads_nowhere(client, user, other, send, headers):
+def test_strip_shows_messages_without_links(client, user, other, send, headers):
     send("Hello", url="/somewhere/")
     send_letter(other, user, "Rota", "Can you take Thursday?")
 
@@ -61,19 +61,19 @@ def test_the_strip_shows_messages_and_leads_nowhere(client, user, other, send, h
     assert "/messages/" not in response.text
 
 
-def test_the_counter_counts(client, send):
+def test_counter_shows_unread_count(client, send):
     send("Hello")
 
     assert "1" in client.get("/counter/").text
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_visitors_see_the_page(visitor, part):
+def test_page_works_for_visitor(visitor, part):
     assert visitor.get(f"/{part}/").status_code == 200
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_htmx_gets_its_messages(client, part):
+def test_htmx_response_has_messages(client, part):
     response = client.post(f"/{part}/", headers={"HX-Request": "true"})
 
     assert response.status_code == 200
@@ -81,7 +81,7 @@ def test_htmx_gets_its_messages(client, part):
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_such_a_site_needs_no_htmx(client, settings, user, send, part):
+def test_django_htmx_is_optional(client, settings, user, send, part):
     settings.INSTALLED_APPS = [name for name in settings.INSTALLED_APPS if name != "django_htmx"]
     settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if "htmx" not in name.lower()]
     settings.PERSISTENT_MESSAGES = {"SITE_URL": "https://example.org"}

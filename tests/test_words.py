@@ -17,12 +17,12 @@ from .pages import fill, texts
 UNUSUAL = r"letters?|answer(s|ed)?|for good|staff|tick(s|ed)?|settled?|user names?|whoever"
 
 
-def test_no_string_uses_words_of_the_code():
+def test_strings_avoid_unusual_words():
     strings = {text for key in strings_of_the_sources() for text in (key.text, key.plural) if text}
     assert [text for text in strings if re.search(rf"\b({UNUSUAL})\b", text, re.IGNORECASE)] == []
 
 
-def test_no_string_has_the_apostrophe_of_typewriters():
+def test_strings_use_typographic_apostrophe():
     assert [key.text for key in strings_of_the_sources() if "'" in key.text] == []
 
 
@@ -35,9 +35,7 @@ def test_no_string_has_the_apostrophe_of_typewriters():
         ("message_restore", Folder.INBOX, "is in the inbox."),
     ],
 )
-def test_an_action_that_another_tab_forestalled_says_where_the_message_is(
-    client, send, name, folder, said
-):
+def test_repeated_move_names_folder_of_message(client, send, name, folder, said):
     message = send("Hello")
     Message.objects.filter(pk=message.pk).update(folder=folder)
 
@@ -47,7 +45,7 @@ def test_an_action_that_another_tab_forestalled_says_where_the_message_is(
 
 
 @pytest.mark.parametrize("read", [True, False])
-def test_a_mark_that_is_there_already_says_so(client, user, send, read):
+def test_repeated_mark_reports_state(client, user, send, read):
     message = send("Hello")
     if read:
         mailbox.mark_read(user, Folder.INBOX, Message.objects.all())
@@ -58,7 +56,7 @@ def test_a_mark_that_is_there_already_says_so(client, user, send, read):
     assert f"“Hello” was already marked as {'read' if read else 'unread'}." in answer.text
 
 
-def test_an_undo_says_what_it_did(user):
+def test_undo_reports_result(user):
     fill(user, 2)
     change = mailbox.mark_read(user, Folder.INBOX, Message.objects.all())
     there, nothing = (mailbox.Change("undo", change.folder, change.at, count) for count in (2, 0))
@@ -68,7 +66,7 @@ def test_an_undo_says_what_it_did(user):
     assert bulk_result_text(there, goes_on=True) == "Undoing…"
 
 
-def test_no_number_is_named_that_is_not_exact(client, user, settings):
+def test_inexact_number_is_not_shown(client, user, settings):
     settings.PERSISTENT_MESSAGES = {"COUNTER_LIMIT": 2}
     fill(user, 2)
     assert texts(client.get(reverse("message_list")), ".pm-all") == ["Mark all 2 as read"]
@@ -76,7 +74,7 @@ def test_no_number_is_named_that_is_not_exact(client, user, settings):
     assert texts(client.get(reverse("message_list")), ".pm-all") == ["Mark all as read"]
 
 
-def test_a_level_without_messages_is_named(client, send):
+def test_level_without_messages_is_named(client, send):
     send("Hello")
 
     page = client.get(reverse("message_list", query={"level": "error"}))
