@@ -970,7 +970,7 @@ def test_a_lookup_that_a_visitors_getter_lacks_is_named(visitor_storage):
 
 def test_getter_with_used_reset_consumes_nothing(web):
     web.get("/add/", {"text": "One"})
-    assert web.get("/read_and_set_back/").json() == {"read": ["One"], "left": 1}
+    assert web.get("/read_and_reset_used/").json() == {"read": ["One"], "left": 1}
     assert shown_to(web) == ["One"]
 
 
