@@ -180,10 +180,10 @@ class InboxPage:
         self.levels  # noqa: B018 (a property that reads)
 
     @property
-    def filter_name(self) -> Any:
-        """The name of the current level or topic; "" if there is none."""
-        name = FILTER_NAMES.get(self.filter.level, "")
-        return name or (topic_label(self.filter.topic) if self.filter.topic else "")
+    def filter_name(self) -> str:
+        """The names of the current level and topic; "" if there is none."""
+        topic = topic_label(self.filter.topic) if self.filter.topic else ""
+        return ", ".join(filter(None, (str(FILTER_NAMES.get(self.filter.level, "")), topic)))
 
     @property
     def is_filtered(self) -> bool:

@@ -162,6 +162,12 @@ def test_level_filter_is_limited_to_search_window(client, send_notice, settings)
     assert "Search older messages" not in page.text
 
 
+def test_empty_list_of_level_and_topic_names_both(client, send):
+    send("Failed.", ERROR)
+    page = client.get("/messages/?topic=billing&level=error")
+    assert "No “Problems, Billing &amp; plans” messages" in page.text
+
+
 @pytest.mark.parametrize("query", ["?topic=billing", "?level=error", "?topic=billing&level=error"])
 def test_until_parameter_shows_all_loaded_pages(client, send_notice, settings, query):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 2}
