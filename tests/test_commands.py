@@ -412,7 +412,7 @@ def test_demo_has_messages_of_each_kind(db):
     assert not [row for row in rows if row.read_at and row.read_at < row.created]
 
 
-def test_the_demo_has_conversations(db):
+def test_demo_has_conversations(db):
     run("fill_demo")
 
     letters = Message.objects.exclude(thread=None)

@@ -52,7 +52,7 @@ COMMON = {"order_by", "_get", "where", "tags", "engine", "features", "_messages"
 # The page
 
 
-def test_each_row_names_a_test_and_modules_that_exist():
+def test_each_row_names_existing_modules_and_test():
     assert len(ROWS) > 20
     for names, modules, *_, tests in ROWS:
         assert names
@@ -85,7 +85,7 @@ def uses():
     return found
 
 
-def test_each_use_is_listed_and_nothing_else():
+def test_listed_names_equal_used_names():
     listed = {
         (name, module)
         for names, modules, *_ in ROWS
@@ -105,7 +105,7 @@ DOCUMENTED = {"_meta", "_state", "_base_manager", "_default_manager", "_fields",
 """Documented by Django, or by Python for named tuples."""
 
 
-def test_no_private_attribute_of_another_object_is_used_unlisted():
+def test_private_attributes_of_other_objects_are_listed():
     """Return the attributes that begin with "_", except those of `self` and of the module."""
     listed = {name for names, *_ in ROWS for name in names} | DOCUMENTED
     unlisted = []
@@ -125,7 +125,7 @@ def test_no_private_attribute_of_another_object_is_used_unlisted():
 # Queries
 
 
-def test_a_query_compiles_to_sql_and_parameters():
+def test_query_compiles_to_sql_and_parameters():
     field = Message._meta.get_field("level")
     rows = Message.objects.filter(level=Param("level", field)).values("pk")
 
@@ -137,13 +137,13 @@ def test_a_query_compiles_to_sql_and_parameters():
     assert isinstance(parameters, tuple if django.VERSION >= (6, 1) else (tuple, list))
 
 
-def test_a_foreign_key_knows_the_field_that_it_refers_to():
+def test_foreign_key_has_target_field():
     target = Message._meta.get_field("user").target_field
     assert target is get_user_model()._meta.pk
 
 
 @pytest.mark.django_db
-def test_a_queryset_hands_out_rows_through_its_iterable_class(user, send):
+def test_queryset_yields_rows_through_iterable_class(user, send):
     send("One")
     send("Two")
     handed_out = []
@@ -166,7 +166,7 @@ def test_a_queryset_hands_out_rows_through_its_iterable_class(user, send):
     assert handed_out == list(copied)
 
 
-def test_a_query_says_whether_it_is_sliced_or_combined():
+def test_query_has_is_sliced_and_combinator():
     rows = Message.objects.all()
     assert not rows.query.is_sliced
     assert rows[:1].query.is_sliced
@@ -174,11 +174,11 @@ def test_a_query_says_whether_it_is_sliced_or_combined():
     assert rows.union(rows).query.combinator == "union"
 
 
-def test_a_query_keeps_its_order():
+def test_query_has_order_by():
     assert Message.objects.order_by("expires").query.order_by == ("expires",)
 
 
-def test_a_query_shows_its_conditions():
+def test_query_has_where_and_distinct_fields():
     people = get_user_model().objects.filter(pk=7).exclude(username="x").distinct()
     exact, negated = people.query.where.children
 
@@ -189,7 +189,7 @@ def test_a_query_shows_its_conditions():
 
 
 @pytest.mark.django_db
-def test_a_queryset_is_copied_by_clone_and_filled_by_fetch_all():
+def test_queryset_is_copied_by_clone_and_filled_by_fetch_all():
     class Noting(models.QuerySet):
         copies = 0
 
@@ -207,14 +207,14 @@ def test_a_queryset_is_copied_by_clone_and_filled_by_fetch_all():
     assert len(rows) == 1
 
 
-def test_a_model_lists_its_columns():
+def test_model_has_concrete_fields():
     columns = [field.column for field in Message._meta.concrete_fields]
     assert columns[0] == "id"
     assert {"user_id", "from_user_id", "message", "times"} < set(columns)
 
 
 @pytest.mark.django_db
-def test_a_database_says_how_many_rows_one_insert_takes():
+def test_database_has_bulk_batch_size():
     fields = [field for field in Message._meta.concrete_fields if not field.primary_key]
     size = connection.ops.bulk_batch_size(fields, [Message()] * 1000)
     assert size > 1
@@ -225,7 +225,7 @@ def test_a_database_says_how_many_rows_one_insert_takes():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_connection_knows_that_an_error_occurred(user):
+def test_connection_records_errors(user):
     with gone() as lost:
         assert not lost.errors_occurred
         with pytest.raises(OperationalError):
@@ -236,13 +236,13 @@ def test_a_connection_knows_that_an_error_occurred(user):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_connection_knows_its_transaction(db):
+def test_connection_has_in_atomic_block(db):
     assert not connection.in_atomic_block
     with transaction.atomic():
         assert connection.in_atomic_block
 
 
-def test_a_new_connection_is_like_that_of_its_alias(transactional_db):
+def test_new_connection_has_settings_of_its_alias(transactional_db):
     other = connections.create_connection("default")
     try:
         assert other is not connection
@@ -254,7 +254,7 @@ def test_a_new_connection_is_like_that_of_its_alias(transactional_db):
         other.close()
 
 
-def test_a_database_names_its_features():
+def test_database_has_features():
     features = connection.features
     for name in (
         "has_select_for_update",
@@ -267,7 +267,7 @@ def test_a_database_names_its_features():
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("name", ["pm_key", "pm_topic"])
-def test_a_constraint_and_an_index_write_their_sql(transactional_db, name):
+def test_constraint_and_index_create_sql(transactional_db, name):
     options = Message._meta
     (sparse,) = (each for each in (*options.constraints, *options.indexes) if each.name == name)
     assert isinstance(sparse, SparseUniqueConstraint | SparseIndex)
@@ -283,7 +283,7 @@ def test_a_constraint_and_an_index_write_their_sql(transactional_db, name):
 
 
 @pytest.mark.django_db
-def test_a_user_is_deleted_without_reading_messages(user, send):
+def test_user_is_deleted_without_reading_messages(user, send):
     send("Hello")
     with CaptureQueriesContext(connection) as queries:
         user.delete()
@@ -293,7 +293,7 @@ def test_a_user_is_deleted_without_reading_messages(user, send):
 
 
 @pytest.mark.django_db
-def test_the_admin_collects_what_a_deletion_takes(user, send):
+def test_admin_collects_objects_of_deletion(user, send):
     send("Hello")
     collector = NestedObjects(using="default", origin=user)
 
@@ -314,7 +314,7 @@ def request_of(user=None):
     return request
 
 
-def test_a_storage_of_django_has_these_attributes():
+def test_contrib_storage_has_attributes():
     storage = FallbackStorage(request_of())
     assert (storage.used, storage.added_new, storage._queued_messages) == (False, False, [])
 
@@ -328,7 +328,7 @@ def test_a_storage_of_django_has_these_attributes():
         assert hasattr(BaseStorage, name)
 
 
-def test_the_fallback_storage_reads_and_stores():
+def test_fallback_storage_reads_and_stores():
     storage, response = FallbackStorage(request_of()), HttpResponse()
     message = base.Message(INFO, "Hello")
     message._prepare()
@@ -343,20 +343,20 @@ def test_the_fallback_storage_reads_and_stores():
     assert (found, is_all) == ([message], True)
 
 
-def test_level_tags_follow_the_setting(settings):
+def test_level_tags_follow_setting(settings):
     settings.MESSAGE_TAGS = {constants.ERROR: "danger"}
     assert base.LEVEL_TAGS[constants.ERROR] == "danger"
     assert Message(level=persistent_messages.ERROR).level_tag == "danger"
 
 
 @pytest.mark.django_db
-def test_a_request_has_its_storage(client):
+def test_request_has_storage(client):
     request = client.get("/messages/").wsgi_request
     assert isinstance(request._messages, PersistentMessageStorage)
 
 
 @pytest.mark.django_db
-def test_a_response_closes_what_is_registered():
+def test_response_runs_registered_closers():
     closed, response = [], HttpResponse()
     response._resource_closers.append(lambda: closed.append(True))
     assert closed == []
@@ -367,12 +367,12 @@ def test_a_response_closes_what_is_registered():
 # Templates
 
 
-def test_a_template_knows_its_file():
+def test_template_has_origin():
     template = engines["django"].engine.get_template(htmx.ROW)
     assert template.origin.name == str(PACKAGE / "templates" / htmx.ROW)
 
 
-def test_a_context_knows_its_engine():
+def test_context_has_engine():
     backend = engines["django"]
     assert isinstance(backend, DjangoTemplates)
     page = backend.from_string("{% load persistent_messages %}{% unread_counter %}")
@@ -380,7 +380,7 @@ def test_a_context_knows_its_engine():
     assert "django.template.context_processors.request" in backend.engine.context_processors
 
 
-def test_a_partial_is_found_in_its_template():
+def test_partial_is_found_in_template():
     partial = htmx.get_partial(htmx.INBOX, "status")
     assert callable(partial.render)
     if django.VERSION < (6, 0):

@@ -54,13 +54,13 @@ def test_pages_are_accessible(page, paths, name):
     assert examine(page, name) == []
 
 
-def test_the_empty_inbox_is_accessible(page):
+def test_empty_inbox_is_accessible(page):
     page.goto("/messages/")
     expect(page.get_by_text("No messages")).to_be_visible()
     assert examine(page, "empty") == []
 
 
-def test_the_log_in_page_is_accessible(visitor_page):
+def test_log_in_page_is_accessible(visitor_page):
     visitor_page.goto("/log-in/")
     assert examine(visitor_page, "log in") == []
 

@@ -118,7 +118,7 @@ def test_invalid_event_is_logged_and_ignored(text, caplog):
 
 if "postgresql" in ADDRESSES:
 
-    def test_a_listener_takes_no_connection_from_a_pool(listening, monkeypatch):
+    def test_listener_takes_no_connection_from_pool(listening, monkeypatch):
         # The package for pools is not installed, so opening one would fail.
         monkeypatch.setitem(connection.settings_dict["OPTIONS"], "pool", {"max_size": 1})
 

@@ -28,7 +28,7 @@ def test_placeholder_without_value_raises_error():
 
 
 @pytest.mark.parametrize("value", ["ninety", None, float("inf"), float("nan")])
-def test_a_value_that_is_no_number_is_told(value):
+def test_value_that_is_no_number_raises_error(value):
     with pytest.raises(ValueError, match=r"^'%\(percent\)d' has a value of the wrong type"):
         fill("%(percent)d", {"percent": value})
 

@@ -179,7 +179,7 @@ def test_value_in_markup_is_escaped(user, value):
     assert row.message == "<em>&lt;b&gt;bold&lt;/b&gt;</em> is 9 %"
 
 
-def test_a_subject_is_never_markup():
+def test_subject_is_not_escaped():
     class Marked(Notice):
         subject = mark_safe("%(name)s")
         message = "Hello"
@@ -253,7 +253,7 @@ def test_url_and_key_may_be_static_and_class_methods(user, decorate):
         kind.resolve(user)
 
 
-def test_an_argument_of_a_method_may_have_a_default(user):
+def test_url_and_key_methods_may_have_defaults(user):
     class Joined(Notice):
         message = "%(name)s joined."
 
@@ -274,7 +274,7 @@ def test_an_argument_of_a_method_may_have_a_default(user):
     assert Joined.resolve(user, name="Sally") == 1
 
 
-def test_a_method_that_returns_no_url_leads_nowhere():
+def test_url_method_may_return_none():
     class Joined(Notice):
         message = "Hello"
 

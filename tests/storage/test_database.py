@@ -948,14 +948,14 @@ def test_values_and_none_of_the_getter_count_nothing_as_shown(storage_with_messa
 @pytest.mark.parametrize(
     "source", ["messages.get_nonpersistent.first", "messages.get_nonpersistent.0"]
 )
-def test_a_template_that_shows_one_message_leaves_the_others(web, source):
+def test_template_index_consumes_only_shown_message(web, source):
     for text in ("One", "Two", "Three"):
         web.get("/add/", {"text": text})
     assert web.get("/source/", {"source": f"{{{{ {source} }}}}"}).text == "One"
     assert shown_to(web) == ["Two", "Three"]
 
 
-def test_a_template_that_shows_a_slice_leaves_the_others(web):
+def test_template_slice_consumes_only_shown_messages(web):
     for text in ("One", "Two", "Three"):
         web.get("/add/", {"text": text})
     loop = '{% for m in messages.get_nonpersistent|slice:"1:" %}{{ m }}, {% endfor %}'
@@ -963,7 +963,7 @@ def test_a_template_that_shows_a_slice_leaves_the_others(web):
     assert shown_to(web) == ["One"]
 
 
-def test_a_lookup_that_a_visitors_getter_lacks_is_named(visitor_storage):
+def test_unsupported_lookup_of_visitor_getter_raises_field_error(visitor_storage):
     with pytest.raises(FieldError, match="from_user__username"):
         visitor_storage.get_nonpersistent().filter(from_user__username="harry")
 

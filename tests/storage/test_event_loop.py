@@ -275,7 +275,7 @@ def test_get_nonpersistent_works_after_aload(ask, ask_as_visitor, send):
     assert ask_as_visitor("/loaded_loop/").text == ""
 
 
-def test_a_page_that_loads_has_the_counts_of_the_storage(ask, ask_as_visitor, send):
+def test_counts_work_after_aload(ask, ask_as_visitor, send):
     send("Kept")
     ask("/add/?text=Once")
     assert ask("/loaded_counts/").text == ("3 1 2, then <b>Once</b><b>Kept</b><b>Added</b>1 1 0")

@@ -806,7 +806,7 @@ def test_notice_cannot_be_replied_to(client, send):
     assert soup(asked).select("textarea") == []
 
 
-def test_reply_page_of_deleted_account_says_why(client, other, letter):
+def test_reply_page_of_deleted_account_shows_reason(client, other, letter):
     other.delete()
     asked = client.get(reverse("message_reply", args=[letter.pk]))
     assert asked.status_code == 400
