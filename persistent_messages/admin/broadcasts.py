@@ -186,10 +186,10 @@ class BroadcastAdmin(AnyAdmin):
         return super().construct_change_message(request, form, *args)
 
     def response_add(self, request: HttpRequest, obj: Broadcast, *args: Any, **kwargs: Any) -> Any:
-        """Redirect to the list after sending to selected users, which stores no broadcast."""
+        """Redirect as usual after sending to selected users, which stores no broadcast."""
         if obj.pk is not None:
             return super().response_add(request, obj, *args, **kwargs)
-        return HttpResponseRedirect(reverse("admin:persistent_messages_broadcast_changelist"))
+        return self.response_post_save_add(request, obj)
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
         """Log the addition, without the text of a message to selected users."""
