@@ -133,9 +133,9 @@ def send_message(
     an error is raised. With `atomic=False`, each batch is committed by itself, and an error keeps
     the earlier batches; inside a transaction this raises `RuntimeError`.
 
-    Sends `messages_delivered` for each batch after commit. If it has receivers, or with `email`,
-    each batch takes one insert. Otherwise the database makes the copies itself, with a few queries
-    for each 10,000 users, or for each 500 with a `key`.
+    Sends `messages_delivered` for each batch after commit. If it has receivers, or if messages are
+    mailed, each batch takes one insert. Otherwise the database makes the copies itself, with a few
+    queries for each 10,000 users, or for each 2,000 with a `key`.
 
     An inbox has at most one message with a `key`. Sending it again renews it: it gets the new text,
     moves to the top of the list, is unread, and counts how often it was sent. A message that its

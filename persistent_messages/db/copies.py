@@ -51,9 +51,12 @@ def insert_copies(
         return int(cursor.rowcount)
 
 
-def lock_keys(owners: models.QuerySet[Any], using: str) -> None:
-    """Lock `owners` against deletion until the transaction ends. One statement."""
-    _fetch(*_locking(owners, using), using)
+def lock_keys(owners: models.QuerySet[Any], using: str) -> int:
+    """Lock `owners` against deletion until the transaction ends; return how many. One statement."""
+    try:
+        return len(_fetch(*_locking(owners, using), using))
+    except EmptyResultSet:
+        return 0
 
 
 def _locking(owners: models.QuerySet[Any], using: str) -> tuple[str, Sequence[Any]]:

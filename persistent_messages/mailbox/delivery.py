@@ -11,13 +11,15 @@ from django.db import connections, transaction
 
 from persistent_messages import signals
 from persistent_messages.constants import Folder, is_persistent
-from persistent_messages.db.copies import insert_copies
+from persistent_messages.db.copies import insert_copies, lock_keys
 from persistent_messages.models import Message
+from persistent_messages.preferences.choices import topic_of, users_who_chose
+from persistent_messages.topics import OTHERS
 
 from . import keyed, locks
 from .deadlocks import retry_on_deadlock
-from .outbox import Posting, has_choices
-from .recipients import Batch, check_all_there, recipient_batches
+from .outbox import Posting, is_mailed
+from .recipients import Batch, check_all_there, key_list, recipient_batches
 from .validation import check_progress
 from .writes import primary_database, primary_rows, send_after_commit
 
@@ -96,10 +98,11 @@ def deliver_to(
 ) -> int:
     """Insert a copy of `message` for each of `users`; return how many.
 
-    Users are streamed in batches. If a receiver of `messages_delivered` wants the rows, or users
-    have preferences for the topic, each batch takes one insert and sends one signal. Otherwise the
-    database copies the message itself. A message with a key replaces the one in the inbox. If that
-    one is younger than `min_interval`, only its text changes.
+    Users are streamed in batches. If a receiver of `messages_delivered` wants the rows, or the
+    message is mailed, each batch takes one insert and sends one signal. Otherwise the database
+    copies the message itself, except for users with preferences for its topic. A message with a key
+    replaces the one in the inbox. If that one is younger than `min_interval`, only its text
+    changes.
 
     With `atomic`, all copies are inserted in one transaction, or none. Otherwise each batch has its
     own transaction, and an error keeps the earlier batches; this raises `RuntimeError` inside a
@@ -110,15 +113,13 @@ def deliver_to(
     _address(message)
     using = primary_database()
     is_wanted = signals.messages_delivered.is_wanted(Message, message=message, email=email)
-    if is_wanted or has_choices(message, email=email):
-        write = partial(_write_rows, message=message, email=email, min_interval=min_interval)
-        batches = partial(recipient_batches, using=using, size=MAX_BATCH_SIZE)
-    elif message.key is not None:
-        write = partial(_copy_keyed, message=message, min_interval=min_interval)
-        batches = partial(recipient_batches, using=using, size=BATCH_SIZE)
-    else:
-        write = partial(_copy, message=message)
-        batches = partial(recipient_batches, using=using, size=BATCH_SIZE, range_size=RANGE_SIZE)
+    write: Write = partial(_write_rows, message=message, email=email, min_interval=min_interval)
+    size, range_size = MAX_BATCH_SIZE, 0
+    if not is_wanted and not is_mailed(message, email=email):
+        size, range_size = BATCH_SIZE, RANGE_SIZE if message.key is None else 0
+        copy = partial(_copy, message=message, min_interval=min_interval)
+        write = partial(_copy_or_write, message=message, copy=copy, write=write)
+    batches = partial(recipient_batches, using=using, size=size, range_size=range_size)
     deliver_all = _deliver_all if atomic else _deliver_step_by_step
     return deliver_all(users, write, batches, progress)
 
@@ -157,14 +158,16 @@ def _deliver_step(batch: Batch, write: Write) -> int:
 def _write_rows(
     batch: Batch, message: Message, *, email: bool, min_interval: timedelta | None
 ) -> int:
-    """Insert a batch of rows made in Python, as receivers and preferences need them."""
+    """Insert a batch of rows made in Python, as receivers, mail and preferences need them."""
     values = {
         field.attname: getattr(message, field.attname)
         for field in message._meta.concrete_fields
         if field.attname not in ("id", "user_id")
     }
-    model, keys = Message, batch.keys or []
-    size = _insert_size(message)
+    if message.key is not None:
+        # Before the weaker lock, or two senders on MariaDB would wait for each other.
+        keyed.lock(primary_rows(), batch.keys or [])
+    model, keys, size = Message, _lock(batch), _insert_size(message)
     for start in range(0, len(keys), size):
         messages = [model(user_id=key, **values) for key in keys[start : start + size]]
         if message.key is None:
@@ -172,6 +175,18 @@ def _write_rows(
         else:
             _deliver_keyed(messages, email=email, min_interval=min_interval)
     return len(keys)
+
+
+def _lock(batch: Batch) -> list[Any]:
+    """Lock the users of a batch against deletion; return the keys of those who are still there.
+
+    Raises `ValueError` if the caller named one who is not.
+    """
+    keys = batch.keys or []
+    if lock_keys(batch.people.values_list("pk"), primary_database()) == len(keys):
+        return keys
+    check_all_there(batch)
+    return list(batch.people.values_list("pk", flat=True))
 
 
 def _deliver_keyed(messages: list[Message], *, email: bool, min_interval: timedelta | None) -> None:
@@ -183,17 +198,38 @@ def _deliver_keyed(messages: list[Message], *, email: bool, min_interval: timede
         send_after_commit(signals.messages_delivered, messages=inserted, email=email)
 
 
-def _copy(batch: Batch, message: Message) -> int:
-    if batch.is_named and len(batch.keys or ()) == 1:
-        return _write_rows(batch, message, email=False, min_interval=None)
-    owners = batch.people.values_list("pk")
-    count = insert_copies(message, ["user"], owners, primary_database())
-    send_after_commit(signals.messages_copied, user_ids=batch.keys)
-    return _checked(count, batch)
+def _copy_or_write(batch: Batch, message: Message, copy: Write, write: Write) -> int:
+    """Have the database copy the message; only users with preferences for its topic get rows.
+
+    One query for each batch reads who they are, or none without a topic.
+    """
+    if message.key is None and batch.is_named and len(batch.keys or ()) == 1:
+        return write(batch)
+    chose = {*_users_who_chose(batch, message)}
+    if not chose:
+        return copy(batch)
+    theirs = batch.people.filter(pk__in=key_list(chose))
+    count = write(Batch(theirs, sorted(chose), batch.is_named))
+    others = None if batch.keys is None else [key for key in batch.keys if key not in chose]
+    if others != []:
+        rest = batch.people.exclude(pk__in=key_list(chose))
+        count += copy(Batch(rest, others, batch.is_named))
+    return count
 
 
-def _copy_keyed(batch: Batch, message: Message, min_interval: timedelta | None) -> int:
-    count = keyed.copy_keyed(message, batch.keys or [], min_interval)
+def _users_who_chose(batch: Batch, message: Message) -> list[Any]:
+    topic = topic_of(message)
+    if topic == OTHERS or not is_persistent(message.level):
+        return []
+    chose = batch.people.filter(pk__in=users_who_chose(topic, primary_database()))
+    return list(chose.values_list("pk", flat=True))
+
+
+def _copy(batch: Batch, message: Message, min_interval: timedelta | None) -> int:
+    if message.key is None:
+        count = insert_copies(message, ["user"], batch.people.values_list("pk"), primary_database())
+    else:
+        count = keyed.copy_keyed(message, batch.keys or [], min_interval)
     send_after_commit(signals.messages_copied, user_ids=batch.keys)
     return _checked(count, batch)
 

@@ -134,7 +134,7 @@ def replace(
     """
     rows, begin = mailboxes.filter(key=message.key), time.monotonic()
     with transaction.atomic(using=rows.db):
-        _lock(rows, users)
+        lock(rows, users)
         while True:
             with _retrying_after_others(begin), transaction.atomic(using=rows.db):
                 return insert(_make_room(rows, message, min_interval))
@@ -152,7 +152,8 @@ def _retrying_after_others(begin: float) -> Iterator[None]:
             raise
 
 
-def _lock(rows: MessageQuerySet, users: list[Any]) -> None:
+def lock(rows: MessageQuerySet, users: list[Any]) -> None:
+    """Lock the mailboxes of `users` as far as the database needs it. One statement."""
     if connections[rows.db].vendor == "mysql":
         # MariaDB locks the gap where it finds no row, so two transactions that look for the same
         # row and then insert it would deadlock. The insert locks these users in any case.

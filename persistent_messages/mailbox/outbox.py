@@ -106,6 +106,13 @@ def has_choices(message: Message, *, email: bool) -> bool:
     return email or (topic_of(message) != OTHERS and is_persistent(message.level))
 
 
+def is_mailed(message: Message, *, email: bool) -> bool:
+    """Return whether `message` is mailed to users who have not chosen."""
+    if not has_choices(message, email=email) or not signals.mail_due.is_wanted(Message):
+        return False
+    return Choices(()).mail(None, topic_of(message), email=email) != NEVER
+
+
 def _ask(messages: Iterable[Message], *, email: bool) -> Choices | None:
     about: set[str] = set()
     owners: set[Any] = set()

@@ -73,6 +73,11 @@ def choices_of(users: Collection[Any], about: Collection[str], using: str) -> Ch
     return Choices(rows.values_list("user_id", "topic", "in_inbox", "mail", "until"))
 
 
+def users_who_chose(topic: str, using: str) -> QuerySet[Preference, Any]:
+    """Return the keys of the users with preferences for `topic`, as a subquery."""
+    return Preference.objects.using(using).filter(topic=topic).values("user")
+
+
 def topic_of(message: Any) -> str:
     """Return the topic whose preferences apply to `message`; `OTHERS` if it has none."""
     if message.letter is not None:

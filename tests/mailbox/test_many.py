@@ -23,7 +23,7 @@ from persistent_messages import (
 )
 from persistent_messages.mailbox import delivery, recipients
 from persistent_messages.mailbox.validation import new_message
-from persistent_messages.models import Message
+from persistent_messages.models import DueMail, Message, Preference
 from persistent_messages.topics import topics
 
 pytestmark = pytest.mark.django_db
@@ -213,6 +213,62 @@ def test_receiver_can_decline_by_wants(people, listen, wanted, django_capture_on
     assert owners() == keys_of(people)
 
 
+@pytest.mark.parametrize("users", [User.objects.all, lambda: list(User.objects.all())])
+@pytest.mark.parametrize("key", [None, "quota"])
+def test_only_users_with_preferences_for_the_topic_get_rows(
+    people, batches_of_ten, topic, listen, django_capture_on_commit_callbacks, users, key
+):
+    batches = listen(wants=lambda **_: False)
+    Preference.objects.bulk_create(
+        [
+            Preference(user=people[3], topic=topic.name, in_inbox=False),
+            Preference(user=people[15], topic=topic.name, mail="daily"),
+            Preference(user=people[16], topic="other", in_inbox=False),
+        ]
+    )
+
+    for _ in range(2):
+        with django_capture_on_commit_callbacks(execute=True):
+            assert send_message(users(), INFO, "Hello", topic=topic, key=key) == 25
+
+    assert {row.user for batch in batches for row in batch} == {people[3], people[15]}
+    rows = Message.objects.exclude(user=people[3])
+    assert set(rows.values_list("folder", "times")) == {(Folder.INBOX, 2 if key else 1)}
+    assert rows.count() == (24 if key else 48)
+    archived = Message.objects.filter(user=people[3])
+    assert {row.folder for row in archived} == {Folder.ARCHIVE}
+    assert {due.user for due in DueMail.objects.all()} == {people[15]}
+
+
+def test_users_without_preferences_for_the_topic_cost_no_rows(people, batches_of_ten, topic):
+    found = statements(lambda: send_message(User.objects.all(), INFO, "Hello", topic=topic))
+
+    # One more query for each range than without a topic.
+    assert found.count("INSERT") == 3
+    assert found.count("SELECT") == (9 if MARIADB else 6)
+
+
+def test_all_users_with_preferences_for_the_topic(people, batches_of_ten, topic):
+    Preference.objects.bulk_create(
+        Preference(user=person, topic=topic.name, in_inbox=False) for person in people
+    )
+
+    for users in (User.objects.all(), people):
+        assert send_message(users, INFO, "Hello", topic=topic, key="quota") == 25
+        assert send_message(users, INFO, "Hello", topic=topic) == 25
+
+    assert set(Message.objects.values_list("folder", flat=True)) == {Folder.ARCHIVE}
+    assert Message.objects.count() == 75
+
+
+def test_topic_that_is_mailed_needs_rows(people, topic, monkeypatch):
+    monkeypatch.setattr(topic, "mail", "daily")
+
+    assert send_message(User.objects.all(), INFO, "Hello", topic=topic) == 25
+
+    assert DueMail.objects.count() == 25
+
+
 def test_mail_is_sent_to_each_user(people, mailoutbox, django_capture_on_commit_callbacks):
     User.objects.update(email="person@example.com")
 
@@ -358,13 +414,42 @@ def test_listed_users_get_copies(people, batches_of_ten, named, key):
     assert owners() == keys_of(people)
 
 
-@pytest.mark.parametrize("key", [None, "quota"])
-def test_deleted_user_in_list_raises_error_and_sends_nothing(people, batches_of_ten, key):
-    gone = people[17]
-    User.objects.filter(pk=gone.pk).delete()
+@pytest.fixture(params=["copies", "rows", "rows by topic"])
+def way(request, listen, topic):
+    """Return options of `send_message` by which copies or rows are inserted."""
+    if request.param == "rows":
+        listen()
+    return {"topic": topic} if request.param == "rows by topic" else {}
 
-    with pytest.raises(ValueError, match=f"there is no user with the key {gone.pk}"):
-        send_message(people, INFO, "Hello", key=key)
+
+@pytest.fixture
+def leave(people, topic):
+    """Return a function that deletes a user's account, who has preferences for the topic."""
+
+    def leave(person):
+        Preference.objects.create(user=person, topic=topic.name, mail="daily")
+        User.objects.filter(pk=person.pk).delete()
+
+    return leave
+
+
+@pytest.mark.parametrize("key", [None, "quota"])
+@pytest.mark.parametrize("some", [slice(25), slice(17, 18)])
+def test_deleted_named_user_is_refused_and_nothing_is_sent(
+    people, batches_of_ten, way, leave, key, some
+):
+    leave(people[17])
+
+    with pytest.raises(ValueError, match=f"there is no user with the key {people[17].pk}"):
+        send_message(people[some], INFO, "Hello", key=key, **way)
+    assert owners() == []
+
+
+def test_deleted_user_is_refused(people, leave, way):
+    leave(people[17])
+
+    with pytest.raises(ValueError, match=f"there is no user with the key {people[17].pk}"):
+        send_message(people[17], INFO, "Hello", **way)
     assert owners() == []
 
 

@@ -4,10 +4,11 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.db import OperationalError, transaction
 
-from persistent_messages import INFO, WARNING, send_message
+from persistent_messages import INFO, WARNING, Topic, send_message
 from persistent_messages.mailbox import delivery, recipients
 from persistent_messages.mailbox.deadlocks import is_deadlock
-from persistent_messages.models import Message
+from persistent_messages.models import Message, Preference
+from persistent_messages.topics import topics
 from tests.parallel import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -25,6 +26,19 @@ def _small_batches(monkeypatch):
 def people():
     User.objects.bulk_create(User(username=f"person-{n:02}") for n in range(40))
     return list(User.objects.order_by("pk"))
+
+
+@pytest.fixture(params=["copies", "rows", "both"])
+def topic(request, people):
+    """A topic whose notices are copied, made in Python, or either, by preferences."""
+    if request.param == "copies":
+        yield ""
+        return
+    Preference.objects.bulk_create(
+        Preference(user=person, topic="weather", mail="daily") for person in people[::3]
+    )
+    yield Topic("weather", "Weather", mail="daily" if request.param == "rows" else None)
+    topics.pop("weather")
 
 
 def send_to_all(**options):
@@ -71,13 +85,13 @@ def test_concurrent_sends_reach_all_users(people, atomic):
 
 
 @pytest.mark.parametrize("key", [None, "quota"])
-def test_concurrent_sends_in_different_orders_do_not_deadlock(people, key):
+def test_concurrent_sends_in_different_orders_do_not_deadlock(people, key, topic):
     """This matters in a transaction of the site, where a deadlock cannot be retried."""
 
     def send_to(users):
         def send():
             with transaction.atomic():
-                return send_message(users, WARNING, "Hello", key=key)
+                return send_message(users, WARNING, "Hello", key=key, topic=topic)
 
         return send
 
@@ -103,10 +117,10 @@ def test_concurrent_keyed_sends_are_counted(people, atomic):
 
 @pytest.mark.parametrize("key", [None, "quota"])
 @pytest.mark.parametrize("atomic", [True, False])
-def test_concurrent_account_deletion_does_not_break_send(people, key, atomic):
-    send_to_all(key="quota")()
+def test_concurrent_account_deletion_does_not_break_send(people, key, atomic, topic):
+    send_to_all(key="quota", topic=topic)()
     deletions = [retry_on_error(User.objects.get(pk=person.pk).delete) for person in people[::2]]
-    sends = [send_to_all(key=key, atomic=atomic)] * 5
+    sends = [send_to_all(key=key, topic=topic, atomic=atomic)] * 5
 
     results = at_once(interleave(*(deletions[n::4] for n in range(4)), sends))
 

@@ -339,7 +339,7 @@ def test_each_user_gets_own_language(user, other, site):
 @pytest.mark.parametrize("languages", [False, True])
 def test_progress_is_called_for_notices(transactional_db, site, monkeypatch, atomic, languages):
     people = [get_user_model().objects.create(username=f"u{n}") for n in range(7)]
-    monkeypatch.setattr("persistent_messages.mailbox.delivery.MAX_BATCH_SIZE", 3)
+    monkeypatch.setattr("persistent_messages.mailbox.delivery.BATCH_SIZE", 3)
     monkeypatch.setattr("persistent_messages.notices.sending.BATCH_SIZE", 4)
     if languages:
         site.PERSISTENT_MESSAGES = {
@@ -368,7 +368,7 @@ def test_error_keeps_no_notices_or_whole_batches(
     transactional_db, site, monkeypatch, atomic, left, languages
 ):
     people = [get_user_model().objects.create(username=f"u{n}") for n in range(7)]
-    monkeypatch.setattr("persistent_messages.mailbox.delivery.MAX_BATCH_SIZE", 4)
+    monkeypatch.setattr("persistent_messages.mailbox.delivery.BATCH_SIZE", 4)
     monkeypatch.setattr("persistent_messages.notices.sending.BATCH_SIZE", 4)
     if languages:
         site.PERSISTENT_MESSAGES = {"LANGUAGE_OF": in_german}
