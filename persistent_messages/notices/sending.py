@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
-from itertools import islice
 from typing import Any
 
-from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.db.models import Model
 from django.http import HttpRequest
@@ -20,7 +18,12 @@ from persistent_messages.http.storage import storage_of
 from persistent_messages.mailbox.deadlocks import retry_on_deadlock
 from persistent_messages.mailbox.delivery import Progress
 from persistent_messages.mailbox.locks import take_sqlite_lock
-from persistent_messages.mailbox.recipients import recipient_keys
+from persistent_messages.mailbox.recipients import (
+    Batch,
+    check_all_there,
+    key_list,
+    recipient_batches,
+)
 from persistent_messages.mailbox.validation import check_progress
 from persistent_messages.mailbox.writes import primary_database, primary_rows
 from persistent_messages.models import Message
@@ -81,15 +84,29 @@ def _add_progress(progress: Progress, sent: int, count: int) -> None:
     progress(sent + count)
 
 
-def _by_language(users: Any, using: str) -> Iterator[dict[str | None, list[Any]]]:
-    """Yield batches of `users`, grouped by their language."""
-    people = get_user_model()._base_manager.using(using)
-    keys = recipient_keys(users, using)
-    while batch := list(islice(keys, BATCH_SIZE)):
-        found: dict[str | None, list[Any]] = {}
-        for person in people.filter(pk__in=batch).order_by("pk"):
-            found.setdefault(language_of(person), []).append(person)
-        yield found
+def _by_language(users: Any, using: str) -> Iterator[dict[str | None, Any]]:
+    """Yield batches of `users`, grouped by their language.
+
+    Raises `ValueError` if the caller named a user who does not exist.
+    """
+    for batch in recipient_batches(users, using, BATCH_SIZE, in_order=True):
+        people = list(batch.people)
+        if len(people) < len(batch.keys or ()):
+            check_all_there(batch)
+        readers: dict[str | None, list[Any]] = {}
+        for person in people:
+            readers.setdefault(language_of(person), []).append(person)
+        yield {language: _again(batch, some) for language, some in readers.items()}
+
+
+def _again(batch: Batch, people: list[Any]) -> Any:
+    """Return `people` as the caller gave them: an account may be deleted in the meantime.
+
+    It is an error only if the caller named its user.
+    """
+    if batch.is_named:
+        return people
+    return batch.people.filter(pk__in=key_list([person.pk for person in people]))
 
 
 def supported_language(code: str | None) -> str:

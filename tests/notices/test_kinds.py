@@ -426,6 +426,28 @@ def test_query_count_does_not_depend_on_number_of_users(user, other, site):
     assert counts[0] == counts[1]
 
 
+@pytest.mark.parametrize("atomic", [True, False])
+def test_deleted_user_is_refused_if_named_and_left_out_of_queryset(
+    transactional_db, user, other, site, atomic
+):
+    people = get_user_model().objects.filter(pk__in=[user.pk, other.pk]).order_by("pk")
+    named = list(people)
+
+    def language_of(user):
+        get_user_model().objects.filter(pk=other.pk).delete()
+        return in_german(user)
+
+    site.PERSISTENT_MESSAGES = {"LANGUAGE_OF": language_of}
+
+    assert full().send(people, atomic=atomic) == 1
+    assert [row.user for row in Message.objects.all()] == [user]
+    with pytest.raises(ValueError, match=f"there is no user with the key {other.pk}"):
+        full().send(named[1:], atomic=atomic)
+    with pytest.raises(ValueError, match=f"there is no user with the key {other.pk}"):
+        full().send(named, atomic=atomic)
+    assert [row.times for row in Message.objects.all()] == [1]
+
+
 def test_failing_language_of_setting_sends_nothing(user, other, site):
     site.PERSISTENT_MESSAGES = {"LANGUAGE_OF": lambda user: {"sally": "de"}[user.username]}
 
