@@ -439,12 +439,12 @@ def test_deleted_user_is_refused_if_named_and_left_out_of_queryset(
 
     site.PERSISTENT_MESSAGES = {"LANGUAGE_OF": language_of}
 
-    assert full().send(people, atomic=atomic) == 1
+    assert make_notice().send(people, atomic=atomic) == 1
     assert [row.user for row in Message.objects.all()] == [user]
     with pytest.raises(ValueError, match=f"there is no user with the key {other.pk}"):
-        full().send(named[1:], atomic=atomic)
+        make_notice().send(named[1:], atomic=atomic)
     with pytest.raises(ValueError, match=f"there is no user with the key {other.pk}"):
-        full().send(named, atomic=atomic)
+        make_notice().send(named, atomic=atomic)
     assert [row.times for row in Message.objects.all()] == [1]
 
 
