@@ -39,6 +39,20 @@ def phone(open_page, user, other, send):
     return open_page(user, **PHONE)
 
 
+def test_row_with_every_part_is_at_most_72_pixels_high(open_page, user, send):
+    """A notice that was repeated, leads somewhere, has a topic and expires, in long languages."""
+    until = timezone.now() + timedelta(days=400)
+    for _ in range(12):
+        send("It is full.", subject="Storage", key="storage", url="/project/", expires=until)
+    for language in ("en", "fr", "es", "pt-br"):
+        for width in (320, 360):
+            phone = {**PHONE, "viewport": {"width": width, "height": 640}, "locale": language}
+            page = open_page(user, **phone)
+            page.goto("/messages/")
+            assert page.locator(".pm-row").bounding_box()["height"] <= 72
+            page.context.close()
+
+
 @in_all_modes
 @pytest.mark.parametrize("box", ["inbox", "sent"])
 def test_rows_are_at_most_72_pixels_high(phone, box, mode):
