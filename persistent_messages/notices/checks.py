@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -12,11 +13,14 @@ from django.core.checks import CheckMessage, Error
 from django.template import TemplateDoesNotExist, TemplateSyntaxError
 from django.template.loader import get_template
 from django.utils import translation
+from django.utils.functional import Promise
 
-from persistent_messages.mailbox.validation import clean_key, clean_topic
+from persistent_messages.mailbox.validation import new_message
 
 from .formatting import placeholders
-from .kinds import Notice, kinds, needs_persistent_level, source_texts
+from .kinds import Notice, kinds, source_texts
+
+_PLACEHOLDER = re.compile(r"%\(\w+\)")
 
 
 def check_notices(**_kwargs: Any) -> list[CheckMessage]:
@@ -49,7 +53,13 @@ def _check_texts(kind: type[Notice]) -> Iterator[CheckMessage]:
     except ValueError as error:
         yield Error(f"{kind.kind()}: {error}", obj=kind, id="persistent_messages.E013")
         return
-    if unknown := sorted({*kind.example} - {*names}):
+    if not isinstance(kind.example, Mapping):
+        yield Error(
+            f"{kind.kind()}: example must be a dict, not {kind.example!r}.",
+            obj=kind,
+            id="persistent_messages.E013",
+        )
+    elif unknown := sorted({*kind.example} - {*names}):
         yield Error(
             f"{kind.kind()}: example has {unknown[0]!r}, which is no parameter.",
             obj=kind,
@@ -93,23 +103,44 @@ def _check_settings(kind: type[Notice]) -> Iterator[CheckMessage]:
 
 def _problems(kind: type[Notice]) -> Iterator[str]:
     try:
-        clean_topic(kind.topic)
-        if isinstance(kind.key, str):
-            clean_key(kind.key)
+        _check_values(kind)
     except (TypeError, ValueError) as error:
         yield str(error)
-    if needs_persistent_level(kind):
-        yield f"key needs a persistent level, not {kind.level!r}."
+    for name in ("url", "action", "key"):
+        if _PLACEHOLDER.search(_text_of(getattr(kind, name))):
+            yield f"{name} has a placeholder, but only subject and message are filled in."
+    if isinstance(kind.parameters, str):
+        yield f"parameters must be a tuple of names, not {kind.parameters!r}."
     if kind.min_interval is not None and not isinstance(kind.min_interval, timedelta):
         yield f"min_interval must be a timedelta, not {kind.min_interval!r}."
     elif kind.min_interval is not None and kind.key is None:
         yield "min_interval needs a key."
-    if kind.action and not kind.url:
-        yield "action needs a url to lead to."
     if kind.template_name and kind.message:
         yield "it has both a message and a template_name."
     if kind.template_name:
         yield from _template_problem(kind.template_name)
+
+
+def _check_values(kind: type[Notice]) -> None:
+    """Raise the error that a message with the values of the class would raise."""
+    text = _text_of(kind.subject)
+    new_message(
+        kind.level,
+        "A text",
+        subject="" if "%" in text else kind.subject,
+        url=kind.url if isinstance(kind.url, str) else "/",
+        action=kind.action,
+        key="key" if _is_computed(kind.key) else kind.key,
+        topic=kind.topic,
+    )
+
+
+def _text_of(value: Any) -> str:
+    return str(value) if isinstance(value, (str, Promise)) else ""
+
+
+def _is_computed(value: Any) -> bool:
+    return callable(value) or hasattr(value, "__get__")
 
 
 def _template_problem(name: str) -> Iterator[str]:

@@ -16,7 +16,7 @@ from django.utils.safestring import mark_safe
 from typing_extensions import Self
 
 from persistent_messages import mailbox
-from persistent_messages.constants import INFO, is_persistent
+from persistent_messages.constants import INFO
 from persistent_messages.mailbox.validation import clean_expires, new_message
 from persistent_messages.models import Broadcast, Message
 from persistent_messages.topics import Topic
@@ -71,7 +71,7 @@ class Notice:
         super().__init_subclass__(**kwargs)
         classes.append(cls)
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, /, **values: Any) -> None:
         """Set the parameters; no query.
 
         Raises `TypeError` for a missing or unknown parameter, and `ValueError` if they do not fit
@@ -262,11 +262,6 @@ def source_texts(kind: type[Notice]) -> list[str]:
     """Return the subject and text of the class in the source language."""
     with translation.override(None):
         return [str(kind.subject), str(kind.message)]
-
-
-def needs_persistent_level(kind: type[Notice]) -> bool:
-    """Return whether the class has a key, but a one-shot level."""
-    return kind.key is not None and not is_persistent(kind.level)
 
 
 def _placeholders_of(kind: type[Notice]) -> dict[str, str]:

@@ -65,6 +65,18 @@ def test_duplicate_names_are_reported():
         ({"min_interval": 60, "key": "a"}, "min_interval must be a timedelta, not 60"),
         ({"min_interval": HOUR}, "min_interval needs a key"),
         ({"action": "Go"}, "action needs a url to lead to"),
+        ({"action": "x" * 101, "url": "/"}, "action may have 100 characters at most"),
+        ({"action": None}, "action must be a text, not None"),
+        ({"subject": "x" * 256}, "subject may have 255 characters at most"),
+        ({"subject": None}, "subject must be a text, not None"),
+        ({"url": "javascript:alert(1)"}, "url must be a path or an http"),
+        ({"level": "high"}, "level must be an integer, not 'high'"),
+        ({"level": 2**15}, "level must lie from"),
+        ({"key": 5}, "key must be a str, not 5"),
+        ({"key": "build:%(number)d"}, "key has a placeholder, but only subject and message"),
+        ({"url": "/builds/%(number)d/"}, "url has a placeholder, but only subject and message"),
+        ({"url": "/", "action": "Open %(name)s"}, "action has a placeholder, but only"),
+        ({"parameters": "builds"}, "parameters must be a tuple of names, not 'builds'"),
         (
             {"template_name": "persistent_messages/base.html"},
             "it has both a message and a template_name",
@@ -89,6 +101,12 @@ def test_lone_percent_sign_is_reported():
     assert code == "E013"
     assert "begins no placeholder" in text
     assert wrong.subject
+
+
+def test_example_that_is_no_dict_is_reported():
+    wrong = make_notice(example=["percent"])
+
+    assert problems() == [("E013", f"{wrong.kind()}: example must be a dict, not ['percent'].")]
 
 
 def test_example_of_unknown_parameter_is_reported():

@@ -125,6 +125,13 @@ def test_unknown_parameter_is_named_in_error(weekly):
         weekly(builds=[], team="A")
 
 
+def test_parameter_may_have_any_name():
+    class Mixed(Notice):
+        message = "%(self)s %(request)s %(users)s"
+
+    assert Mixed(self=1, request=2, users=3).preview().message == "1 2 3"
+
+
 def test_value_of_wrong_type_is_rejected_on_creation():
     with pytest.raises(ValueError, match=r"^QuotaNearlyFull: .*wrong type.*(number|int|float)"):
         make_notice(percent="ninety")
