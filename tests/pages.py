@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from functools import lru_cache
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
@@ -195,7 +196,11 @@ def soup(page):
     """
     if isinstance(page, Tag):
         return page
-    html = page if isinstance(page, str) else page.text
+    return _parsed(page if isinstance(page, str) else page.text)
+
+
+@lru_cache(8)  # a test often looks at the same page several times
+def _parsed(html):
     found = BeautifulSoup(html, "html.parser", multi_valued_attributes=None)
     for template in found.find_all("template"):
         template.clear()
