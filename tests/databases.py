@@ -13,7 +13,7 @@ NOWHERE = "/nowhere/there/is/none.sqlite3"
 
 
 @contextmanager
-def instead(**settings):
+def replaced_database(**settings):
     """Replace the connection with a new one that has other settings; yield it."""
     ours = connections["default"]
     other = ours.copy()
@@ -26,12 +26,12 @@ def instead(**settings):
         connections["default"] = ours
 
 
-def gone():
+def unreachable_database():
     """Make the database unreachable."""
-    return instead(**_gone())
+    return replaced_database(**_unreachable_settings())
 
 
-def _gone():
+def _unreachable_settings():
     if connections["default"].vendor == "sqlite":
         return {"NAME": NOWHERE}
     with socket.socket() as free:
@@ -39,10 +39,10 @@ def _gone():
         return {"HOST": "127.0.0.1", "PORT": free.getsockname()[1]}
 
 
-def cut(connection):
+def break_connection(connection):
     """Break the connection, as a server that shuts down does; it cannot be reopened."""
     server = connection.copy()
-    connection.settings_dict.update(_gone())
+    connection.settings_dict.update(_unreachable_settings())
     if connection.vendor == "sqlite":
         connection.close()
         return
@@ -59,7 +59,7 @@ def cut(connection):
 
 
 @contextmanager
-def seen_by_others(folder):
+def shared_database(folder):
     """Use a database that other processes can see, too; yield its URL.
 
     This is the test database, or on SQLite, where that is in memory, a copy of it in a file.
@@ -70,7 +70,7 @@ def seen_by_others(folder):
         ours.ensure_connection()
         with closing(sqlite3.connect(path)) as copy:
             ours.connection.backup(copy)
-        with instead(NAME=str(path)):
+        with replaced_database(NAME=str(path)):
             yield f"sqlite:///{path}"
     else:
         server = {name: quote(str(ours.settings_dict[name]), safe="") for name in SERVER}
@@ -79,7 +79,7 @@ def seen_by_others(folder):
         )
 
 
-def send_out(response):
+def close_response(response):
     """Close a response as a server does, but keep the connection of the test."""
     request_finished.disconnect(close_old_connections)
     try:

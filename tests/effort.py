@@ -6,6 +6,6 @@ WHOLE = "SLOW_TESTS"
 """Set in the environment by `--slow` before any test is imported."""
 
 
-def some_of(examples):
+def example_count(examples):
     """Return the number of examples to try."""
     return examples if os.environ.get(WHOLE) else max(3, examples // 10)

@@ -11,7 +11,7 @@ from django.db import transaction
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
-from .effort import some_of
+from .effort import example_count
 
 # Part of the name of each element and attribute that a payload would create.
 MARK = "pwn"
@@ -32,7 +32,7 @@ PAYLOADS = (
     '"}\' hx-on:load="pwn()" pwn',
     "\u202eevil\u202c\u2066<pwn>\u2069",
 )
-ELSEWHERE = "https://elsewhere.example/x?y=1"
+OTHER_SITE = "https://elsewhere.example/x?y=1"
 """The `url` of a stored message: the only address of another site that a response may have."""
 SECRET = "xyzzy"
 """Part of every text in another user's mailbox."""
@@ -68,7 +68,7 @@ urls = st.sampled_from(WHOLE) | st.tuples(*pieces).map("".join)
 def fuzz(examples):
     """Return Hypothesis settings for a number of examples, which are the same in every CI run."""
     return settings(
-        max_examples=some_of(examples),
+        max_examples=example_count(examples),
         deadline=None,
         derandomize=bool(os.environ.get("CI")),
         # Each example runs in its own transaction, which is rolled back, so fixtures can be shared.
@@ -96,7 +96,7 @@ IGNORED_BY_BROWSERS = "".join(map(chr, range(33)))
 
 
 @cache
-def leads_to(url, here="http://testserver/messages/x/"):
+def target_of(url, here="http://testserver/messages/x/"):
     """Return the scheme and host that a browser at `here` requests for `url`."""
     # As in the URL standard: strip control characters at the ends and all tabs and newlines, treat
     # backslashes as slashes, and allow any number of slashes before the host.
@@ -114,14 +114,14 @@ def leads_to(url, here="http://testserver/messages/x/"):
     return parts.scheme, parts.netloc
 
 
-def stays(url, here):
+def is_same_site(url, here):
     """Return whether `url` leads a browser at `here` to the same site, encrypted or not."""
-    scheme, host = leads_to(url, here)
+    scheme, host = target_of(url, here)
     own = urlsplit(here)
     return host == own.netloc and scheme in {own.scheme, "https"}
 
 
-class Reader(HTMLParser):
+class ResponseReader(HTMLParser):
     """Parses a response as a browser does, and collects forbidden markup and the text."""
 
     def __init__(self, here):
@@ -144,8 +144,8 @@ class Reader(HTMLParser):
         self.ways.append(url)
         # Addresses in texts are linked, even if they lead to other sites.
         linked = tag == "a" and "nofollow" in rel
-        safe = linked and leads_to(url, self.here)[0] in {"http", "https", "mailto"}
-        if not safe and not stays(url, self.here):
+        safe = linked and target_of(url, self.here)[0] in {"http", "https", "mailto"}
+        if not safe and not is_same_site(url, self.here):
             self.faults.append(f"<{tag}> leads to {url!r}")
 
     def handle_comment(self, data):
@@ -163,24 +163,24 @@ class Reader(HTMLParser):
         return " ".join("".join(self.words).split())
 
 
-def place_of(answer):
+def request_path(answer):
     """Return the path of the request."""
     request = answer.wsgi_request
     return f"{request.scheme}://{request.get_host()}{request.path}"
 
 
-def check(answer, *also_to, ours=True):
+def assert_harmless(answer, *also_to, ours=True):
     """Fail if a response is a server error, contains a payload, or leads to another site.
 
     The URLs `also_to` are allowed. The markup of Django's own pages, which are not `ours`, is not
     checked.
     """
     assert answer.status_code < 500, answer.status_code
-    here = place_of(answer)
+    here = request_path(answer)
     for name in REDIRECTING:
         if name in answer.headers and answer[name] not in also_to:
-            assert stays(answer[name], here), answer[name]
-    reader = Reader(here)
+            assert is_same_site(answer[name], here), answer[name]
+    reader = ResponseReader(here)
     if answer.streaming:  # a file to download, which no browser shows
         assert answer["Content-Disposition"].startswith("attachment")
         return reader

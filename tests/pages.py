@@ -71,7 +71,7 @@ def browser_of(user, **kwargs):
     return browser
 
 
-def undo_of(message):
+def undo_token(message):
     """Return a token that marks a read message as unread again."""
     change = Change("read", Folder(message.folder), message.read_at or timezone.now(), count=1)
     return undo_tokens.make_token(message.user, change)
@@ -80,7 +80,7 @@ def undo_of(message):
 def address(name, message=None, **query):
     given = {
         "message_id": lambda: message.pk,
-        "token": lambda: undo_of(message),
+        "token": lambda: undo_token(message),
     }
     return reverse(name, kwargs={key: given[key]() for key in TAKES[name]}, query=query)
 
@@ -108,7 +108,7 @@ def prepare(name, message):
     return {"ids": [message.pk], "do": "read"} if name == "message_bulk" else {}
 
 
-def is_done(message, name):
+def is_changed(message, name):
     """Return whether the view `name` has changed `message`."""
     message.refresh_from_db()
     folder, read = {
@@ -159,7 +159,7 @@ def fill_every_folder(user, levels):
                 fill(user, 1, folder=folder, level=level, message=text, **away, **sent, **read)
 
 
-def standing_in(user, folder):
+def listed_texts(user, folder):
     """Return the texts of the rows in the list of a folder."""
     rows = Message.objects.owned_by(user).in_folder(folder).thread_heads()
     return [row.message for row in rows]
@@ -170,18 +170,18 @@ def rows_by_folder(user):
     return dict(Counter(Message.objects.owned_by(user).values_list("folder", flat=True)))
 
 
-def heads():
+def count_heads():
     """Return the number of thread heads of each conversation in each folder and mailbox."""
     rows = Message.objects.exclude(thread=None).filter(superseded_by=None)
     return Counter(rows.values_list("user", "folder", "thread"))
 
 
-def parts():
+def thread_parts():
     """Return each conversation in each folder and mailbox."""
     return set(Message.objects.exclude(thread=None).values_list("user", "folder", "thread"))
 
 
-def mailbox(user):
+def mailbox_rows(user):
     """Return all rows of a mailbox, to compare them later."""
     return list(Message.objects.filter(user=user).order_by("pk").values())
 
@@ -260,7 +260,7 @@ def is_page(response):
     return b"<html" in response.content
 
 
-def unread_told(response):
+def announced_unread(response):
     return json.loads(response["HX-Trigger"])["pm:changed"]["unread"]
 
 
@@ -293,7 +293,7 @@ def fields_of(form, tick=()):
     return sent
 
 
-def included(page, selector):
+def included_fields(page, selector):
     """Return the values that `hx-include` adds: the parts of the page."""
     sent, wanted = {}, {name.strip().removeprefix(".") for name in selector.split(",")}
     for element in soup(page).find_all(True):
@@ -309,7 +309,7 @@ def press(browser, page, button, tick=(), here="/messages/"):
     control = button.attrs
     (form,) = [form for form in soup(page).select("form") if button in form.select("button")]
     control = {**form.attrs, **control}
-    data = {**included(page, control["hx-include"]), **fields_of(form, tick)}
+    data = {**included_fields(page, control["hx-include"]), **fields_of(form, tick)}
     if "name" in button.attrs:
         data[control["name"]] = control["value"]
     data.update(json.loads(control.get("hx-vals") or "{}"))

@@ -11,15 +11,15 @@ from django.db import connection, connections
 
 from persistent_messages import LetterRefused
 
-AT_ONCE = 1 if connection.vendor == "sqlite" else 6
+CONNECTIONS = 1 if connection.vendor == "sqlite" else 6
 
 
-def at_once(tasks):
+def run_concurrently(tasks):
     """Run all `tasks` concurrently; return their results, including errors."""
     tasks = list(tasks)
-    hands = min(AT_ONCE, len(tasks))
+    hands = min(CONNECTIONS, len(tasks))
     if hands < 2:
-        return [result_of(task) for task in tasks]
+        return [result_or_refusal(task) for task in tasks]
     results, todo, start = [None] * len(tasks), SimpleQueue(), Barrier(hands)
     for numbered in enumerate(tasks):
         todo.put(numbered)
@@ -30,7 +30,7 @@ def at_once(tasks):
             start.wait(timeout=60)
             while True:
                 number, task = todo.get_nowait()
-                results[number] = result_of(task)
+                results[number] = result_or_refusal(task)
         except Empty:
             pass
         finally:
@@ -41,7 +41,7 @@ def at_once(tasks):
     return results
 
 
-def result_of(task):
+def result_or_refusal(task):
     try:
         return task()
     except LetterRefused as refused:

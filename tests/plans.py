@@ -8,7 +8,7 @@ from django.db import connection
 from .partitions import TABLE, parents
 
 
-def ours(queries):
+def app_statements(queries):
     return [query["sql"] for query in queries if TABLE in query["sql"]]
 
 

@@ -12,7 +12,7 @@ from django.conf import settings
 
 from demo import settings as demo
 
-HANDS, TIMES = 8, 4
+THREADS, TIMES = 8, 4
 
 
 def set_up(path):
@@ -29,7 +29,7 @@ def writes_of(people, hand):
     from persistent_messages import INFO, Folder, mailbox, send_letter, send_message
     from persistent_messages.models import Message
 
-    mine, other = people[hand], people[hand + HANDS]
+    mine, other = people[hand], people[hand + THREADS]
     both = type(mine).objects.filter(pk__in=[mine.pk, other.pk])
     rows = Message.objects
     return [
@@ -59,8 +59,8 @@ def main(path):
 
     call_command("migrate", verbosity=0)
     model = get_user_model()
-    model.objects.bulk_create(model(username=f"person-{number}") for number in range(2 * HANDS))
-    people, start = list(model.objects.order_by("pk")), Barrier(HANDS)
+    model.objects.bulk_create(model(username=f"person-{number}") for number in range(2 * THREADS))
+    people, start = list(model.objects.order_by("pk")), Barrier(THREADS)
 
     def work(hand):
         start.wait(timeout=60)
@@ -68,8 +68,8 @@ def main(path):
         connections.close_all()
         return errors
 
-    with ThreadPoolExecutor(HANDS) as pool:
-        errors = [error for errors in pool.map(work, range(HANDS)) for error in errors]
+    with ThreadPoolExecutor(THREADS) as pool:
+        errors = [error for errors in pool.map(work, range(THREADS)) for error in errors]
     print(errors.count(""), sorted({*errors} - {""}))
 
 

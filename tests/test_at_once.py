@@ -37,15 +37,15 @@ from .pages import (
     HTMX,
     address,
     browser_of,
+    count_heads,
     fields_of,
     fill,
     form_to,
-    heads,
-    parts,
     rows_by_folder,
     soup,
+    thread_parts,
 )
-from .parallel import at_once
+from .parallel import run_concurrently
 
 TABS = 6
 User = get_user_model()
@@ -115,7 +115,7 @@ def one_shot(user):
 def test_concurrent_tabs_show_each_waiting_message_at_least_once(user, tabs):
     fill(user, 50, level=SUCCESS, folder=Folder.ONE_SHOT)
 
-    pages = at_once(get(tab, "/") for tab in tabs * 2)
+    pages = run_concurrently(get(tab, "/") for tab in tabs * 2)
 
     assert statuses(pages) == {200}
     assert {n for page in pages for n in numbers_on(page)} == {str(n) for n in range(50)}
@@ -126,7 +126,7 @@ def test_concurrent_tabs_show_each_waiting_message_at_least_once(user, tabs):
 def test_message_arriving_during_display_is_shown_at_least_once(user, tabs):
     arrivals = [lambda n=n: send_message(user, SUCCESS, f"Number {n}") for n in range(60)]
 
-    answers = at_once(interleave(arrivals, [get(tab, "/") for tab in tabs * 10]))
+    answers = run_concurrently(interleave(arrivals, [get(tab, "/") for tab in tabs * 10]))
 
     pages = [*(page for page in answers if page != 1), tabs[0].get("/")]
     assert statuses(pages) == {200}
@@ -138,7 +138,7 @@ def test_message_queued_during_display_is_shown_at_least_once(user, tabs):
     turns = cycle(tabs)
     queue = [post(next(turns), "/say/", {"text": f"Number {n}"}) for n in range(60)]
 
-    answers = at_once(interleave(queue, [get(tab, "/") for tab in tabs * 10]))
+    answers = run_concurrently(interleave(queue, [get(tab, "/") for tab in tabs * 10]))
 
     # Each tab is a separate browser, and shows what its own requests queued.
     pages = [*answers, *(tab.get("/") for tab in tabs)]
@@ -158,8 +158,8 @@ def test_concurrent_log_ins_keep_queued_messages(visitor, user, length):
         tab.cookies = deepcopy(visitor.cookies)
     sally = {"username": "sally", "password": "secret"}
 
-    answers = at_once(post(tab, reverse("login"), sally) for tab in tabs)
-    pages = at_once(get(tab, "/") for tab in tabs)
+    answers = run_concurrently(post(tab, reverse("login"), sally) for tab in tabs)
+    pages = run_concurrently(get(tab, "/") for tab in tabs)
 
     assert statuses(answers) == {302}
     assert statuses(pages) == {200}
@@ -184,7 +184,9 @@ def test_concurrent_actions_on_all_ignore_arriving_messages(user, other, letter,
     notices = [lambda: send_message(user, persistent_messages.INFO, "Later") for _ in tabs]
     answers = [lambda: send_letter(other, None, "", "Later", copy_of(letter, other)) for _ in tabs]
 
-    done = at_once(interleave(notices, [post(tab, address(name), form) for tab in tabs], answers))
+    done = run_concurrently(
+        interleave(notices, [post(tab, address(name), form) for tab in tabs], answers)
+    )
 
     assert statuses(done) == {302}
     later = Message.objects.owned_by(user).filter(message="Later", to_name="")
@@ -194,7 +196,7 @@ def test_concurrent_actions_on_all_ignore_arriving_messages(user, other, letter,
         assert not before.unread().exists()
     else:
         assert before.in_folder(Folder.TRASH).count() == len(seen)
-    assert heads() == dict.fromkeys(parts(), 1)
+    assert count_heads() == dict.fromkeys(thread_parts(), 1)
 
 
 def copy_of(letter, owner):
@@ -213,18 +215,20 @@ def test_concurrent_moves_of_message_move_it_once(user, letter, tabs, name, fold
     notice = fill(user, 1)[0]
     chosen = [letter, Message.objects.get(pk=notice)]
 
-    answers = at_once(post(tab, address(name, one), {}, headers) for one in chosen for tab in tabs)
+    answers = run_concurrently(
+        post(tab, address(name, one), {}, headers) for one in chosen for tab in tabs
+    )
 
     assert statuses(answers) == {200 if headers else 302}
     assert rows_by_folder(user)[folder] == 2
-    assert heads() == dict.fromkeys(parts(), 1)
+    assert count_heads() == dict.fromkeys(thread_parts(), 1)
 
 
 def test_concurrent_permanent_deletions_succeed_once(user, letter, tabs):
     trashed = [letter.pk, *fill(user, 3, folder=Folder.TRASH, moved_at=timezone.now())]
     tabs[0].post(address("message_delete", letter))
 
-    answers = at_once(
+    answers = run_concurrently(
         post(tab, reverse("message_delete", args=[key]), {"final": "1"}, HTMX)
         for key in trashed
         for tab in tabs
@@ -241,14 +245,14 @@ def test_concurrent_undos_revert_once(user, letter, tabs):
     actions = [form["action"] for form in soup(tabs[0].get("/")).select("form")]
     (undo,) = [action for action in actions if "/undo/" in action]
 
-    answers = at_once(
+    answers = run_concurrently(
         post(tab, undo, {"pm-from": "list", "pm-part": "strip"}, HTMX) for tab in tabs
     )
 
     assert statuses(answers) == {200}
     assert sum("Undone." in answer.text for answer in answers) == 1
     assert rows_by_folder(user) == {Folder.INBOX: 4}
-    assert heads() == dict.fromkeys(parts(), 1)
+    assert count_heads() == dict.fromkeys(thread_parts(), 1)
 
 
 @pytest.mark.parametrize("headers", [{}, HTMX], ids=["plain", "htmx"])
@@ -262,7 +266,9 @@ def test_concurrent_submissions_send_one_letter(user, other, letter, tabs, heade
         form = form_to(tabs[0].get(url), url)
         forms[url] = {**fields_of(form), **given}
 
-    answers = at_once(post(tab, url, form, headers) for url, form in forms.items() for tab in tabs)
+    answers = run_concurrently(
+        post(tab, url, form, headers) for url, form in forms.items() for tab in tabs
+    )
 
     assert statuses(answers) <= {200, 302}
     for subject in ("New", "Rota"):
@@ -270,13 +276,13 @@ def test_concurrent_submissions_send_one_letter(user, other, letter, tabs, heade
         assert sorted(sent.values_list("user", "folder")) == sorted(
             [(user.pk, Folder.SENT), (other.pk, Folder.INBOX)]
         )
-    assert heads() == dict.fromkeys(parts(), 1)
+    assert count_heads() == dict.fromkeys(thread_parts(), 1)
 
 
 def test_concurrent_reports_create_one_report(letter, tabs):
     url = reverse("message_report", args=[letter.pk])
 
-    answers = at_once(post(tab, url, {"reason": "Rude."}) for tab in tabs)
+    answers = run_concurrently(post(tab, url, {"reason": "Rude."}) for tab in tabs)
 
     assert statuses(answers) == {302}
     assert Report.objects.count() == 1
@@ -288,7 +294,7 @@ def test_concurrent_reports_create_one_report(letter, tabs):
 def each_row(tabs, keys, *tasks):
     """Run all `tasks`, each with a tab and a key, on each of the rows."""
     turns = cycle(tabs)
-    return at_once(task(next(turns), key) for key in keys for task in tasks)
+    return run_concurrently(task(next(turns), key) for key in keys for task in tasks)
 
 
 def act(name, **data):
@@ -318,7 +324,7 @@ def test_concurrent_read_and_delete_do_not_fail(user, other, tabs):
     rows = Message.objects.filter(pk__in=keys)
     assert rows.in_folder(Folder.TRASH).exclude(moved_at=None).count() == len(keys)
     assert not rows.unread().exists()
-    assert heads() == dict.fromkeys(parts(), 1)
+    assert count_heads() == dict.fromkeys(thread_parts(), 1)
 
 
 def test_concurrent_read_and_permanent_deletion_do_not_fail(user, other, tabs):
@@ -332,7 +338,7 @@ def test_concurrent_read_and_permanent_deletion_do_not_fail(user, other, tabs):
     assert statuses(answers) <= {200, 302, 404}
     left = Message.objects.filter(pk__in=keys)
     assert not left.exclude(folder__in=(Folder.INBOX, Folder.TRASH)).exists()
-    assert heads() == dict.fromkeys(parts(), 1)
+    assert count_heads() == dict.fromkeys(thread_parts(), 1)
 
 
 def test_concurrent_archive_and_delete_leave_row_in_one_folder(user, other, tabs):
@@ -347,7 +353,7 @@ def test_concurrent_archive_and_delete_leave_row_in_one_folder(user, other, tabs
     assert sum(moved.values()) == all_rows
     assert set(moved) <= {Folder.ARCHIVE, Folder.TRASH}
     assert not Message.objects.filter(pk__in=keys, moved_at=None).exists()
-    assert heads() == dict.fromkeys(parts(), 1)
+    assert count_heads() == dict.fromkeys(thread_parts(), 1)
 
 
 def test_concurrent_bulk_actions_do_not_fail(user, other, tabs):
@@ -361,14 +367,16 @@ def test_concurrent_bulk_actions_do_not_fail(user, other, tabs):
     ]
     turns = cycle(tabs)
 
-    answers = at_once(post(next(turns), url, form) for _ in range(4) for url, form in forms)
+    answers = run_concurrently(
+        post(next(turns), url, form) for _ in range(4) for url, form in forms
+    )
 
     assert statuses(answers) == {302}
     rows = Message.objects.owned_by(user).exclude(folder=Folder.ONE_SHOT)
     assert rows.count() == all_rows
     put_away = rows.filter(folder__in=(Folder.ARCHIVE, Folder.TRASH))
     assert not put_away.filter(moved_at=None).exists()
-    assert heads() == dict.fromkeys(parts(), 1)
+    assert count_heads() == dict.fromkeys(thread_parts(), 1)
 
 
 def test_concurrent_bulk_actions_and_pruning_do_not_fail(user, other, tabs):
@@ -383,7 +391,7 @@ def test_concurrent_bulk_actions_and_pruning_do_not_fail(user, other, tabs):
     archived = {"ids": keys + fresh, "do": "archive"}
     turns = cycle(tabs)
 
-    answers = at_once(
+    answers = run_concurrently(
         interleave(
             *([post(next(turns), bulk, form)] * 5 for form in (restored, deleted, archived)),
             [lambda: call_command("prune_messages", verbosity=0)] * 5,
@@ -399,7 +407,7 @@ def test_concurrent_bulk_actions_and_pruning_do_not_fail(user, other, tabs):
     assert rows.filter(pk__in=fresh).count() == len(fresh)
     put_away = rows.filter(folder__in=(Folder.ARCHIVE, Folder.TRASH))
     assert not put_away.filter(moved_at=None).exists()
-    assert heads() == dict.fromkeys(parts(), 1)
+    assert count_heads() == dict.fromkeys(thread_parts(), 1)
 
 
 # Notices with a key
@@ -416,7 +424,7 @@ def keyed_notices(*users):
 
 
 def test_concurrent_keyed_sends_create_one_notice(user, other):
-    assert at_once(send_keyed(user) for _ in range(40)) == [1] * 40
+    assert run_concurrently(send_keyed(user) for _ in range(40)) == [1] * 40
 
     assert keyed_notices(user) == [(user, Folder.INBOX, 40)]
 
@@ -425,7 +433,7 @@ def test_concurrent_keyed_sends_in_any_order_create_one_notice_each(user, other)
     people = [user, other, *(User.objects.create(username=f"u{n}") for n in range(10))]
     orders = [people, people[::-1], people[3:] + people[:3], User.objects.all()]
 
-    assert at_once(send_keyed(orders[n % 4]) for n in range(24)) == [12] * 24
+    assert run_concurrently(send_keyed(orders[n % 4]) for n in range(24)) == [12] * 24
 
     assert keyed_notices(*people) == [
         (person, Folder.INBOX, 24) for person in sorted(people, key=by_key)
@@ -438,7 +446,7 @@ def test_concurrent_keyed_sends_in_transactions_create_one_notice(user, other):
             send_message(user, WARNING, "Something else")
             return send_keyed(user)()
 
-    results = at_once(retry_on_error(in_a_transaction) for _ in range(20))
+    results = run_concurrently(retry_on_error(in_a_transaction) for _ in range(20))
 
     assert results == [1] * 20
     assert keyed_notices(user) == [(user, Folder.INBOX, 20)]
@@ -448,7 +456,7 @@ def test_notices_archived_during_keyed_sends_are_counted_once(user, tabs):
     turns = cycle(tabs)
     archive = [archive_all(next(turns), user) for _ in range(20)]
 
-    at_once(interleave([send_keyed(user) for _ in range(20)], archive))
+    run_concurrently(interleave([send_keyed(user) for _ in range(20)], archive))
     archive_all(tabs[0], user)()
 
     found = keyed_notices(user)
@@ -463,7 +471,7 @@ def test_concurrent_send_undo_and_resolve_leave_at_most_one_notice(user, other, 
     undo = [undo_of_archiving(next(turns), user) for _ in range(12)]
     resolving = [lambda: resolve([other, user], "quota")] * 12
 
-    at_once(interleave([send_keyed([user, other]) for _ in range(12)], undo, resolving))
+    run_concurrently(interleave([send_keyed([user, other]) for _ in range(12)], undo, resolving))
 
     live = Message.objects.filter(is_live=True)
     assert live.count() == len({row.user_id for row in live})
@@ -490,7 +498,7 @@ def test_broadcast_is_copied_once_by_concurrent_tabs(user, other, tabs, key):
     for text in ("Sunday", "Monday"):
         broadcast(WARNING, text, key=key)
 
-    pages = at_once(get(tab, "/messages/") for tab in interleave(tabs, others))
+    pages = run_concurrently(get(tab, "/messages/") for tab in interleave(tabs, others))
 
     assert statuses(pages) == {200}
     assert Receipt.objects.count() == 4
@@ -505,7 +513,7 @@ def test_broadcast_withdrawn_during_arrival_leaves_no_copy(tabs):
     arrivals = [get(browser_of(person), "/messages/") for person in people]
     arrivals.insert(12, lambda: Broadcast.objects.get().withdraw())
 
-    at_once(arrivals)
+    run_concurrently(arrivals)
 
     assert copies(*people) == []
     assert sent.receipts.count() < 24 or sent.receipts.exclude(message_id=None).count() == 24
@@ -518,8 +526,8 @@ def test_broadcast_edited_during_arrival_has_new_text_in_all_copies():
     arrivals.insert(8, lambda: Broadcast.objects.get().edit(message="Monday"))
     arrivals.insert(16, lambda: Broadcast.objects.get().edit(message="Tuesday"))
 
-    at_once(arrivals)
-    at_once(get(browser_of(person), "/messages/") for person in people)
+    run_concurrently(arrivals)
+    run_concurrently(get(browser_of(person), "/messages/") for person in people)
 
     assert [text for _, text in copies(*people)] == ["Tuesday"] * 24
 
@@ -527,10 +535,10 @@ def test_broadcast_edited_during_arrival_has_new_text_in_all_copies():
 def test_concurrent_edits_leave_equal_copies():
     people = [User.objects.create(username=f"u{n}") for n in range(24)]
     broadcast(WARNING, "Sunday")
-    at_once(get(browser_of(person), "/messages/") for person in people)
+    run_concurrently(get(browser_of(person), "/messages/") for person in people)
 
     edits = [lambda n=n: Broadcast.objects.get().edit(message=f"Version {n}") for n in range(6)]
-    assert at_once(edits) == [24] * 6
+    assert run_concurrently(edits) == [24] * 6
 
     assert {text for _, text in copies(*people)} == {Broadcast.objects.get().message}
 
@@ -543,7 +551,7 @@ def test_broadcast_moved_during_withdrawal_is_deleted_or_in_trash(user, tabs):
     archive = [post(tab, address("message_archive", row)) for tab in tabs]
     withdraw = [lambda: Broadcast.objects.get().withdraw()] * TABS
 
-    at_once(interleave(withdraw, archive, delete))
+    run_concurrently(interleave(withdraw, archive, delete))
     Broadcast.objects.get().withdraw()
 
     assert {row.folder for row in Message.objects.filter(pk=row.pk)} <= {Folder.TRASH}
@@ -553,7 +561,7 @@ def test_user_deleted_during_broadcast_arrival_leaves_no_rows(user, tabs):
     for number in range(3):
         broadcast(WARNING, f"Number {number}")
 
-    at_once([get(tabs[0], "/"), get(tabs[1], "/"), user.delete, get(tabs[2], "/")])
+    run_concurrently([get(tabs[0], "/"), get(tabs[1], "/"), user.delete, get(tabs[2], "/")])
 
     assert not Message.objects.exists()
     assert not Receipt.objects.exists()

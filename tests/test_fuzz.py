@@ -11,28 +11,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from .hostile import ELSEWHERE, ODD, PAYLOADS, SECRET, WHOLE, check, fuzz, rolled_back
-from .pages import ABSURD, MODES
-from .strangers import (
+from .fuzz_requests import (
     ADDRESSES,
     FIELDS,
     FORM,
     IN_PARTS,
-    Asked,
-    House,
-    Thing,
+    FuzzRequest,
+    HostileSite,
+    Placeholder,
     as_header,
-    probed,
+    methods_and_fields,
     requests,
-    things_in,
+    url_placeholders,
 )
+from .hostile import ODD, OTHER_SITE, PAYLOADS, SECRET, WHOLE, assert_harmless, fuzz, rolled_back
+from .pages import ABSURD, MODES
 
 # The views that write to other users.
 WRITING = {"message_compose", "message_reply"}
 
 
 @pytest.fixture
-def house(db, settings):
+def site(db, settings):
     settings.PERSISTENT_MESSAGES = {
         "LETTERS": True,
         # Small, so that every page has a next one.
@@ -40,28 +40,28 @@ def house(db, settings):
         "STRIP_LIMIT": 3,
         "SEARCH_WINDOW": 4,
     }
-    return House()
+    return HostileSite()
 
 
-def send_and_check(house, name, asked):
+def send_and_check(site, name, asked):
     """Send a request of Sally; hold the answer and what it changed against what is promised."""
-    answer = asked.send(house, name, "owner")
+    answer = asked.send(site, name, "owner")
 
     # These two lead to the stored address of the message, wherever that is.
     leads = (name, asked.method) in {("message_open", "POST"), ("message_detail", "GET")}
-    check(answer, *([ELSEWHERE] if leads else []))
+    assert_harmless(answer, *([OTHER_SITE] if leads else []))
     content = answer.getvalue()
     assert SECRET not in f"{answer.headers}{content.decode()}"
     assert answer.streaming or len(content) < 1_000_000
-    (blocks, before), (blocks_now, after) = house.theirs, house.of_others()
+    (blocks, before), (blocks_now, after) = site.theirs, site.of_others()
     assert (blocks_now, after[: len(before)]) == (blocks, before)
     sent = after[len(before) :]
     assert name in WRITING or not sent
-    assert {row["from_user_id"] for row in sent} <= {house.owner.pk}
+    assert {row["from_user_id"] for row in sent} <= {site.owner.pk}
     return answer
 
 
-HOSTILE = [*PAYLOADS[::2], *ODD, *WHOLE, *ABSURD, Thing("long"), b"\xff\xfe"]
+HOSTILE = [*PAYLOADS[::2], *ODD, *WHOLE, *ABSURD, Placeholder("long"), b"\xff\xfe"]
 
 
 def hostile_requests(name, methods, names):
@@ -75,9 +75,9 @@ def hostile_requests(name, methods, names):
         way = {**next(ways), "HX-Current-URL": says}
         if number % 5 == 0:
             way |= {"HX-Current-URL": quote(says), "HX-Current-URL-URI-AutoEncoded": "true"}
-        yield Asked(
+        yield FuzzRequest(
             method=method,
-            places=things_in(name, number, "own" if number % 4 < 2 else "message"),
+            places=url_placeholders(name, number, "own" if number % 4 < 2 else "message"),
             fields=[(field, value) for field in names],
             kind=next(kinds),
             charset=charset,
@@ -86,51 +86,51 @@ def hostile_requests(name, methods, names):
 
 
 @pytest.mark.parametrize("name", ADDRESSES)
-def test_hostile_value_in_each_field_is_harmless(house, name):
-    for asked in hostile_requests(name, *probed(house, name)):
+def test_hostile_value_in_each_field_is_harmless(site, name):
+    for asked in hostile_requests(name, *methods_and_fields(site, name)):
         with rolled_back():
-            send_and_check(house, name, asked)
+            send_and_check(site, name, asked)
 
 
 @pytest.mark.parametrize("name", ADDRESSES)
-def test_random_request_of_user_is_harmless(house, name):
-    for wild, examples in requests(name, *probed(house, name)):
+def test_random_request_of_user_is_harmless(site, name):
+    for wild, examples in requests(name, *methods_and_fields(site, name)):
 
         @fuzz(examples)
         @given(asked=wild)
         def run(asked):
             with rolled_back():
-                send_and_check(house, name, asked)
+                send_and_check(site, name, asked)
 
         run()
 
 
 @pytest.mark.parametrize("name", ADDRESSES)
-def test_response_to_ten_thousand_field_values_is_short(house, name):
+def test_response_to_ten_thousand_field_values_is_short(site, name):
     """Django returns 400 for more than a thousand fields, but only if they are read."""
-    methods, names = probed(house, name)
+    methods, names = methods_and_fields(site, name)
     for method, field, count in product(methods, names, (900, 10_000)):
         pairs = [(field, str(number)) for number in range(count)]
-        asked = Asked(method=method, places=things_in(name, 1), fields=pairs)
+        asked = FuzzRequest(method=method, places=url_placeholders(name, 1), fields=pairs)
         with rolled_back():
-            answer = send_and_check(house, name, asked)
+            answer = send_and_check(site, name, asked)
         assert answer.streaming or len(answer.content) < 100_000
 
 
-def test_hostile_request_of_visitor_changes_and_reveals_nothing(house):
-    before = house.all()
+def test_hostile_request_of_visitor_changes_and_reveals_nothing(site):
+    before = site.all()
 
     for name in ADDRESSES:
         for asked in hostile_requests(name, ["GET", "POST"], FIELDS[::2]):
-            check(asked.send(house, name))
+            assert_harmless(asked.send(site, name))
 
-    assert house.all() == before
+    assert site.all() == before
 
 
 @fuzz(100)
 @given(data=st.data())
-def test_random_request_of_visitor_is_harmless(house, data):
+def test_random_request_of_visitor_is_harmless(site, data):
     name = data.draw(st.sampled_from(list(ADDRESSES)))
     wild, _examples = data.draw(st.sampled_from(requests(name, ["GET", "POST"], FIELDS[::2])))
 
-    check(data.draw(wild).send(house, name))
+    assert_harmless(data.draw(wild).send(site, name))

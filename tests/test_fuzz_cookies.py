@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 
 from persistent_messages.mailbox import undo_tokens
 
-from .hostile import check, fuzz, payloads, rolled_back, texts
+from .fuzz_requests import HostileSite, as_header
+from .hostile import assert_harmless, fuzz, payloads, rolled_back, texts
 from .pages import HTMX
-from .strangers import House, as_header
 
 PAGES = ("/", reverse_lazy("message_list"))
 
 
 @pytest.fixture
-def house(db):
-    return House()
+def site(db):
+    return HostileSite()
 
 
 def signed(*messages):
@@ -31,9 +31,9 @@ def signed(*messages):
     return CookieStorage(Client().get("/").wsgi_request)._encode(messages)
 
 
-def as_visitor_and_as_sally(house, cookie):
+def as_visitor_and_as_sally(site, cookie):
     """Return the header with this cookie of messages."""
-    for session in ("", f"; sessionid={house.sessions['owner']}"):
+    for session in ("", f"; sessionid={site.sessions['owner']}"):
         yield {"Cookie": f"messages={cookie}{session}"}
 
 
@@ -62,14 +62,14 @@ SAID = "Said to a visitor"
 
 @fuzz(60)
 @given(data=st.data())
-def test_tampered_message_cookie_is_harmless(house, data):
+def test_tampered_message_cookie_is_harmless(site, data):
     genuine = signed(ContribMessage(20, SAID))
     cookie = data.draw(tampered(genuine).filter(lambda cookie: cookie != genuine))
-    for headers in as_visitor_and_as_sally(house, cookie):
+    for headers in as_visitor_and_as_sally(site, cookie):
         with rolled_back():
             for url in PAGES:
-                assert SAID not in check(Client().get(url, headers=headers)).text
-            check(Client().post("/add/", {"kind": "one-shot"}, headers=headers | HTMX))
+                assert SAID not in assert_harmless(Client().get(url, headers=headers)).text
+            assert_harmless(Client().post("/add/", {"kind": "one-shot"}, headers=headers | HTMX))
 
 
 STRIP = Template(
@@ -81,24 +81,24 @@ STRIP = Template(
 @given(
     level=st.sampled_from([20, 120, 199, 1000]) | st.integers(), text=texts, tags=st.none() | texts
 )
-def test_message_in_cookie_is_escaped(house, level, text, tags):
+def test_message_in_cookie_is_escaped(site, level, text, tags):
     cookie = signed(ContribMessage(level, text, tags), ContribMessage(120, text, "pm-undo"))
-    for headers in as_visitor_and_as_sally(house, cookie):
+    for headers in as_visitor_and_as_sally(site, cookie):
         with rolled_back():
             for url in PAGES:
-                check(Client().get(url, headers=headers))
+                assert_harmless(Client().get(url, headers=headers))
             request = Client().get(reverse("message_dismiss"), headers=headers | HTMX).wsgi_request
             context = Context({"request": request, "messages": get_messages(request)})
             answer = HttpResponse(STRIP.render(context))
             answer.wsgi_request = request
-            check(answer)
+            assert_harmless(answer)
 
 
 @fuzz(30)
 @given(session=wild)
-def test_forged_session_cookie_means_visitor(house, session):
+def test_forged_session_cookie_means_visitor(site, session):
     for url in PAGES:
-        check(Client().get(url, headers={"Cookie": f"sessionid={session}"}))
+        assert_harmless(Client().get(url, headers={"Cookie": f"sessionid={session}"}))
 
 
 json = st.recursive(
@@ -112,10 +112,10 @@ changes = st.tuples(verbs | json, folders | json, st.integers() | json, folders 
 
 @fuzz(60)
 @given(value=changes | json)
-def test_signed_undo_token_with_any_content_is_harmless(house, value):
-    token = signing.dumps(value, salt=f"{undo_tokens.SALT}.{house.owner.pk}")
+def test_signed_undo_token_with_any_content_is_harmless(site, value):
+    token = signing.dumps(value, salt=f"{undo_tokens.SALT}.{site.owner.pk}")
     url = reverse("message_undo", args=[token])
     with rolled_back():
-        check(house.browser().post(url, headers=HTMX))
-        assert house.of_others() == house.theirs
-        assert "no longer" in check(house.browser("other").post(url, headers=HTMX)).text
+        assert_harmless(site.browser().post(url, headers=HTMX))
+        assert site.of_others() == site.theirs
+        assert "no longer" in assert_harmless(site.browser("other").post(url, headers=HTMX)).text

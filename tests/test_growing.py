@@ -21,7 +21,7 @@ from persistent_messages import INFO, send_letter, send_message
 from persistent_messages.letters import policy, reports
 from persistent_messages.models import Block, Message, Report
 
-from .growing import code, commands, settings_of
+from .growing import code_block, commands, settings_of
 
 User = get_user_model()
 OURS = (Message, Block, Report)
@@ -45,7 +45,7 @@ def test_messages_are_moved_from_old_database_unchanged(user, other, other_datab
     for model in OURS:
         model.objects.all().delete()
 
-    exec(code("move_messages.py"), {})
+    exec(code_block("move_messages.py"), {})
 
     assert everything(*OURS) == before
     assert isinstance(Message.objects.earliest("pk").message, SafeString)
@@ -57,7 +57,7 @@ def test_sequence_is_reset_after_move(user, other_database):
     Message.objects.using("old").create(pk=1, user=user, level=INFO, message="Of old")
     *_, reset = commands(MOVE)
 
-    exec(code("move_messages.py"), {})
+    exec(code_block("move_messages.py"), {})
     out = StringIO()
     call_command(*reset, stdout=out, no_color=True)
     with connection.cursor() as cursor:

@@ -32,13 +32,13 @@ from persistent_messages.letters.forms import LetterForm, ReplyForm
 from persistent_messages.mailbox.threads import BATCH_SIZE, update_thread_heads
 from persistent_messages.models import Message
 
-from .databases import seen_by_others
-from .effort import some_of
-from .pages import browser_of, fill, heads, parts
+from .databases import shared_database
+from .effort import example_count
+from .pages import browser_of, count_heads, fill, thread_parts
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-KILLS = some_of(200)
+KILLS = example_count(200)
 PEOPLE = 12
 TYPISTS = 4
 ENOUGH = 300
@@ -241,7 +241,7 @@ def stream(server, port, people):
 
 
 def test_killed_server_keeps_all_acknowledged_writes(tmp_path):
-    with seen_by_others(tmp_path) as url, (tmp_path / "log").open("w+") as log:
+    with shared_database(tmp_path) as url, (tmp_path / "log").open("w+") as log:
         people = [get_user_model().objects.create_user(f"person-{n}") for n in range(PEOPLE)]
         with served(url, log) as (server, port):
             typists = stream(server, port, people)
@@ -263,7 +263,7 @@ def test_killed_server_keeps_all_acknowledged_writes(tmp_path):
             moved = Message.objects.filter(pk__in=named(kind, acknowledged))
             places = Counter(moved.exclude(moved_at=None).values_list("folder", flat=True))
             assert places == {folder: len(named(kind, acknowledged))}
-        assert heads() == dict.fromkeys(parts(), 1)
+        assert count_heads() == dict.fromkeys(thread_parts(), 1)
 
 
 def named(kind, writes):

@@ -10,7 +10,7 @@ from persistent_messages import Folder, LetterRefused, mailbox, send_letter
 from persistent_messages.models import Message
 from persistent_messages.urls import urlpatterns
 
-from .pages import HTMX, heads, parts, prepare
+from .pages import HTMX, count_heads, prepare, thread_parts
 
 ON_ONE = [p.name for p in urlpatterns if "message_id" in p.pattern.converters]
 TABLE = Message._meta.db_table
@@ -92,4 +92,4 @@ def test_conversation_restored_during_deletion_keeps_one_head(user, other, lette
     with after_looking_for_letters(lambda: mailbox.restore(user, Folder.ARCHIVE, rows)):
         mailbox.delete(user, Folder.INBOX, Message.objects.all())
 
-    assert heads() == dict.fromkeys(parts(), 1)
+    assert count_heads() == dict.fromkeys(thread_parts(), 1)

@@ -39,7 +39,7 @@ from persistent_messages.inbox.filters import Filter
 from persistent_messages.models import Message
 from persistent_messages.storage import PersistentMessageStorage
 
-from .effort import some_of
+from .effort import example_count
 from .pages import HTMX, browser_of, rows
 
 NAMES = ("sally", "harry")
@@ -432,7 +432,7 @@ def test_random_actions_keep_mailboxes_consistent():
     run_state_machine_as_test(
         Mailboxes,
         settings=settings(
-            max_examples=some_of(25),
+            max_examples=example_count(25),
             stateful_step_count=40,
             deadline=None,
             derandomize=bool(os.environ.get("CI")),

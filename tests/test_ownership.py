@@ -21,8 +21,8 @@ from persistent_messages.letters import policy
 from persistent_messages.letters.reports import report
 from persistent_messages.models import Block, Message, Report
 
-from .pages import ALL, ANYBODYS, BOOSTED, HTMX, undo_of
-from .plans import PLANS, ours
+from .pages import ALL, ANYBODYS, BOOSTED, HTMX, undo_token
+from .plans import PLANS, app_statements
 
 METHODS = ("get", "head", "options", "put", "patch", "delete", "post")
 WAYS = {"plain": {}, "htmx": HTMX, "boosted": BOOSTED}
@@ -70,7 +70,7 @@ class Site:
         given = {
             "message_id": lambda: message.pk,
             "block_id": lambda: Block.objects.get().pk,
-            "token": lambda: undo_of(message),
+            "token": lambda: undo_token(message),
         }
         return reverse(name, kwargs={key: given[key]() for key in ALL[name]})
 
@@ -178,7 +178,7 @@ OWNERS = re.compile(r".user_id. (?:= \(?\d|IN \(\d)")
 
 def statements_without_owner(queries, mailboxes=1):
     """Return the statements on the table that do not name the owner of a mailbox."""
-    found = [sql for sql in ours(queries) if not sql.startswith("INSERT")]
+    found = [sql for sql in app_statements(queries) if not sql.startswith("INSERT")]
     return [
         sql
         for sql in found
@@ -220,5 +220,5 @@ def test_statements_of_one_shot_messages_filter_by_owner(site):
         browser.post(reverse("message_mark_all_read"), {"newest": "9"})
         browser.get(reverse("message_list"))
 
-    assert any(sql.startswith("DELETE") for sql in ours(queries))
+    assert any(sql.startswith("DELETE") for sql in app_statements(queries))
     assert statements_without_owner(queries) == []

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from persistent_messages import INFO, Folder, send_letter, send_message
 from persistent_messages.models import Message
 
-from .growing import code, commands
+from .growing import code_block, commands
 from .partitions import TABLE, run, sql
 
 
@@ -161,7 +161,7 @@ def test_deleting_user_deletes_mailbox_and_keeps_sent_letters(people):
 
 
 def test_table_settings_and_privileges_are_kept():
-    run(code("vacuum after a fiftieth", "sql"))
+    run(code_block("vacuum after a fiftieth", "sql"))
     run(
         f"ALTER TABLE {TABLE} SET (fillfactor = 90);"
         "CREATE ROLE pm_reader; CREATE ROLE pm_writer;"

@@ -30,7 +30,7 @@ from persistent_messages.db.keys import SparseIndex, SparseUniqueConstraint
 from persistent_messages.models import Message
 from persistent_messages.storage import PersistentMessageStorage
 from persistent_messages.web import htmx
-from tests.databases import gone, send_out
+from tests.databases import close_response, unreachable_database
 
 PACKAGE = Path(persistent_messages.__file__).parent
 PAGE = Path(__file__).parents[1] / "docs" / "contributing" / "private-api.md"
@@ -226,7 +226,7 @@ def test_database_has_bulk_batch_size():
 
 @pytest.mark.django_db(transaction=True)
 def test_connection_records_errors(user):
-    with gone() as lost:
+    with unreachable_database() as lost:
         assert not lost.errors_occurred
         with pytest.raises(OperationalError):
             lost.ensure_connection()
@@ -360,7 +360,7 @@ def test_response_runs_registered_closers():
     closed, response = [], HttpResponse()
     response._resource_closers.append(lambda: closed.append(True))
     assert closed == []
-    send_out(response)
+    close_response(response)
     assert closed == [True]
 
 

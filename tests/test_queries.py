@@ -31,7 +31,7 @@ from persistent_messages.models import Message
 from persistent_messages.querysets import LEVEL_WINDOW
 
 from .partitions import PARTITIONS, TABLE
-from .plans import EFFORTS, PLANS, ours
+from .plans import EFFORTS, PLANS, app_statements
 
 STRIP = "{% include 'persistent_messages/message/includes/messages.html' %}"
 COUNTER = "{% load persistent_messages %}{% unread_counter %}"
@@ -86,7 +86,7 @@ def cost(client, address, method="get", **kwargs):
     with CaptureQueriesContext(connection) as queries:
         response = getattr(client, method)(address, **kwargs)
     assert response.status_code in {200, 302}
-    statements = ours(queries)
+    statements = app_statements(queries)
     users = get_user_model()._meta.db_table
     others = [
         query["sql"]
@@ -215,7 +215,7 @@ def test_page_queries_have_limits_of_settings(client, user, settings):
     with CaptureQueriesContext(connection) as queries:
         client.get("/messages/")
 
-    limits = [set(re.findall(r"LIMIT (\d+)", sql)) for sql in ours(queries)]
+    limits = [set(re.findall(r"LIMIT (\d+)", sql)) for sql in app_statements(queries)]
     # The query of the counter also reads the levels of the latest rows, and one row per topic.
     # The strip has a limit for persistent and one for one-shot messages; the latter reads one row
     # more, to know whether there are further messages.
@@ -241,8 +241,10 @@ def test_each_statement_of_page_has_limit(client, user, settings, box, level, to
         with CaptureQueriesContext(connection) as queries:
             place = Filter(box=box, level=level, topic=topic, q=q, before=before)
             client.get("/messages/" + place.query())
-        limits = {limit for sql in ours(queries) for limit in re.findall(r"LIMIT (\d+)", sql)}
-        assert all("LIMIT" in sql for sql in ours(queries))
+        limits = {
+            limit for sql in app_statements(queries) for limit in re.findall(r"LIMIT (\d+)", sql)
+        }
+        assert all("LIMIT" in sql for sql in app_statements(queries))
         # The second query of a window finds out whether there are more.
         assert limits <= {"1", "2", "5", "8", "10", "21", "51", str(LEVEL_WINDOW)}
 
@@ -370,7 +372,7 @@ def analyze_tables():
 def plans_of(ask):
     with CaptureQueriesContext(connection) as queries:
         ask()
-    return [PLANS[connection.vendor](sql) for sql in ours(queries)]
+    return [PLANS[connection.vendor](sql) for sql in app_statements(queries)]
 
 
 def test_each_read_of_page_uses_index(user, big_table):
@@ -407,7 +409,7 @@ def test_list_of_topics_is_found_without_reading_all_messages(user, big_table):
 
     with CaptureQueriesContext(connection) as queries:
         ask()
-    (sql,) = ours(queries)
+    (sql,) = app_statements(queries)
     assert "pm_topic" in PLANS[connection.vendor](sql)["indexes"]
     before = EFFORTS[connection.vendor](sql)
     rows_of(user, 5000, topic="billing", superseded_by=None, read_at=timezone.now())
@@ -501,7 +503,7 @@ def test_updating_thread_heads_reads_only_their_letters(user, other, long_letter
         Message.objects.owned_by(user).filter(thread__in=threads[:count]).update(superseded_by=1)
         with CaptureQueriesContext(connection) as queries:
             update_thread_heads(Message.objects.all(), [user.pk], threads[:count])
-        (look, *changes) = ours(queries)
+        (look, *changes) = app_statements(queries)
         plan = PLANS[connection.vendor](look)
         assert (plan["indexes"], plan["scans"]) == ({"pm_thread"}, [])
         # The order of the letters, the snippets of the user's own replies, and the thread heads.
@@ -516,7 +518,9 @@ def test_bulk_step_reads_only_letters_of_its_conversations(user, other, long_let
     with CaptureQueriesContext(connection) as queries:
         step_of("delete", Filter())(user)
     (look,) = [
-        sql for sql in ours(queries) if "LIMIT 1001" in sql and re.search(r"thread\W+IN", sql)
+        sql
+        for sql in app_statements(queries)
+        if "LIMIT 1001" in sql and re.search(r"thread\W+IN", sql)
     ][:1]
 
     plan = PLANS[connection.vendor](look)
@@ -590,7 +594,9 @@ def test_each_write_uses_index(user, big_table):
             with CaptureQueriesContext(connection) as queries:
                 ask(user)
             # A row is found by its key in any case; the query before that is the test's own.
-            statements = [sql for sql in ours(queries) if not re.search(r"IN \(\d|LIMIT 1$", sql)]
+            statements = [
+                sql for sql in app_statements(queries) if not re.search(r"IN \(\d|LIMIT 1$", sql)
+            ]
             assert statements, write
             for sql in statements:
                 plan = PLANS[connection.vendor](sql)
@@ -622,7 +628,7 @@ def test_pruning_uses_index(big_table):
             analyze_tables()
             with CaptureQueriesContext(connection) as queries:
                 assert pruning(reason)(None) == pruning_module.BATCH_SIZE
-            plan = PLANS[connection.vendor](ours(queries)[0])
+            plan = PLANS[connection.vendor](app_statements(queries)[0])
             transaction.set_rollback(True)
 
         assert (plan["indexes"], plan["scans"], plan["sorts"]) == ({index}, [], []), reason
@@ -632,7 +638,7 @@ def test_unread_messages_are_found_without_reading_read_ones(user, big_table):
     for read in ("the counter", "the strip", "a newest page of unread"):
         with CaptureQueriesContext(connection) as queries:
             READS[read](user, big_table)
-        (sql,) = ours(queries)
+        (sql,) = app_statements(queries)
         index = "pm_notice" if read == "the strip" else "pm_unread"
         assert index in PLANS[connection.vendor](sql)["indexes"], read
 
@@ -676,7 +682,7 @@ def indexes_and_effort(user, read):
     """Return the indexes of a read, which all begin with the user, and its effort."""
     with CaptureQueriesContext(connection) as queries:
         READS[read](user, None)
-    (sql,) = ours(queries)
+    (sql,) = app_statements(queries)
     plan = PLANS[connection.vendor](sql)
     assert plan["indexes"] <= INDEXES, plan
     assert plan["scans"] == []
@@ -687,7 +693,7 @@ def test_page_statements_do_not_scan_table(client, big_table):
     for address in ("/strip/", "/counter/", "/messages/", "/messages/?q=hello"):
         with CaptureQueriesContext(connection) as queries:
             client.get(address)
-        statements = ours(queries)
+        statements = app_statements(queries)
         assert statements
         for sql in statements:
             assert PLANS[connection.vendor](sql)["scans"] == [], sql

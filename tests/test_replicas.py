@@ -25,8 +25,8 @@ from persistent_messages.letters import policy, reports
 from persistent_messages.letters.conversation import reply_form
 from persistent_messages.models import Block, Message, Preference, Report
 
-from .growing import code, settings_of
-from .pages import ALL, ANYBODYS, HTMX, READING, prepare, rows, texts, undo_of, unread_told
+from .growing import code_block, settings_of
+from .pages import ALL, ANYBODYS, HTMX, READING, announced_unread, prepare, rows, texts, undo_token
 
 COOKIE = "multidb_pin_writes"
 MODES = {"plain": {}, "htmx": HTMX}
@@ -38,7 +38,7 @@ def site(other_database, settings, monkeypatch):
     """Use the router and the settings of the chapter with an empty replica."""
     other_database("replica")
     module = ModuleType("mysite.replicas")
-    exec(code("mysite/replicas.py"), vars(module))
+    exec(code_block("mysite/replicas.py"), vars(module))
     monkeypatch.setitem(sys.modules, "mysite", ModuleType("mysite"))
     monkeypatch.setitem(sys.modules, "mysite.replicas", module)
     monkeypatch.setenv("REPLICA_URL", "sqlite://:memory:")
@@ -111,7 +111,7 @@ def address(name, message):
     given = {
         "message_id": lambda: message.pk,
         "block_id": lambda: primary(Block).get().pk,
-        "token": lambda: undo_of(message),
+        "token": lambda: undo_token(message),
     }
     return reverse(name, kwargs={key: given[key]() for key in ALL[name]})
 
@@ -198,7 +198,7 @@ def test_response_reflects_action(client, letter, queried):
 
     answer = client.post(url, data_for("message_archive", letter), headers=HTMX)
 
-    assert unread_told(answer) == 1
+    assert announced_unread(answer) == 1
     assert letter.pk not in rows(answer)
 
 

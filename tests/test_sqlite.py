@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .sqlite_writers import HANDS, TIMES
+from .sqlite_writers import THREADS, TIMES
 
 ROOT = Path(__file__).parent.parent
 
@@ -19,4 +19,4 @@ def test_concurrent_writes_of_eight_threads_succeed(tmp_path):
         text=True,
     )
 
-    assert (done.stdout.split(maxsplit=1), done.stderr) == ([f"{HANDS * TIMES * 7}", "[]\n"], "")
+    assert (done.stdout.split(maxsplit=1), done.stderr) == ([f"{THREADS * TIMES * 7}", "[]\n"], "")

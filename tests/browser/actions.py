@@ -15,7 +15,7 @@ with_htmx = pytest.mark.parametrize("mode", ["htmx 2", *NEWER])
 with_and_without = pytest.mark.parametrize("mode", ["htmx 2", "without"])
 
 
-def arrive(page, path):
+def open_path(page, path):
     page.goto(path)
     page.evaluate("window.arrived = true")
 
@@ -104,6 +104,6 @@ def posts(page):
     return page.locator(".pm-post .pm-body")
 
 
-def answer(page, text):
+def reply(page, text):
     page.get_by_label("Your reply").fill(text)
     page.get_by_role("button", name="Send").click()

@@ -6,7 +6,7 @@ from playwright.sync_api import expect
 from persistent_messages import send_letter
 from persistent_messages.models import Message
 
-from .actions import answer, in_all_modes, posts, with_htmx
+from .actions import in_all_modes, posts, reply, with_htmx
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PHONE = {"viewport": {"width": 360, "height": 640}}
@@ -51,7 +51,7 @@ def test_sent_reply_is_in_view_and_field_keeps_focus(open_page, user, letter, mo
     page = open_page(user, **PHONE)
     page.goto(address(letter))
     for text in ("One", "Two", "Three"):
-        answer(page, text)
+        reply(page, text)
         expect(posts(page).last).to_have_text(text)
         expect(posts(page).last).to_be_in_viewport()
         expect(page.get_by_label("Your reply")).to_be_focused()

@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 
 import persistent_messages
 from persistent_messages.models import Message
-from tests.databases import gone
+from tests.databases import unreachable_database
 
 from .actions import expect_subjects, in_all_modes, open_menu, with_and_without, with_htmx
 
@@ -406,7 +406,7 @@ def test_shortcut_keys_are_plain_characters_in_search_field(page, three_messages
 def test_unreachable_server_or_database_shows_error(
     page, three_messages, troubles, client, mode, what
 ):
-    with gone():
+    with unreachable_database():
         answer = client.post("/messages/archive/1/", headers={"HX-Request": "true"})
     page.goto("/messages/")
     page.route(

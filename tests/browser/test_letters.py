@@ -10,7 +10,7 @@ from persistent_messages import send_letter
 from persistent_messages.models import Message
 
 from .accessibility import examine
-from .actions import answer, expect_unread, in_all_modes, posts, row, with_htmx, write
+from .actions import expect_unread, in_all_modes, posts, reply, row, with_htmx, write
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -28,7 +28,7 @@ def test_two_users_hold_conversation(page, other_page, mode):
     row(other_page, "Rota").get_by_role("link").click()
     expect(posts(other_page)).to_have_text(["Can you take Thursday?"])
     expect_unread(other_page, 0)
-    answer(other_page, "I can.")
+    reply(other_page, "I can.")
     expect(posts(other_page)).to_have_text(["Can you take Thursday?", "I can."])
     expect(other_page.get_by_label("Your reply")).to_have_value("")
 
@@ -38,7 +38,7 @@ def test_two_users_hold_conversation(page, other_page, mode):
     expect(page.locator(".pm-inbox .pm-item")).to_have_count(1)
     expect(row(page, "Rota")).to_contain_text("I can.")
     row(page, "Rota").get_by_role("link").click()
-    answer(page, "Thank you!")
+    reply(page, "Thank you!")
     expect(posts(page)).to_have_text(["Can you take Thursday?", "I can.", "Thank you!"])
 
     # Harry deletes it on his side: Sally keeps hers.
@@ -61,7 +61,7 @@ def test_two_users_hold_conversation(page, other_page, mode):
     other_page.get_by_role("link", name="Block Sally Ride").click()
     other_page.get_by_role("button", name="Block").click()
     expect(other_page.get_by_text("Sally Ride is blocked.")).to_be_visible()
-    answer(page, "Are you there?")
+    reply(page, "Are you there?")
     expect(page.get_by_text("Your message can’t be delivered to “harry”.")).to_be_visible()
     expect(page.get_by_label("Your reply")).to_have_value("Are you there?")
     other_page.goto("/messages/blocked/")

@@ -11,7 +11,6 @@ import persistent_messages
 from persistent_messages.models import Message
 
 from .actions import (
-    arrive,
     close,
     expect_unread,
     is_same_page,
@@ -19,6 +18,7 @@ from .actions import (
     main_modes,
     notice,
     open_menu,
+    open_path,
     press,
     row,
     wait_until,
@@ -44,7 +44,7 @@ def test_unread_count_is_shown_after_log_in(visitor_page, send):
 def test_closing_notice_updates_counter_strip_and_row(page, more_pages, send, mode):
     send("The disk is full.", subject="Export failed")
     send("All went well.", subject="Backup complete")
-    arrive(page, "/both/")
+    open_path(page, "/both/")
     expect(row(page, "Export failed").get_by_text("Unread:")).to_be_attached()
     close(page, "Export failed")
     expect_unread(page, 1)
@@ -68,7 +68,7 @@ def test_closing_last_notice_empties_counter_and_strip(page, send):
 @main_modes
 def test_row_is_marked_as_read_and_unread(page, more_pages, send, mode):
     send("All went well.", subject="Backup complete")
-    arrive(page, "/both/")
+    open_path(page, "/both/")
     press(page, "Backup complete", "as read$")
     expect_unread(page, 0)
     expect(row(page, "Backup complete").get_by_text("Unread:")).to_have_count(0)
@@ -86,7 +86,7 @@ def test_row_is_marked_as_read_and_unread(page, more_pages, send, mode):
 def test_deleting_row_keeps_other_rows(page, send, user, mode):
     send("The disk is full.", subject="Export failed")
     send("All went well.", subject="Backup complete")
-    arrive(page, "/messages/")
+    open_path(page, "/messages/")
     press(page, "Export failed", "^Delete")
     expect(row(page, "Export failed")).to_have_count(0)
     expect(row(page, "Backup complete")).to_be_visible()
@@ -111,7 +111,7 @@ def test_empty_state_shows_after_last_row_is_deleted(page, send):
 def test_all_messages_are_marked_as_read_together(page, send, user, mode):
     for subject in ("Export failed", "Backup complete", "Contacts imported"):
         send("Look here.", subject=subject)
-    arrive(page, "/messages/")
+    open_path(page, "/messages/")
     page.get_by_role("button", name=MARK_ALL).click()
     expect_unread(page, 0)
     expect(page.locator(".pm-notices li")).to_have_count(0)
@@ -174,7 +174,7 @@ def test_older_messages_load_on_demand_until_none_are_left(page, send, settings,
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 2}
     for number in range(1, 6):
         send("Look here.", subject=f"Number {number}")
-    arrive(page, "/messages/")
+    open_path(page, "/messages/")
     expect(page.get_by_role("article")).to_have_count(2)
     page.get_by_role("link", name="Show older messages").click()
     expect(row(page, "Number 2")).to_be_visible()
@@ -205,7 +205,7 @@ def test_rows_of_older_page_can_be_deleted(page, send, settings, user):
 
 @main_modes
 def test_one_shot_message_is_gone_on_next_page(page, mode):
-    arrive(page, "/")
+    open_path(page, "/")
     page.get_by_role("button", name="one-shot").click()
     expect(page.get_by_text("Your changes were saved.")).to_be_visible()
     assert is_same_page(page) == (mode != "without")
@@ -218,7 +218,7 @@ def test_one_shot_message_is_gone_on_next_page(page, mode):
 
 @with_and_without
 def test_one_shot_message_can_be_closed(page, mode):
-    arrive(page, "/")
+    open_path(page, "/")
     page.get_by_role("button", name="one-shot").click()
     page.locator(".pm-passing").get_by_role("button", name="Close").click()
     expect(page.get_by_text("Your changes were saved.")).to_have_count(0)
@@ -227,7 +227,7 @@ def test_one_shot_message_can_be_closed(page, mode):
 
 @with_htmx
 def test_persistent_message_added_by_view_appears_in_strip(page, mode):
-    arrive(page, "/")
+    open_path(page, "/")
     page.get_by_role("button", name="notice").click()
     expect(notice(page, "Maintenance on Sunday")).to_be_visible()
     assert is_same_page(page) == (mode != "without")
@@ -244,7 +244,7 @@ def test_notice_with_timeout_closes_and_is_marked_as_read(page, more_pages, send
     """The timeout is in milliseconds."""
     send("It stays.", subject="Export failed")
     send("It goes.", subject="Contacts imported", close_timeout=400)
-    arrive(page, "/both/")
+    open_path(page, "/both/")
     expect(notice(page, "Contacts imported")).to_have_count(0)
     expect_unread(page, 1)
     expect(row(page, "Contacts imported").get_by_text("Unread:")).to_have_count(0)
@@ -256,7 +256,7 @@ def test_notice_with_timeout_closes_and_is_marked_as_read(page, more_pages, send
 @with_htmx
 def test_one_shot_message_with_timeout_closes(page, user, send):
     send("Saved.", contrib.SUCCESS, close_timeout=400)
-    arrive(page, "/")
+    open_path(page, "/")
     expect(page.get_by_text("Saved.")).to_have_count(0)
     assert is_same_page(page)
 
@@ -266,7 +266,7 @@ def test_embedded_inbox_works_in_site_page(page, send, mode):
     send("The disk is full.", subject="Export failed")
     send("All went well.", subject="Backup complete")
     send("Look here.", subject="News")
-    arrive(page, "/project/")
+    open_path(page, "/project/")
     press(page, "Export failed", "as read$")
     expect_unread(page, 2)
     press(page, "Backup complete", "^Delete")
@@ -292,7 +292,7 @@ def test_duplicated_parts_of_page_change_together(page, more_pages, send, mode):
     send("The disk is full.", subject="Export failed")
     send("All went well.", subject="Backup complete")
     send("1,284 people added.", subject="Contacts imported")
-    arrive(page, "/twice/")
+    open_path(page, "/twice/")
     expect(page.get_by_role("article")).to_have_count(6)
     expect(notice(page, "Export failed")).to_have_count(2)
 

@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 import persistent_messages
 
 from .accessibility import examine, open_all
-from .actions import arrive, is_same_page, press, row, with_htmx
+from .actions import is_same_page, open_path, press, row, with_htmx
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -83,7 +83,7 @@ def test_bundled_base_page_loads_htmx_and_script(page, send, settings):
     page.route("**/favicon.ico", lambda route: route.fulfill(status=204))
     for subject in ("First", "Second"):
         send("Look here.", subject=subject)
-    arrive(page, "/messages/")
+    open_path(page, "/messages/")
     press(page, "First", "as read$")
     expect(row(page, "First").get_by_text("Unread:")).to_have_count(0)
     press(page, "Second", "^Delete")

@@ -28,7 +28,7 @@ from django.urls import include, path, reverse
 import persistent_messages
 from persistent_messages.db import outage
 from persistent_messages.models import Message
-from tests.databases import cut, gone, instead
+from tests.databases import break_connection, replaced_database, unreachable_database
 from tests.pages import ALL, ANYBODYS, HTMX, MODES, browser_of, fill, soup, text_of
 
 LOGGER = "persistent_messages.db.outage"
@@ -104,7 +104,7 @@ def listing_once(request):
 def in_transaction(request):
     with transaction.atomic():
         request.user.get_username()
-        cut(connections["default"])
+        break_connection(connections["default"])
         return show(request)
 
 
@@ -113,7 +113,7 @@ def cut_before(view):
 
     def wrapped(request):
         request.user.get_username()
-        cut(connections["default"])
+        break_connection(connections["default"])
         return view(request)
 
     return wrapped
@@ -124,7 +124,7 @@ def cut_after(view):
 
     def wrapped(request):
         response = view(request)
-        cut(connections["default"])
+        break_connection(connections["default"])
         return response
 
     return wrapped
@@ -158,9 +158,9 @@ def logged(caplog):
 def during_outage(browser, url, when="all along", **kwargs):
     """The answer to a request that loses the database before the view, or at its end."""
     if when == "all along":
-        with gone():
+        with unreachable_database():
             return browser.get(f"/{url}", **kwargs)
-    with instead():
+    with replaced_database():
         return browser.get(f"/{when}/{url}", **kwargs)
 
 
@@ -210,7 +210,7 @@ def test_message_loop_shows_messages_of_same_request(client, user, when):
 
 
 def test_visitor_is_not_affected(visitor, logged):
-    with gone():
+    with unreachable_database():
         visitor.get("/say/?say=Saved")
         response = visitor.get("/page/")
 
@@ -251,7 +251,7 @@ def test_unstored_message_too_long_for_cookie_goes_to_session(user, when, settin
     browser = browser_of(user)
     text = "".join(chr(0x4E00 + number * 7 % 20000) for number in range(3000))
 
-    with gone() if when == "all along" else instead():
+    with unreachable_database() if when == "all along" else replaced_database():
         browser.post("/say/" if when == "all along" else "/before/say/", query_params={"say": text})
 
     assert text in browser.get("/page/").text
@@ -305,7 +305,7 @@ def test_shown_message_that_could_not_be_removed_is_shown_again(client, user, lo
 
 @pytest.mark.parametrize("url", ["keep/", "before/keep/"])
 def test_unstorable_persistent_message_raises_error(client, url):
-    with gone() if url == "keep/" else instead():
+    with unreachable_database() if url == "keep/" else replaced_database():
         response = client.get(f"/{url}")
 
     assert response.text == "not kept"
@@ -358,7 +358,7 @@ def test_getters_and_counts_raise_database_error(client, url, when):
 
 
 def test_outage_in_transaction_of_caller_is_raised(client, logged):
-    with pytest.raises(Error), instead():
+    with pytest.raises(Error), replaced_database():
         client.get("/in_transaction/")
 
     assert logged() == []
@@ -389,7 +389,7 @@ ADDRESSES = {name: {key: PLACES[key] for key in takes} for name, takes in ALL.it
 def test_error_page_uses_base_template_of_site(client, settings):
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
     client.force_login(get_user_model().objects.create(username="with a cookie"))
-    with gone():
+    with unreachable_database():
         response = client.get("/messages/?box=archive")
 
     assert response.status_code == 503
@@ -403,7 +403,7 @@ def test_error_page_uses_base_template_of_site(client, settings):
 @pytest.mark.parametrize("name", [name for name in ADDRESSES if name not in ANYBODYS])
 def test_each_inbox_url_returns_503_page(client, name, mode, logged):
     url = reverse(name, kwargs=ADDRESSES[name])
-    with gone():
+    with unreachable_database():
         response = client.get(url, headers=MODES[mode])
 
     assert response.status_code == 503
@@ -420,7 +420,7 @@ def test_each_inbox_url_returns_503_page(client, name, mode, logged):
 def test_outage_during_view_returns_503(client, name, headers, settings, logged):
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, f"{__name__}.cut_before"]
 
-    with instead():
+    with replaced_database():
         response = client.get(f"{reverse(name)}?after=1&pm-fragment=part", headers=headers)
 
     assert response.status_code == 503
@@ -429,14 +429,14 @@ def test_outage_during_view_returns_503(client, name, headers, settings, logged)
 
 @pytest.mark.parametrize("name", [name for name in ANYBODYS if not ALL[name]])
 def test_url_without_query_is_not_affected(client, name):
-    with gone():
+    with unreachable_database():
         # 204 is the answer of a site without live updates.
         assert client.get(reverse(name), headers=HTMX).status_code in {200, 204}
 
 
 def test_failed_action_changes_nothing(client, user):
     (key,) = fill(user, 1)
-    with gone():
+    with unreachable_database():
         response = client.post(reverse("message_delete", args=[key]))
 
     assert response.status_code == 503
@@ -453,7 +453,7 @@ def lost(error, answers=(OperationalError, InterfaceError), around=nullcontext):
         with connections["default"].cursor(), connections["default"].wrap_database_errors:
             raise error
 
-    with instead(), around():
+    with replaced_database(), around():
         try:
             return outage.fallback_if_unreachable(RequestFactory().get("/"), "x", query, "lost")
         except answers:

@@ -21,7 +21,7 @@ from django.utils import timezone
 from persistent_messages import Topic, send_message
 from persistent_messages.models import DueMail
 from persistent_messages.topics import topics
-from tests.databases import seen_by_others
+from tests.databases import shared_database
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -103,7 +103,7 @@ def test_killed_sender_leaves_no_mail_unsent(tmp_path):
     people = get_user_model().objects.bulk_create(
         get_user_model()(username=f"p{n}", email=f"p{n}@example.com") for n in range(PEOPLE)
     )
-    with seen_by_others(tmp_path) as url, mail_server(tmp_path) as (port, log):
+    with shared_database(tmp_path) as url, mail_server(tmp_path) as (port, log):
         send_message(people, 120, "Hello", topic="waits")
         DueMail.objects.update(due=timezone.now())
         killed = 0
@@ -125,7 +125,7 @@ def test_concurrent_senders_send_each_mail_once(tmp_path):
     people = get_user_model().objects.bulk_create(
         get_user_model()(username=f"p{n}", email=f"p{n}@example.com") for n in range(700)
     )
-    with seen_by_others(tmp_path) as url, mail_server(tmp_path) as (port, log):
+    with shared_database(tmp_path) as url, mail_server(tmp_path) as (port, log):
         send_message(people, 120, "Hello", topic="waits")
         DueMail.objects.update(due=timezone.now())
         processes = [start(url, port, tmp_path) for _ in range(3)]

@@ -19,13 +19,13 @@ from tests.pages import (
     HTMX,
     address,
     browser_of,
+    count_heads,
     fields_of,
-    heads,
     is_page,
-    mailbox,
-    parts,
+    mailbox_rows,
     soup,
     texts,
+    thread_parts,
 )
 from tests.pages import fill as newest_first
 
@@ -103,7 +103,7 @@ def folders(keys):
 @pytest.mark.parametrize("url", [READ_ALL, DELETE_ALL])
 def test_action_on_all_runs_in_steps_and_one_undo_reverts_all(client, user, url):
     keys = [*fill(user, 6), *conversation(user, 3), *fill(user, 4), *conversation(user, 11)]
-    before = mailbox(user)
+    before = mailbox_rows(user)
     newest = keys[-1]
 
     answers = run_to_end(client, first(client, url, newest))
@@ -115,19 +115,19 @@ def test_action_on_all_runs_in_steps_and_one_undo_reverts_all(client, user, url)
     times = rows.values_list("read_at" if url == READ_ALL else "moved_at", flat=True)
     assert len(set(times)) == 1
     assert set(times) != {None}
-    assert set(heads()) == parts()
+    assert set(count_heads()) == thread_parts()
 
     undone = run_to_end(client, client.post(undo_url(answers[-1]), SHOWN, headers=HTMX))
 
     assert len(undone) == 6
     assert "Undone." in " ".join(texts(undone[-1], ".pm-notice"))
-    after = mailbox(user)
+    after = mailbox_rows(user)
     for row in (*before, *after):
         row.pop("superseded_by")  # the value only shows that there is a newer message
         row.pop("thread_length")  # the thread heads of these letters were never updated
     assert after == before
-    assert set(heads()) == parts()
-    assert set(heads().values()) == {1}
+    assert set(count_heads()) == thread_parts()
+    assert set(count_heads().values()) == {1}
 
 
 @pytest.mark.parametrize("url", [READ_ALL, DELETE_ALL])
@@ -344,14 +344,14 @@ def test_interrupted_action_keeps_finished_steps_and_their_undo(client, user):
 def test_token_of_another_user_is_rejected(client, user, other):
     keys, his = fill(user, 10), fill(other, 10)
     form = continue_form(first(client, DELETE_ALL, his[-1]))
-    before = mailbox(user), mailbox(other)
+    before = mailbox_rows(user), mailbox_rows(other)
 
     answer = go_on(browser_of(other), form, headers=None)
 
     assert answer.status_code == 400
     assert is_page(answer)
     assert "This action can no longer be continued." in answer.text
-    assert (mailbox(user), mailbox(other)) == before
+    assert (mailbox_rows(user), mailbox_rows(other)) == before
     assert folders(keys).count(Folder.TRASH) == 4
 
 
@@ -359,13 +359,13 @@ def test_token_of_another_user_is_rejected(client, user, other):
 @pytest.mark.parametrize("headers", [{}, HTMX])
 def test_forged_token_is_rejected_with_error_message(client, user, token, headers):
     fill(user, 10)
-    before = mailbox(user)
+    before = mailbox_rows(user)
 
     answer = client.post(GO_ON, {} if token is None else {"token": token}, headers=headers)
 
     assert answer.status_code == (200 if headers else 400)
     assert "This action can no longer be continued." in answer.text
-    assert mailbox(user) == before
+    assert mailbox_rows(user) == before
 
 
 def test_expired_token_and_undo_token_are_rejected(client, user, monkeypatch):
@@ -383,10 +383,10 @@ def test_expired_token_and_undo_token_are_rejected(client, user, monkeypatch):
 
 def test_get_request_changes_nothing(client, user):
     fill(user, 10)
-    before = mailbox(user)
+    before = mailbox_rows(user)
 
     assert client.get(GO_ON)["Location"] == "/messages/"
-    assert mailbox(user) == before
+    assert mailbox_rows(user) == before
 
 
 def test_repeated_continue_request_changes_only_original_rows(client, user):

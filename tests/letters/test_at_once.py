@@ -14,8 +14,8 @@ from persistent_messages.letters import policy, sending
 from persistent_messages.mailbox import pruning
 from persistent_messages.mailbox.deadlocks import retry_on_deadlock
 from persistent_messages.models import Block, Message
-from tests.pages import heads, parts
-from tests.parallel import at_once
+from tests.pages import count_heads, thread_parts
+from tests.parallel import run_concurrently
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -32,12 +32,12 @@ def copy_of(letter, owner):
 def test_concurrent_replies_keep_one_head_and_order(user, other):
     first = send_letter(other, user, "Rota", "Number 1")
     ends = cycle([(user, copy_of(first, user)), (other, first)])
-    at_once(
+    run_concurrently(
         lambda writer=writer, mine=mine: send_letter(writer, None, "", "More", mine)
         for writer, mine in (next(ends) for _ in range(24))
     )
 
-    assert heads() == dict.fromkeys(parts(), 1)
+    assert count_heads() == dict.fromkeys(thread_parts(), 1)
     for owner in (user, other):
         places = Message.objects.owned_by(owner).order_by("thread_position")
         assert list(places.values_list("thread_position", flat=True)) == list(range(1, 26))
@@ -55,10 +55,10 @@ def test_concurrent_arrivals_and_moves_keep_one_head(user, other):
         ]
     )
     letters_sent = (lambda: send_letter(other, None, "", "More", first) for _ in range(20))
-    at_once(task for pair in zip(letters_sent, moves, strict=False) for task in pair)
+    run_concurrently(task for pair in zip(letters_sent, moves, strict=False) for task in pair)
 
     assert Message.objects.owned_by(user).count() == 21
-    assert heads() == dict.fromkeys(parts(), 1)
+    assert count_heads() == dict.fromkeys(thread_parts(), 1)
 
 
 def test_concurrent_prune_arrivals_and_moves_keep_one_head(user, other):
@@ -73,15 +73,15 @@ def test_concurrent_prune_arrivals_and_moves_keep_one_head(user, other):
             lambda: mailbox.restore(user, Folder.TRASH, rows),
         ]
     )
-    at_once(next(tasks) for _ in range(60))
+    run_concurrently(next(tasks) for _ in range(60))
 
-    assert heads() == dict.fromkeys(parts(), 1)
+    assert count_heads() == dict.fromkeys(thread_parts(), 1)
 
 
 def test_form_sent_concurrently_creates_one_letter(user, other):
     letter = uuid.uuid4()
 
-    sent = at_once(
+    sent = run_concurrently(
         lambda: sending.send(other, [user], "Rota", "Hello", letter=letter) for _ in range(12)
     )
 
@@ -92,7 +92,7 @@ def test_form_sent_concurrently_creates_one_letter(user, other):
 def test_corrected_form_sent_concurrently_creates_two_letters(user, other):
     letter = uuid.uuid4()
 
-    sent = at_once(
+    sent = run_concurrently(
         lambda text=text: sending.send(other, [user], "Rota", text, letter=letter)
         for text in ["Helo", "Hello"] * 6
     )
@@ -106,7 +106,7 @@ def test_form_with_growing_recipients_reaches_each_once(other):
     people = [get_user_model().objects.create_user(f"person-{n}") for n in range(6)]
     letter = uuid.uuid4()
 
-    at_once(
+    run_concurrently(
         lambda count=count: sending.send(other, people[:count], "", "Hello", letter=letter)
         for count in [1, 3, 6, 2] * 3
     )
@@ -118,7 +118,7 @@ def test_form_with_growing_recipients_reaches_each_once(other):
 def test_send_rate_is_exact_under_concurrency(user, other, settings):
     settings.PERSISTENT_MESSAGES = {"LETTERS": True, "SEND_RATE": "5/h"}
 
-    results = at_once(lambda: send_letter(other, user, "Rota", "Hello") for _ in range(18))
+    results = run_concurrently(lambda: send_letter(other, user, "Rota", "Hello") for _ in range(18))
 
     refused = [result for result in results if isinstance(result, LetterRefused)]
     assert len(refused) == 13
@@ -129,7 +129,7 @@ def test_letters_to_same_users_in_other_order_do_not_deadlock(other):
     people = [get_user_model().objects.create_user(f"person-{n}") for n in range(6)]
     orders = [people, people[::-1], people[3:] + people[:3]]
 
-    results = at_once(
+    results = run_concurrently(
         lambda order=order: send_letter(order[0], order[1:], "", "Hello") for order in orders * 6
     )
 
@@ -138,7 +138,7 @@ def test_letters_to_same_users_in_other_order_do_not_deadlock(other):
 
 
 def test_concurrent_blocks_create_one_block(user, other):
-    at_once(lambda: policy.block(user, other) for _ in range(12))
+    run_concurrently(lambda: policy.block(user, other) for _ in range(12))
 
     assert Block.objects.count() == 1
 
@@ -156,7 +156,7 @@ def test_concurrent_account_deletion_and_letters_raise_nothing(user, goes):
         send = [lambda ends=ends: send_letter(*ends, "Rota", "Hello")] * 4
         tasks += [*send, lambda person=person: fresh_copy(person).delete(), *send]
 
-    results = at_once(tasks)
+    results = run_concurrently(tasks)
 
     assert get_user_model().objects.count() == 1
     assert not Message.objects.exclude(user=user).exists()
@@ -185,7 +185,7 @@ def test_concurrent_account_deletion_and_notices_raise_nothing(user):
     for person in people:
         send = [lambda person=person: notice(person)] * 4
         tasks += [*send, partial(delete, person), *send]
-    at_once(tasks)
+    run_concurrently(tasks)
 
     assert get_user_model().objects.count() == 1
     assert not Message.objects.exists()

@@ -17,7 +17,7 @@ from persistent_messages import Folder, LetterRefused, conf, mailbox, send_lette
 from persistent_messages.letters import policy, replies, reports, sending
 from persistent_messages.mailbox import pruning, threads
 from persistent_messages.models import Block, Message, Report
-from tests.pages import rows_by_folder, standing_in
+from tests.pages import listed_texts, rows_by_folder
 
 
 @pytest.fixture(autouse=True)
@@ -411,17 +411,17 @@ def test_quote_marks_each_line(user, other):
 def test_newest_letter_of_folder_is_head_of_conversation(user, other):
     converse(other, user, 5)
 
-    assert standing_in(user, Folder.INBOX) == ["Number 5"]
-    assert standing_in(user, Folder.SENT) == ["Number 4"]
-    assert standing_in(other, Folder.INBOX) == ["Number 4"]
-    assert standing_in(other, Folder.SENT) == ["Number 5"]
+    assert listed_texts(user, Folder.INBOX) == ["Number 5"]
+    assert listed_texts(user, Folder.SENT) == ["Number 4"]
+    assert listed_texts(other, Folder.INBOX) == ["Number 4"]
+    assert listed_texts(other, Folder.SENT) == ["Number 5"]
 
 
 def test_two_conversations_have_two_heads(user, other):
     converse(other, user, 3)
     converse(other, user, 1)
 
-    assert standing_in(user, Folder.INBOX) == ["Number 1", "Number 3"]
+    assert listed_texts(user, Folder.INBOX) == ["Number 1", "Number 3"]
 
 
 @pytest.mark.parametrize("away", [mailbox.archive, mailbox.delete])
@@ -433,11 +433,11 @@ def test_moved_conversation_has_one_head_in_target_folder(user, other, away):
     change = away(user, Folder.INBOX, rows)
 
     assert change.count == 3
-    assert standing_in(user, Folder.INBOX) == []
-    assert standing_in(user, target) == ["Number 5"]
+    assert listed_texts(user, Folder.INBOX) == []
+    assert listed_texts(user, target) == ["Number 5"]
     assert mailbox.undo(user, change) == 3
-    assert standing_in(user, Folder.INBOX) == ["Number 5"]
-    assert standing_in(user, target) == []
+    assert listed_texts(user, Folder.INBOX) == ["Number 5"]
+    assert listed_texts(user, target) == []
 
 
 def test_later_letter_joins_archived_conversation(user, other):
@@ -446,12 +446,12 @@ def test_later_letter_joins_archived_conversation(user, other):
     mailbox.archive(user, Folder.INBOX, rows)
     own = Message.objects.filter(user=other, folder=Folder.SENT).latest("pk")
     send_letter(other, None, "", "Later", own)
-    assert standing_in(user, Folder.INBOX) == ["Later"]
-    assert standing_in(user, Folder.ARCHIVE) == ["Number 3"]
+    assert listed_texts(user, Folder.INBOX) == ["Later"]
+    assert listed_texts(user, Folder.ARCHIVE) == ["Number 3"]
 
     mailbox.archive(user, Folder.INBOX, rows)
 
-    assert standing_in(user, Folder.ARCHIVE) == ["Later"]
+    assert listed_texts(user, Folder.ARCHIVE) == ["Later"]
 
 
 def test_deleting_head_promotes_previous_letter(user, other):
@@ -460,10 +460,10 @@ def test_deleting_head_promotes_previous_letter(user, other):
 
     mailbox.delete(user, Folder.INBOX, head)
 
-    assert standing_in(user, Folder.INBOX) == ["Number 1"]
-    assert standing_in(user, Folder.TRASH) == ["Number 3"]
+    assert listed_texts(user, Folder.INBOX) == ["Number 1"]
+    assert listed_texts(user, Folder.TRASH) == ["Number 3"]
     mailbox.delete(user, Folder.TRASH, head)
-    assert standing_in(user, Folder.TRASH) == []
+    assert listed_texts(user, Folder.TRASH) == []
     assert rows_by_folder(user) == {Folder.INBOX: 1, Folder.SENT: 1}
 
 
@@ -475,7 +475,7 @@ def test_pruning_head_promotes_previous_letter(user, other):
 
     assert sum(pruning.prune(pruning.prunable(30)["trash"])) == 1
 
-    assert standing_in(user, Folder.TRASH) == ["Number 1"]
+    assert listed_texts(user, Folder.TRASH) == ["Number 1"]
 
 
 def test_deletion_by_one_participant_keeps_letters_of_other(user, other):
@@ -498,8 +498,8 @@ def test_heads_of_many_conversations_are_updated_in_batches(user, other, setting
 
     mailbox.delete(user, Folder.INBOX, Message.objects.filter(pk__lte=newest))
 
-    assert standing_in(user, Folder.INBOX) == ["Later"]
-    assert standing_in(user, Folder.TRASH) == ["Number 3"] * 6
+    assert listed_texts(user, Folder.INBOX) == ["Later"]
+    assert listed_texts(user, Folder.TRASH) == ["Number 3"] * 6
 
 
 # What a row shows about its conversation

@@ -11,7 +11,7 @@ from persistent_messages import send_letter
 from persistent_messages.mailbox.deadlocks import ATTEMPTS, retry_on_deadlock
 from persistent_messages.models import Message
 from tests.pages import fill
-from tests.parallel import AT_ONCE, at_once
+from tests.parallel import CONNECTIONS, run_concurrently
 
 pytestmark = pytest.mark.django_db(transaction=True)
 DEADLOCK = OperationalError(1213, "Deadlock found when trying to get lock")
@@ -22,7 +22,7 @@ def crossing_writes(user):
     keys, meeting = fill(user, 2), Barrier(2)
 
     def write_in(order):
-        once = iter([meeting.wait] if AT_ONCE > 1 else [])
+        once = iter([meeting.wait] if CONNECTIONS > 1 else [])
 
         def write():
             with transaction.atomic():
@@ -42,7 +42,7 @@ def write_counts():
 
 
 def test_retry_completes_both_deadlocked_writes(user):
-    assert at_once(map(retry_on_deadlock, crossing_writes(user))) == ["done", "done"]
+    assert run_concurrently(map(retry_on_deadlock, crossing_writes(user))) == ["done", "done"]
     assert write_counts() == {2}
 
 
@@ -54,11 +54,11 @@ def test_deadlock_in_transaction_of_caller_is_not_retried(user):
         except OperationalError:
             return "broken off"
 
-    results = at_once(
+    results = run_concurrently(
         partial(in_transaction, retry_on_deadlock(write)) for write in crossing_writes(user)
     )
 
-    assert sorted(results) == (["broken off", "done"] if AT_ONCE > 1 else ["done", "done"])
+    assert sorted(results) == (["broken off", "done"] if CONNECTIONS > 1 else ["done", "done"])
     assert write_counts() == {results.count("done")}
 
 

@@ -11,7 +11,7 @@ from django.contrib.auth import get_user_model
 
 from persistent_messages import INFO, send_message
 from persistent_messages.models import Message
-from tests.databases import seen_by_others
+from tests.databases import shared_database
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -23,7 +23,7 @@ User = get_user_model()
 @pytest.fixture
 def url(tmp_path):
     User.objects.bulk_create(User(username=f"person-{n:02}") for n in range(PEOPLE))
-    with seen_by_others(tmp_path) as url:
+    with shared_database(tmp_path) as url:
         yield url
 
 

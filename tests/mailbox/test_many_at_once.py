@@ -9,7 +9,7 @@ from persistent_messages.mailbox import delivery, recipients
 from persistent_messages.mailbox.deadlocks import is_deadlock
 from persistent_messages.models import Message, Preference
 from persistent_messages.topics import topics
-from tests.parallel import at_once
+from tests.parallel import run_concurrently
 
 pytestmark = pytest.mark.django_db(transaction=True)
 User = get_user_model()
@@ -77,7 +77,7 @@ def interleave(*kinds):
 
 @pytest.mark.parametrize("atomic", [True, False])
 def test_concurrent_sends_reach_all_users(people, atomic):
-    assert at_once([send_to_all(atomic=atomic)] * 20) == [40] * 20
+    assert run_concurrently([send_to_all(atomic=atomic)] * 20) == [40] * 20
 
     assert Message.objects.count() == 800
     rows = Message.objects.values("user").distinct()
@@ -97,7 +97,7 @@ def test_concurrent_sends_in_different_orders_do_not_deadlock(people, key, topic
 
     sends = interleave([send_to(people)] * 6, [send_to(people[::-1])] * 6)
 
-    assert at_once(sends) == [40] * 12
+    assert run_concurrently(sends) == [40] * 12
 
 
 @pytest.mark.parametrize("atomic", [True, False])
@@ -107,7 +107,7 @@ def test_concurrent_keyed_sends_are_counted(people, atomic):
 
     kinds = send_to_all(key="quota", atomic=atomic), named(people), named(people[5:25])
 
-    results = at_once(interleave(*([kind] * 3 for kind in kinds)))
+    results = run_concurrently(interleave(*([kind] * 3 for kind in kinds)))
 
     assert sorted(results) == [20] * 3 + [40] * 6
     rows = list(Message.objects.order_by("user"))
@@ -122,7 +122,7 @@ def test_concurrent_account_deletion_does_not_break_send(people, key, atomic, to
     deletions = [retry_on_error(User.objects.get(pk=person.pk).delete) for person in people[::2]]
     sends = [send_to_all(key=key, topic=topic, atomic=atomic)] * 5
 
-    results = at_once(interleave(*(deletions[n::4] for n in range(4)), sends))
+    results = run_concurrently(interleave(*(deletions[n::4] for n in range(4)), sends))
 
     sent = [result for result in results if isinstance(result, int)]
     assert len(sent) == 5
@@ -144,7 +144,7 @@ def test_concurrent_send_causes_no_error_1467_in_single_sends(people):
 
     singles = [one_by_one(people[number::8]) for number in range(8)]
 
-    at_once(interleave(singles, [send_to_all()] * 8))
+    run_concurrently(interleave(singles, [send_to_all()] * 8))
 
     assert Message.objects.count() == 8 * 40 + 40
     assert 1467 not in set().union(*(single.codes for single in singles))

@@ -5,7 +5,7 @@ from django.http import HttpResponse
 from django.test import RequestFactory
 
 from persistent_messages.storage import PersistentMessageStorage
-from tests.databases import send_out
+from tests.databases import close_response
 
 
 class Browser:
@@ -34,7 +34,7 @@ class Browser:
                 self.cookies.pop(name, None)
             else:
                 self.cookies[name] = morsel.value
-        send_out(response)
+        close_response(response)
         return unstored
 
     def add(self, level, text, extra_tags=""):

@@ -26,7 +26,7 @@ from persistent_messages.constants import Folder
 from persistent_messages.inbox.counter import reset_unread_count, unread_count
 from persistent_messages.models import Message
 from persistent_messages.storage import PersistentMessageStorage
-from tests.databases import send_out
+from tests.databases import close_response
 
 VISITOR_ERROR = "Persistent message levels cannot be used for anonymous users."
 
@@ -208,7 +208,7 @@ def answer(storage, status=200):
     """Send a response, as a server does; returns what could not be stored."""
     response = HttpResponse(status=status)
     left = storage.update(response)
-    send_out(response)
+    close_response(response)
     return left
 
 

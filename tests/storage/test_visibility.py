@@ -23,7 +23,7 @@ import persistent_messages
 from persistent_messages.http.visibility import is_shown_to_person
 from persistent_messages.models import Message
 from persistent_messages.storage import PersistentMessageStorage
-from tests.databases import send_out
+from tests.databases import close_response
 
 
 def add(request):
@@ -432,7 +432,7 @@ def test_rows_are_removed_after_response_is_closed(client, user, send):
     storage.update(response)
     assert Message.objects.count() == 1  # if the server is killed here, the message is shown again
     with CaptureQueriesContext(connection) as queries:
-        send_out(response)
+        close_response(response)
     assert [row["sql"].split()[0] for row in queries] == ["DELETE"]
     assert not Message.objects.exists()
 
@@ -488,9 +488,9 @@ def test_copied_response_removes_nothing(client, user, send, twin):
     storage.update(response)
     kept = twin(response)
     if twin is not copy.copy:
-        send_out(kept)
+        close_response(kept)
         assert Message.objects.count() == 1
-    send_out(response)
+    close_response(response)
     assert not Message.objects.exists()
 
 

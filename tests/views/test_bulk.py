@@ -27,10 +27,10 @@ from tests.pages import (
     fields_of,
     fill,
     form_to,
-    included,
-    is_done,
+    included_fields,
+    is_changed,
     is_page,
-    mailbox,
+    mailbox_rows,
     press,
     rows,
     soup,
@@ -125,12 +125,12 @@ def test_htmx_changes_selected_messages_and_refreshes_list(client, user, do):
 def test_bulk_action_ignores_messages_of_other_users(client, user, other, do, headers):
     query, begin, end = DO[do]
     own, his = fill(user, 1, **begin), fill(other, 3, **begin)
-    before = mailbox(other)
+    before = mailbox_rows(other)
 
     answer = post_selection(client, do, [*his, *own], headers, **{"pm-filter": query})
 
     assert answer.status_code == (200 if headers else 302)
-    assert mailbox(other) == before
+    assert mailbox_rows(other) == before
     assert states(own) == [end]
 
 
@@ -151,14 +151,14 @@ def test_bulk_action_ignores_messages_in_other_folders(client, user):
 @pytest.mark.parametrize("headers", [{}, HTMX])
 def test_empty_selection_changes_nothing(client, user, headers):
     fill(user, 3)
-    before = mailbox(user)
+    before = mailbox_rows(user)
 
     for data in ({"do": "delete"}, {"do": "delete", "ids": ""}, {"do": "read", "ids": []}):
         assert client.post(BULK, data, headers=HTMX).status_code == 200
     answer = client.post(BULK, {"do": "archive"}, headers=headers)
 
     assert answer.status_code == (200 if headers else 302)
-    assert [m for m in mailbox(user) if m["folder"] != Folder.ONE_SHOT] == before
+    assert [m for m in mailbox_rows(user) if m["folder"] != Folder.ONE_SHOT] == before
 
 
 @pytest.mark.parametrize("headers", [{}, HTMX])
@@ -183,7 +183,7 @@ def test_duplicate_keys_count_once(client, user):
 @pytest.mark.parametrize("query", ["?", "?box=trash"])
 def test_unknown_action_is_rejected_with_error_message(client, user, do, query):
     keys = fill(user, 2, folder=Folder.TRASH if "trash" in query else Folder.INBOX)
-    before = mailbox(user)
+    before = mailbox_rows(user)
 
     for headers in MODES.values():
         answer = post_selection(client, do, keys, headers, **{"pm-filter": query})
@@ -193,31 +193,31 @@ def test_unknown_action_is_rejected_with_error_message(client, user, do, query):
         assert is_page(answer) is (headers != HTMX)
     assert client.post(BULK, {"ids": keys}).status_code == 400
 
-    assert mailbox(user) == before
+    assert mailbox_rows(user) == before
 
 
 @pytest.mark.parametrize("headers", [{}, HTMX])
 def test_too_many_keys_are_rejected_with_error_message(client, user, settings, headers):
     settings.DATA_UPLOAD_MAX_NUMBER_FIELDS = None
     keys = fill(user, 3)
-    before = mailbox(user)
+    before = mailbox_rows(user)
 
     answer = post_selection(client, "delete", [*keys, *range(10**6, 10**6 + 10_000)], headers)
 
     assert answer.status_code == (200 if headers == HTMX else 400)
     assert f"Select at most {bulk.MAX_IDS} messages." in answer.text
-    assert mailbox(user) == before
+    assert mailbox_rows(user) == before
 
 
 def test_too_many_keys_exceed_default_django_limit(client, user):
     keys = fill(user, 3)
-    before = mailbox(user)
+    before = mailbox_rows(user)
 
     assert (
         post_selection(client, "delete", [*keys, *range(10**6, 10**6 + 10_000)]).status_code == 400
     )
 
-    assert mailbox(user) == before
+    assert mailbox_rows(user) == before
 
 
 def test_largest_selection_is_within_default_django_limit(user):
@@ -233,7 +233,7 @@ def test_largest_selection_is_within_default_django_limit(user):
     assert set(fields_of(soup(page).select(".pm-list")[0], tick=shown)) == {"ids"}
 
     plain = browser.post(BULK, {**fields_of(pane), "ids": keys, "do": "read"})
-    parts = included(page, button["hx-include"])
+    parts = included_fields(page, button["hx-include"])
     data = {**parts, **fields_of(pane), "ids": keys, "do": "archive"}
     swap = browser.post(BULK, data, headers=HTMX)
 
@@ -243,12 +243,12 @@ def test_largest_selection_is_within_default_django_limit(user):
 
 def test_get_request_to_bulk_action_redirects_to_inbox(client, user):
     keys = fill(user, 1)
-    before = mailbox(user)
+    before = mailbox_rows(user)
 
     answer = client.get(BULK, {"ids": keys, "do": "delete"})
 
     assert answer["Location"] == INBOX
-    assert mailbox(user) == before
+    assert mailbox_rows(user) == before
 
 
 # Selected messages in the trash
@@ -257,7 +257,7 @@ def test_get_request_to_bulk_action_redirects_to_inbox(client, user):
 @pytest.mark.parametrize("mode", MODES)
 def test_permanent_bulk_deletion_asks_for_confirmation(client, user, mode):
     keys = fill(user, 3, folder=Folder.TRASH, moved_at=NOW)
-    before = mailbox(user)
+    before = mailbox_rows(user)
     (pane,) = soup(client.get(f"{INBOX}?box=trash")).select(".pm-pane")
     data = {**fields_of(pane, tick=keys[:2]), "do": "delete"}
 
@@ -266,7 +266,7 @@ def test_permanent_bulk_deletion_asks_for_confirmation(client, user, mode):
     assert page.status_code == 200
     assert is_page(page) is (mode != "htmx")
     assert heading(page) == "Permanently delete 2 messages?"
-    assert mailbox(user) == before
+    assert mailbox_rows(user) == before
     answer = confirmed(client, page)
     assert answer["Location"] == f"{INBOX}?box=trash"
     assert rows(client.get(f"{INBOX}?box=trash")) == keys[2:]
@@ -276,13 +276,13 @@ def test_permanent_bulk_deletion_asks_for_confirmation(client, user, mode):
 @pytest.mark.parametrize("final", ["", "0", "true", "11"])
 def test_unconfirmed_bulk_deletion_keeps_messages_in_trash(client, user, final):
     keys = fill(user, 2, folder=Folder.TRASH)
-    before = mailbox(user)
+    before = mailbox_rows(user)
 
     for _ in range(2):
         page = post_selection(client, "delete", keys, **{"pm-filter": "?box=trash", "final": final})
         assert heading(page) == "Permanently delete 2 messages?"
 
-    assert mailbox(user) == before
+    assert mailbox_rows(user) == before
 
 
 @pytest.mark.parametrize("headers", [{}, HTMX])
@@ -314,12 +314,12 @@ def test_delete_button_of_trash_does_not_use_htmx(client, user):
 
 def test_confirmed_bulk_deletion_ignores_messages_of_other_users(client, user, other):
     his = fill(other, 2, folder=Folder.TRASH)
-    before = mailbox(other)
+    before = mailbox_rows(other)
 
     page = post_selection(client, "delete", his, **{"pm-filter": "?box=trash"})
     confirmed(client, page)
 
-    assert mailbox(other) == before
+    assert mailbox_rows(other) == before
 
 
 # All, up to the newest one shown
@@ -334,7 +334,7 @@ def test_action_on_all_ignores_messages_newer_than_page(client, send, name, head
 
     ask(client, "post", name, headers=headers, data=fields_of(pane))
 
-    assert is_done(shown, name)
+    assert is_changed(shown, name)
     later.refresh_from_db()
     assert (later.read, later.folder) == (False, Folder.INBOX)
 
@@ -347,7 +347,7 @@ def test_action_on_all_ignores_messages_newer_than_confirmation(client, send, na
 
     confirmed(client, page)
 
-    assert is_done(shown, name)
+    assert is_changed(shown, name)
     later.refresh_from_db()
     assert (later.read, later.folder) == (False, Folder.INBOX)
 
@@ -366,12 +366,12 @@ def test_confirmation_page_keeps_newest_of_previous_page(client, send, name):
 def test_newest_of_zero_changes_nothing(client, user, send, name):
     """An empty page sends 0, so messages that arrive later are left alone."""
     send("Came later")
-    before = mailbox(user)
+    before = mailbox_rows(user)
 
     response = ask(client, "post", name, headers=HTMX, data={"newest": "0"})
 
     assert response.status_code == 200
-    assert mailbox(user) == before
+    assert mailbox_rows(user) == before
 
 
 @pytest.mark.parametrize("name", ON_ALL)
@@ -380,7 +380,7 @@ def test_invalid_newest_means_all_current_messages(client, user, name):
         (key,) = fill(user, 1)
         response = ask(client, "post", name, headers=HTMX, data={"newest": newest})
         assert response.status_code == 200
-        assert is_done(Message.objects.get(pk=key), name), newest
+        assert is_changed(Message.objects.get(pk=key), name), newest
 
 
 @pytest.mark.parametrize("name", ON_ALL)
@@ -396,7 +396,7 @@ def test_action_on_all_covers_all_pages_of_one_folder(client, user, send, name):
 
     ask(client, "post", name, headers=HTMX)
 
-    assert all(is_done(message, name) for message in Message.objects.filter(pk__in=keys))
+    assert all(is_changed(message, name) for message in Message.objects.filter(pk__in=keys))
     assert states(others) == before
 
 
@@ -480,7 +480,7 @@ def test_delete_all_changes_only_filtered_messages_and_counts_them(
 @pytest.mark.parametrize("name", ON_ALL)
 @pytest.mark.parametrize("query", ["?q=Number", "?box=trash&q=Number", "?q=nothing"])
 def test_action_on_all_is_rejected_after_search(client, user, messages_in_each_folder, name, query):
-    before = mailbox(user)
+    before = mailbox_rows(user)
     (pane,) = soup(client.get(INBOX + query)).select(".pm-pane")
 
     swap = ask(client, "post", name, headers=HTMX, data=fields_of(pane))
@@ -488,7 +488,7 @@ def test_action_on_all_is_rejected_after_search(client, user, messages_in_each_f
     confirm = confirmed(client, page)
 
     assert (swap.status_code, confirm.status_code) == (200, 302)
-    assert [row for row in mailbox(user) if row["folder"] != Folder.ONE_SHOT] == before
+    assert [row for row in mailbox_rows(user) if row["folder"] != Folder.ONE_SHOT] == before
 
 
 def test_confirmation_count_is_limited(client, user, monkeypatch):

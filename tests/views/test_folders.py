@@ -28,7 +28,7 @@ from tests.pages import (
     fill_every_folder,
     form_to,
     is_page,
-    mailbox,
+    mailbox_rows,
     messages_on,
     outermost,
     rows,
@@ -302,24 +302,24 @@ def test_only_inbox_messages_can_be_archived(client, user, folder):
     sent = {"from_user": user, "letter": uuid4()} if folder == Folder.SENT else {}
     fill(user, 1, folder=folder, **sent)
     message = Message.objects.get()
-    before = mailbox(user)
+    before = mailbox_rows(user)
 
     answer = act(client, "message_archive", message, "strip", **{"pm-from": "row"})
 
     assert answer.status_code == 200
-    assert mailbox(user) == before
+    assert mailbox_rows(user) == before
     assert undo_url(answer) is None
 
 
 @pytest.mark.parametrize("folder", [Folder.INBOX, Folder.SENT])
 def test_restore_ignores_inbox_and_sent_messages(client, user, folder):
     fill(user, 1, folder=folder)
-    before = mailbox(user)
+    before = mailbox_rows(user)
 
     answer = act(client, "message_restore", Message.objects.get(), "list")
 
     assert answer.status_code == 200
-    assert mailbox(user) == before
+    assert mailbox_rows(user) == before
 
 
 def test_each_folder_offers_its_actions(client, full_mailbox):
@@ -472,7 +472,7 @@ UNDOABLE = {
 def test_htmx_undo_restores_previous_state(user, send, what):
     name, data = UNDOABLE[what]
     message = send("Lunch at noon")
-    before = mailbox(user)
+    before = mailbox_rows(user)
     browser = browser_of(user, enforce_csrf_checks=True)
     browser.get(INBOX)
     token = browser.cookies["csrftoken"].value
@@ -480,21 +480,21 @@ def test_htmx_undo_restores_previous_state(user, send, what):
     data = {**data, "ids": message.pk, "pm-part": ["list", "strip"], "pm-from": "row"}
 
     answer = browser.post(address(name, message), data, headers=headers)
-    assert mailbox(user) != before
+    assert mailbox_rows(user) != before
     (said,) = [e for e in outermost(answer) if "pm-said" in str(e.attrs)]
     form = form_to(said, undo_url(answer))
     assert form["hx-post"] == form["action"]
     plain = browser.post(form["action"], fields_of(form))
 
     assert plain["Location"] == "/project/?a=1"
-    assert mailbox(user)[: len(before)] == before
+    assert mailbox_rows(user)[: len(before)] == before
 
 
 @pytest.mark.parametrize("what", UNDOABLE)
 def test_plain_form_offers_undo_once_on_next_page(user, send, what):
     name, data = UNDOABLE[what]
     message = send("Lunch at noon")
-    before = mailbox(user)
+    before = mailbox_rows(user)
     browser = browser_of(user, enforce_csrf_checks=True)
     (pane,) = soup(browser.get(INBOX)).select(".pm-pane")
 
@@ -506,7 +506,7 @@ def test_plain_form_offers_undo_once_on_next_page(user, send, what):
     answer = browser.post(form["action"], fields_of(form))
 
     assert answer["Location"] == "/project/?tab=2"
-    assert [m for m in mailbox(user) if m["id"] == message.pk] == before
+    assert [m for m in mailbox_rows(user) if m["id"] == message.pk] == before
     assert "Undone." in texts(browser.get("/"), ".pm-passing")[0]
 
 
@@ -535,13 +535,13 @@ def test_repeated_undo_changes_nothing(client, user, send):
     url = undo_url(act(client, "message_delete", message, "strip", **{"pm-from": "row"}))
     client.post(url)
     Message.objects.in_folder(Folder.ONE_SHOT).delete()
-    before = mailbox(user)
+    before = mailbox_rows(user)
 
     answer = client.post(url, {"pm-part": ["list", "strip"], "pm-from": "list"}, headers=HTMX)
 
     assert answer.status_code == 200
     assert "There is nothing left to undo." in answer.text
-    assert mailbox(user) == before
+    assert mailbox_rows(user) == before
 
 
 def test_undo_changes_only_rows_of_its_action(client, send):
@@ -604,7 +604,7 @@ FORGED = ["x", "x:y", "a:b:c", "é", "W10", "::", "." * 3000, "null", "%00", "..
 @pytest.mark.parametrize("method", ["get", "post"])
 def test_forged_undo_token_is_rejected_with_error_message(client, user, send, method, headers):
     ask(client, "post", "message_delete", send("Hello"), HTMX)
-    before = mailbox(user)
+    before = mailbox_rows(user)
     real = undo_tokens.make_token(
         user, Change("move", Folder.INBOX, timezone.now(), 1, Folder.TRASH)
     )
@@ -626,7 +626,7 @@ def test_forged_undo_token_is_rejected_with_error_message(client, user, send, me
         assert "This can no longer be undone." in answer.text
         assert is_page(answer) is not bool(headers)
 
-    assert mailbox(user) == before
+    assert mailbox_rows(user) == before
 
 
 @pytest.mark.parametrize("content", [[], ["1"], {}, None, "text", 7, [1, 2, 3, 4, 5, 6]])
@@ -642,14 +642,14 @@ def test_undo_token_of_other_user_is_rejected_with_error_message(
 ):
     message = send("Hello")
     url = undo_url(act(client, "message_delete", message, "strip", **{"pm-from": "row"}))
-    before = mailbox(user)
+    before = mailbox_rows(user)
 
     for method in ("get", "post"):
         answer = getattr(browser_of(other), method)(url, headers=headers)
         assert answer.status_code == (200 if headers == HTMX else 400)
         assert "This can no longer be undone." in answer.text
 
-    assert mailbox(user) == before
+    assert mailbox_rows(user) == before
 
 
 @pytest.mark.parametrize(("hours", "status", "folder"), [(23, 302, 1), (25, 400, 4)])

@@ -19,7 +19,7 @@ from tests.pages import (
     address,
     ask,
     fill,
-    mailbox,
+    mailbox_rows,
     older_link,
     outermost,
     prepare,
@@ -380,11 +380,11 @@ def test_expired_message_in_open_tab_can_be_acted_on(client, send, name, headers
 @pytest.mark.parametrize("name", ON_ALL)
 def test_action_on_all_ignores_expired_message(client, user, send, name):
     send("Too late", expires=django_timezone.now() - timedelta(seconds=1))
-    before = mailbox(user)
+    before = mailbox_rows(user)
 
     ask(client, "post", name, headers=HTMX)
 
-    assert mailbox(user) == before
+    assert mailbox_rows(user) == before
 
 
 # Words

@@ -26,6 +26,7 @@ from tests.pages import (
     RESTORED,
     TAKES,
     address,
+    announced_unread,
     ask,
     browser_of,
     fields_of,
@@ -33,13 +34,12 @@ from tests.pages import (
     form_to,
     is_page,
     log_in_of,
-    mailbox,
+    mailbox_rows,
     prepare,
     rows,
     soup,
     text_of,
     texts,
-    unread_told,
     values_of,
 )
 
@@ -62,7 +62,7 @@ def other_client(other):
 def test_visitor_is_redirected_to_log_in_from_each_url(visitor, user, send, mode):
     """With `HX-Redirect` for HTMX."""
     message = send("Secret")
-    before = mailbox(user)
+    before = mailbox_rows(user)
     here = {**MODES[mode], "HX-Current-URL": "http://testserver/project/?tab=2"}
 
     for name in OWN:
@@ -74,7 +74,7 @@ def test_visitor_is_redirected_to_log_in_from_each_url(visitor, user, send, mode
             assert response.has_header("HX-Redirect") is by_htmx, name
             assert log_in_of(response) == (url if mode == "plain" else "/project/?tab=2"), name
 
-    assert mailbox(user) == before
+    assert mailbox_rows(user) == before
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -106,7 +106,7 @@ def test_owner_gets_page_or_fragment_from_each_url(client, user, send, mode):
 @pytest.mark.parametrize("mode", MODES)
 def test_message_of_other_user_is_not_found(other_client, user, send, mode):
     message = send("Very secret text", subject="Very secret subject", url="/secret/")
-    before = mailbox(user)
+    before = mailbox_rows(user)
 
     for name in ON_A_MESSAGE:
         for method in ("get", "head", "post"):
@@ -117,7 +117,7 @@ def test_message_of_other_user_is_not_found(other_client, user, send, mode):
             assert response.status_code in (refused if name == "message_undo" else found), name
             assert b"ecret" not in response.content
 
-    assert mailbox(user) == before
+    assert mailbox_rows(user) == before
 
 
 CLIENTS = {"visitor": "visitor", "owner": "client", "other user": "other_client"}
@@ -131,7 +131,7 @@ def test_pages_show_text_only_to_its_owner(request, user, other, client, send, p
     send("His own text", to=other)
     message = send("Very secret text", subject="Very secret subject", url="/very secret/")
     passing = send("Very secret passing", contrib_messages.INFO)
-    before = mailbox(user)
+    before = mailbox_rows(user)
     seen = set()
 
     for name in TAKES:
@@ -148,7 +148,7 @@ def test_pages_show_text_only_to_its_owner(request, user, other, client, send, p
         assert seen >= {"message_list", "message_detail", "message_open", "message_delete"}
     else:
         assert seen == set()
-        assert mailbox(user) == before
+        assert mailbox_rows(user) == before
 
 
 def test_login_required_middleware_changes_no_response(send, settings):
@@ -295,7 +295,7 @@ def test_htmx_action_returns_parts_in_each_mode(client, send, mode):
     )
 
     assert not is_page(response)
-    assert unread_told(response) == 0
+    assert announced_unread(response) == 0
 
 
 @pytest.mark.parametrize("mode", SET_BY_HTMX)
@@ -402,11 +402,11 @@ def test_action_on_all_changes_only_own_messages(other_client, user, other, send
     for name in ON_ALL:
         send("Hers")
         his = send("His", to=other)
-        before = mailbox(user)
+        before = mailbox_rows(user)
 
         answer = ask(other_client, "post", name, headers=HTMX, data={"newest": "9" * 18})
 
-        assert mailbox(user) == before
+        assert mailbox_rows(user) == before
         his.refresh_from_db()
         assert his.read if name == "message_mark_all_read" else his.folder == Folder.TRASH
         assert json.loads(answer["HX-Trigger"])["pm:changed"] == {"unread": 0}
@@ -419,7 +419,7 @@ def test_action_on_all_changes_only_own_messages(other_client, user, other, send
 def test_get_request_to_action_shows_confirmation_only(client, user, send, name):
     message = send("Hello")
     prepare(name, message)
-    before = mailbox(user)
+    before = mailbox_rows(user)
 
     for mode, headers in MODES.items():
         assert ask(client, "head", name, message, headers).content == b""
@@ -429,14 +429,14 @@ def test_get_request_to_action_shows_confirmation_only(client, user, send, name)
             asked = [form["action"] for form in soup(response).select(".pm-form")]
             assert [url.split(":")[0] for url in asked] == [address(name, message).split(":")[0]]
 
-    assert mailbox(user) == before
+    assert mailbox_rows(user) == before
 
 
 @pytest.mark.parametrize("name", ASKING)
 def test_confirmation_form_performs_action(user, send, name):
     message = send("Hello")
     prepare(name, message)
-    before = mailbox(user)
+    before = mailbox_rows(user)
     browser = browser_of(user, enforce_csrf_checks=True)
 
     page = ask(browser, "get", name, message, next="/project/")
@@ -445,18 +445,18 @@ def test_confirmation_form_performs_action(user, send, name):
 
     assert response.status_code == 302
     assert response["Location"] == "/project/"
-    assert mailbox(user) != before
+    assert mailbox_rows(user) != before
 
 
 @pytest.mark.parametrize("name", TAKES)
 def test_other_methods_are_not_allowed(client, user, send, name):
     message = send("Hello")
     data = prepare(name, message)
-    before = mailbox(user)
+    before = mailbox_rows(user)
 
     for method in ("put", "patch", "delete", "options"):
         assert ask(client, method, name, message).status_code == 405, method
-    assert mailbox(user) == before
+    assert mailbox_rows(user) == before
 
     posted = ask(client, "post", name, message, data=data)
     assert posted.status_code == (302 if name in CHANGING else 405)
@@ -473,11 +473,11 @@ def test_post_without_csrf_token_is_rejected(user, send, settings, installed):
 
     for name in CHANGING:
         data = prepare(name, message)
-        before = mailbox(user)
+        before = mailbox_rows(user)
         for headers in ({}, HTMX):
             response = ask(browser, "post", name, message, headers, data)
             assert response.status_code == 403, name
-            assert mailbox(user) == before, name
+            assert mailbox_rows(user) == before, name
 
 
 def test_post_forms_have_csrf_token_in_pages_and_fragments(user, send):
@@ -675,7 +675,7 @@ def test_bell_of_empty_inbox_has_text(client):
 
 def test_dismissing_one_shot_message_changes_nothing(visitor, client, user, send):
     send("Stays")
-    before = mailbox(user)
+    before = mailbox_rows(user)
     dismiss = address("message_dismiss")
 
     for browser in (visitor, client):
@@ -684,7 +684,7 @@ def test_dismissing_one_shot_message_changes_nothing(visitor, client, user, send
         assert browser.get(dismiss)["Location"] == INBOX
         assert browser.get(dismiss, {"next": "/project/"})["Location"] == "/project/"
 
-    assert mailbox(user) == before
+    assert mailbox_rows(user) == before
 
 
 # Redirects

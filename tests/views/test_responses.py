@@ -13,9 +13,10 @@ from tests.pages import (
     ON_ALL,
     RESTORED,
     act,
+    announced_unread,
     ask,
     fill,
-    is_done,
+    is_changed,
     is_page,
     outermost,
     prepare,
@@ -24,7 +25,6 @@ from tests.pages import (
     swaps,
     text_of,
     texts,
-    unread_told,
 )
 
 INBOX = "/messages/"
@@ -54,7 +54,7 @@ def test_plain_form_acts_redirects_and_shows_result_once(client, send, name, hea
 
     assert response.status_code == 302
     assert response["Location"] == INBOX
-    assert is_done(message, name)
+    assert is_changed(message, name)
     (said,) = texts(client.get("/"), ".pm-passing")
     assert SAID[name] in said
     assert texts(client.get("/"), ".pm-passing") == [""], "said once"
@@ -70,10 +70,10 @@ def test_htmx_action_returns_unread_count(client, send, name):
 
     assert response.status_code == 200
     assert not is_page(response)
-    assert is_done(message, name)
+    assert is_changed(message, name)
     before.refresh_from_db()
     left = [m for m in (before, message) if m.folder == Folder.INBOX and not m.read]
-    assert unread_told(response) == len(left)
+    assert announced_unread(response) == len(left)
     assert texts(client.get("/"), ".pm-passing") == [""], "a swap leaves nothing behind"
 
 
@@ -130,7 +130,7 @@ def test_unread_count_of_event_is_limited(client, user, settings):
 
     response = act(client, "message_mark_read", Message.objects.get(pk=newest))
 
-    assert unread_told(response) == 6
+    assert announced_unread(response) == 6
 
 
 @pytest.mark.parametrize("headers", [{}, HTMX])

@@ -1,4 +1,4 @@
-"""Sally's mailbox and requests by strangers, for the fuzz tests."""
+"""A site with hostile content and random requests, for the fuzz tests."""
 
 import re
 from dataclasses import dataclass, field
@@ -26,8 +26,8 @@ from persistent_messages.models import Block, Message, Report
 from persistent_messages.urls import urlpatterns
 
 from .hostile import (
-    ELSEWHERE,
     HOSTS,
+    OTHER_SITE,
     PAYLOADS,
     SECRET,
     odd_texts,
@@ -36,7 +36,7 @@ from .hostile import (
     texts,
     urls,
 )
-from .pages import ABSURD, HTMX, MODES, browser_of, undo_of
+from .pages import ABSURD, HTMX, MODES, browser_of, undo_token
 
 ADDRESSES = {p.name: p.pattern.converters for p in urlpatterns}
 # Every parameter name in the code, so that new ones are tried, too.
@@ -52,14 +52,14 @@ FIELDS = sorted(ASKED - set(HEADERS) | OF_FORMS)
 
 
 @dataclass(frozen=True)
-class Thing:
-    """A value that is known only after the house is set up."""
+class Placeholder:
+    """A value that is known only after the site is set up."""
 
     kind: str
     number: int = 0
 
 
-class House:
+class HostileSite:
     """Sally's mailbox with payloads, and other users whose names are payloads."""
 
     def __init__(self):
@@ -93,7 +93,7 @@ class House:
                 subject=f"{PAYLOADS[number]}{secret}",
                 message=f"{PAYLOADS[-number]}{secret}",
                 extra_tags=PAYLOADS[2 + number],
-                url=f"{ELSEWHERE}{secret}",
+                url=f"{OTHER_SITE}{secret}",
                 close_timeout=number,
                 moved_at=timezone.now(),
                 trashed_at=timezone.now() if folder == Folder.TRASH else None,
@@ -102,7 +102,7 @@ class House:
 
     def make(self, value):
         """Return the value of a `Thing`, or any other value unchanged."""
-        if not isinstance(value, Thing):
+        if not isinstance(value, Placeholder):
             return value
         number = value.number
         if value.kind == "long":
@@ -115,7 +115,7 @@ class House:
         message = mailbox[number % len(mailbox)]
         if value.kind != "undo":
             return str(message.pk)
-        token = undo_of(self.messages[number % len(self.messages)])
+        token = undo_token(self.messages[number % len(self.messages)])
         return [token, token, token[:-1], f"x{token}"][number % 4]
 
     def browser(self, who="owner"):
@@ -138,12 +138,14 @@ class House:
 # Requests
 
 numbers = st.integers(0, 60)
-things = st.builds(Thing, st.sampled_from(["message", "own", "block", "undo", "letter"]), numbers)
-own = st.builds(Thing, st.just("own"), numbers)
-long = st.builds(Thing, st.just("long"))
+placeholders = st.builds(
+    Placeholder, st.sampled_from(["message", "own", "block", "undo", "letter"]), numbers
+)
+own = st.builds(Placeholder, st.just("own"), numbers)
+long = st.builds(Placeholder, st.just("long"))
 octets = st.binary(max_size=8) | st.sampled_from([b"\xff\xfe", b"\xc0\xaf", b"+ADw-pwn+AD4-"])
 absurd = st.sampled_from([*ABSURD, str(2**63), "9" * 19])
-values = st.one_of(odd_texts, urls, octets, absurd, things, long)
+values = st.one_of(odd_texts, urls, octets, absurd, placeholders, long)
 KEYS = ("ids", "newest", "before", "until", "after", "pm-row", "pm-notice")
 SENSIBLE = {
     **dict.fromkeys(KEYS, own),
@@ -159,7 +161,7 @@ SENSIBLE = {
     "pm-part": st.sampled_from(["list", "strip", "counter", "latest"]),
     "pm-from": st.sampled_from(["row", "strip", "bell", "list"]),
     "to": st.sampled_from(["harry", f"harry,{PAYLOADS[2]}", "sa", '"><']),
-    "letter": st.builds(Thing, st.just("letter"), numbers),
+    "letter": st.builds(Placeholder, st.just("letter"), numbers),
     "pm-field": st.sampled_from(["to", "subject", "message"]),
 }
 
@@ -206,17 +208,17 @@ def headers(draw):
 KINDS = {"block_id": "block", "token": "undo"}
 
 
-def things_in(name, number, kind="own"):
+def url_placeholders(name, number, kind="own"):
     """Return an argument of a URL that belongs to Sally or to another user."""
-    return {key: Thing(KINDS.get(key, kind), number) for key in ADDRESSES[name]}
+    return {key: Placeholder(KINDS.get(key, kind), number) for key in ADDRESSES[name]}
 
 
-def places(name, *wild):
+def url_arguments(name, *wild):
     """Return the arguments of a URL for its converters."""
     found = {}
     for key, converter in ADDRESSES[name].items():
         right = st.builds(
-            Thing, st.sampled_from([KINDS.get(key, "own")] * 2 + ["message"]), numbers
+            Placeholder, st.sampled_from([KINDS.get(key, "own")] * 2 + ["message"]), numbers
         )
         # Everything that the converter accepts.
         passing = st.from_regex(converter.regex, fullmatch=True)
@@ -232,8 +234,8 @@ CHARSETS = [None, *WIDE, *WIDE, "utf-8", "latin-1", "utf-16", "nonsense"]
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Return a request whose values are filled in by the house."""
+class FuzzRequest:
+    """Return a request whose values are filled in by the site."""
 
     method: str
     places: dict
@@ -245,39 +247,39 @@ class Asked:
     headers: dict = field(default_factory=lambda: AS_TEST)
     secure: bool = False
 
-    def send(self, house, name, who=None):
-        place = {key: house.make(value) for key, value in self.places.items()}
+    def send(self, site, name, who=None):
+        place = {key: site.make(value) for key, value in self.places.items()}
         in_body = self.in_body and self.method == "POST"
-        query = "" if in_body else self._as_form(house)
+        query = "" if in_body else self._as_form(site)
         charset = f"; charset={self.charset}" if self.charset else ""
         return Client().generic(
             self.method,
             f"{reverse(name, kwargs=place)}?{query}",
-            self._body(house) if in_body else self.octets or b"",
+            self._body(site) if in_body else self.octets or b"",
             secure=self.secure,
-            headers={**self.headers, "Cookie": f"sessionid={house.sessions[who]}" if who else ""},
+            headers={**self.headers, "Cookie": f"sessionid={site.sessions[who]}" if who else ""},
             # Without a body, the client would leave out the content type.
             CONTENT_TYPE=f"{self.kind}; boundary=x{charset}",
         )
 
-    def _octets(self, house, value):
-        made = house.make(value)
+    def _octets(self, site, value):
+        made = site.make(value)
         charset = self.charset if self.charset in WIDE else "utf-8"
         return made if isinstance(made, bytes) else made.encode(charset, "surrogatepass")
 
-    def _as_form(self, house):
-        pairs = [(name, self._octets(house, value)) for name, value in self.fields]
+    def _as_form(self, site):
+        pairs = [(name, self._octets(site, value)) for name, value in self.fields]
         return "&".join(f"{quote_plus(name)}={quote_plus(value)}" for name, value in pairs)
 
-    def _body(self, house):
+    def _body(self, site):
         if self.octets is not None:
             return self.octets
         if self.kind != IN_PARTS:
-            return self._as_form(house).encode()
+            return self._as_form(site).encode()
         parts = []
         for name, value in self.fields:
             head = f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n'
-            parts += [head.encode(), self._octets(house, value), b"\r\n"]
+            parts += [head.encode(), self._octets(site, value), b"\r\n"]
         return b"".join([*parts, b"--x--\r\n"])
 
 
@@ -285,7 +287,7 @@ def requests(name, methods, asked):
     """Return requests as pages send them, each with one hostile value, and their number."""
     tame = {
         "method": st.sampled_from(methods),
-        "places": places(name),
+        "places": url_arguments(name),
         "kind": st.sampled_from([FORM, IN_PARTS]),
         "headers": st.sampled_from(list(MODES.values())).map(AS_TEST.__or__),
     }
@@ -296,15 +298,21 @@ def requests(name, methods, asked):
         (15, {"headers": headers(), "secure": st.booleans()}),
         (6, {"fields": fields(asked), **in_charset}),
         (6, {"octets": st.binary(), "kind": st.sampled_from([FORM, IN_PARTS, "text/html"])}),
-        (8, {"places": places(name, huge), "method": st.sampled_from([*methods, "HEAD", "PUT"])}),
+        (
+            8,
+            {
+                "places": url_arguments(name, huge),
+                "method": st.sampled_from([*methods, "HEAD", "PUT"]),
+            },
+        ),
     ]
-    return [(st.builds(Asked, **{**tame, **chosen}), examples) for examples, chosen in wild]
+    return [(st.builds(FuzzRequest, **{**tame, **chosen}), examples) for examples, chosen in wild]
 
 
 # Parameters of views
 
 
-class Watched(QueryDict):
+class RecordingQueryDict(QueryDict):
     """A QueryDict that records which fields are read."""
 
     names = set()
@@ -318,32 +326,34 @@ class Watched(QueryDict):
         return super().getlist(name, default)
 
 
-def watching(get_response):
+def record_fields(get_response):
     """A middleware that records which fields the views read."""
 
     def watch(request):
-        request.GET = Watched(request.GET.urlencode())
-        request.POST = Watched(request.POST.urlencode())
+        request.GET = RecordingQueryDict(request.GET.urlencode())
+        request.POST = RecordingQueryDict(request.POST.urlencode())
         return get_response(request)
 
     return watch
 
 
-PROBED = {}
+METHODS_AND_FIELDS = {}
 
 
-def probed(house, name):
+def methods_and_fields(site, name):
     """Find out which methods a view allows and which fields it reads, by requesting it once."""
-    if name not in PROBED:
+    if name not in METHODS_AND_FIELDS:
         methods = set()
-        Watched.names.clear()
-        with override_settings(MIDDLEWARE=[*settings.MIDDLEWARE, f"{__name__}.watching"]):
+        RecordingQueryDict.names.clear()
+        with override_settings(MIDDLEWARE=[*settings.MIDDLEWARE, f"{__name__}.record_fields"]):
             for number, method, do in product((1, 4), ("GET", "POST"), ("", "read")):
                 fields = [("do", do), ("pm-part", "strip")]
-                asked = Asked(method, things_in(name, number), fields, headers=AS_TEST | HTMX)
+                asked = FuzzRequest(
+                    method, url_placeholders(name, number), fields, headers=AS_TEST | HTMX
+                )
                 with rolled_back():
-                    answer = asked.send(house, name, "owner")
+                    answer = asked.send(site, name, "owner")
                 if answer.status_code != 405:
                     methods.add(method)
-        PROBED[name] = sorted(methods), sorted(Watched.names)
-    return PROBED[name]
+        METHODS_AND_FIELDS[name] = sorted(methods), sorted(RecordingQueryDict.names)
+    return METHODS_AND_FIELDS[name]
