@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, connections, transaction
 from django.db.models import BigIntegerField, Case, CharField, Q, Value, When
 from django.http import HttpRequest
@@ -23,6 +25,8 @@ from persistent_messages.users.languages import language_of
 from . import audiences
 from .running import Running, running
 from .sending import supported_language
+
+logger = logging.getLogger(__name__)
 
 SESSION_KEY = "_pm_broadcasts"
 REFUSAL_SECONDS = 300
@@ -138,7 +142,12 @@ def _missing(user: Any, broadcasts: Iterable[int]) -> Any:
 
 
 def _language_of(user: Any) -> str:
-    return supported_language(language_of(user) or translation.get_language())[:LANGUAGE_LENGTH]
+    try:
+        code = language_of(user)
+    except ImproperlyConfigured:  # which must not break every page of the user
+        logger.exception("LANGUAGE_OF failed for the user %s.", user.pk)
+        code = None
+    return supported_language(code or translation.get_language())[:LANGUAGE_LENGTH]
 
 
 @retry_on_deadlock

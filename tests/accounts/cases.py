@@ -10,10 +10,19 @@ from django.test import Client
 from django.urls import reverse
 
 import persistent_messages
-from persistent_messages import Folder, LetterRefused, send_letter, send_message
+from persistent_messages import (
+    INFO,
+    Folder,
+    LetterRefused,
+    Topic,
+    broadcast,
+    resolve,
+    send_letter,
+    send_message,
+)
 from persistent_messages.letters import policy
 from persistent_messages.mailbox import delivery
-from persistent_messages.models import Block, Message, Report
+from persistent_messages.models import Block, Message, Preference, Report
 
 pytestmark = pytest.mark.django_db
 
@@ -275,3 +284,30 @@ def test_deleted_account_keeps_its_name(people):
 
     for url in ("/messages/", "/messages/?box=sent", f"/messages/detail/{received.pk}/"):
         assert SHOWN[1] in browser_of(sally).get(url).text
+
+
+@pytest.mark.parametrize("key", [None, "maintenance"])
+def test_broadcast_arrives_and_is_edited_and_withdrawn(people, key):
+    """Also where users have neither groups nor `is_staff`."""
+    sent = broadcast(INFO, "Sunday", key=key)
+    for person in people:
+        assert "Sunday" in browser_of(person).get("/messages/").text
+
+    assert sent.edit(message="Monday") == len(people)
+    assert {row.user for row in Message.objects.filter(message="Monday")} == set(people)
+    with pytest.raises(ValueError, match="audience must be 'everybody'"):
+        sent.edit(audience="group:Editors")
+    assert sent.withdraw() == len(people)
+
+
+def test_notice_with_topic_is_sent_and_resolved(people):
+    topic = Topic("storage", "Storage")
+    Preference.objects.create(user=people[0], topic="storage", in_inbox=False)
+    Preference.objects.create(user=people[1], topic="storage", mail="daily")
+
+    for users in (people, get_user_model().objects.all(), [person.pk for person in people]):
+        assert send_message(users, INFO, "Full", topic=topic, key="quota") == len(people)
+
+    times = {row.user: row.times for row in Message.objects.all()}
+    assert times == {people[0]: 1, people[1]: 3, people[2]: 3}
+    assert resolve(people, "quota") == 2

@@ -587,6 +587,19 @@ def test_language_of_setting_chooses_language_of_copy(user, settings):
     assert texts_of(user) == ["Posteingang"]
 
 
+def test_failing_language_of_setting_is_logged_and_active_language_is_used(
+    client, user, settings, caplog
+):
+    settings.PERSISTENT_MESSAGES = {"LANGUAGE_OF": lambda person: person.profile.language}
+    broadcast(INFO, gettext_lazy("Inbox"))
+
+    page = client.get("/messages/", headers={"Accept-Language": "de"})
+
+    assert page.status_code == 200
+    assert texts_of(user) == ["Posteingang"]
+    assert f"LANGUAGE_OF failed for the user {user.pk}" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("code", "text"), [("de-at", "Posteingang"), ("en-gb", "Inbox"), ("xx", "Inbox")]
 )
@@ -996,6 +1009,8 @@ def test_deleting_user_deletes_copies_and_receipts(user):
         ({"subject": "x" * 256}, ValueError, "subject"),
         ({"audience": "nobody"}, ValueError, "audience"),
         ({"audience": "group:nobody"}, ValueError, "audience"),
+        ({"audience": "group:editors"}, ValueError, "audience"),
+        ({"audience": "group:Editors "}, ValueError, "audience"),
         ({"audience": None}, TypeError, "audience"),
         ({"topic": "unknown"}, ValueError, "topic"),
         ({"url": "javascript:alert(1)"}, ValueError, "url"),
@@ -1006,6 +1021,7 @@ def test_deleting_user_deletes_copies_and_receipts(user):
     ],
 )
 def test_invalid_argument_is_named_and_nothing_is_stored(arguments, error, says):
+    Group.objects.create(name="Editors")
     given = {"level": INFO, "message": "Sunday", **arguments}
     with pytest.raises(error, match=says):
         broadcast(given.pop("level"), given.pop("message"), **given)
