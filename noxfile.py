@@ -26,10 +26,10 @@ DATABASE_TESTS = [
     *("db", "delivery", "letters", "live", "mailbox", "notices", "preferences", "users"),
     *("inbox/test_bulk_actions.py", "inbox/test_search.py", "inbox/test_unread.py"),
     "storage/test_database.py",
-    *("test_at_once.py", "test_commands.py", "test_compatibility.py", "test_growing.py"),
-    *("test_kill.py", "test_meanwhile.py", "test_migrations.py", "test_model.py"),
-    *("test_models.py", "test_private_api.py", "test_queries.py"),
-    *("test_strange_users.py", "test_user_models.py"),
+    *("test_changes_during_request.py", "test_commands.py", "test_compatibility.py"),
+    *("test_concurrency.py", "test_growing.py", "test_kill.py", "test_migrations.py"),
+    *("test_models.py", "test_private_api.py", "test_queries.py", "test_request_users.py"),
+    *("test_state_machine.py", "test_user_models.py"),
 ]
 
 

@@ -12,7 +12,7 @@ from django.utils import translation
 
 from persistent_messages.labels import BOX_NAMES
 
-from .catalogues import (
+from .catalogs import (
     DEMO,
     LANGUAGES,
     LOCALE,
@@ -51,30 +51,30 @@ COUNTS = (0, 1, 2, 3, 11, 100, 1_000_000)
 NUMBERLESS = {"ar": (0, 1, 2)}
 
 each_language = pytest.mark.parametrize("code", LANGUAGES)
-each_catalogue = pytest.mark.parametrize("locale", [LOCALE, DEMO / "locale"], ids=["app", "demo"])
+each_catalog = pytest.mark.parametrize("locale", [LOCALE, DEMO / "locale"], ids=["app", "demo"])
 
 
 # The files of the catalogs
 
 
-@each_catalogue
+@each_catalog
 def test_catalogs_exist_for_seven_languages(locale):
     assert {path.name for path in locale.iterdir()} == set(LANGUAGES.values())
 
 
-@each_catalogue
+@each_catalog
 @each_language
 def test_each_source_string_is_in_catalog(code, locale):
     assert strings_of_the_sources(locale) - {entry.key for entry in entries(code, locale)} == set()
 
 
-@each_catalogue
+@each_catalog
 @each_language
 def test_each_catalog_string_is_in_sources(code, locale):
     assert {entry.key for entry in entries(code, locale)} - strings_of_the_sources(locale) == set()
 
 
-@each_catalogue
+@each_catalog
 @each_language
 def test_each_string_is_translated(code, locale):
     unsaid = [
@@ -83,7 +83,7 @@ def test_each_string_is_translated(code, locale):
     assert unsaid == []
 
 
-@each_catalogue
+@each_catalog
 @each_language
 def test_no_translation_is_fuzzy_or_obsolete(code, locale):
     text = po_path(code, locale).read_text(encoding="utf-8")
@@ -91,7 +91,7 @@ def test_no_translation_is_fuzzy_or_obsolete(code, locale):
     assert "#~" not in text
 
 
-@each_catalogue
+@each_catalog
 @each_language
 def test_catalog_header_names_language_and_no_person(code, locale):
     [header] = read_po(po_path(code, locale).read_text(encoding="utf-8").split("\n\n")[0])[0].forms
@@ -103,7 +103,7 @@ def test_catalog_header_names_language_and_no_person(code, locale):
     assert "@" not in header
 
 
-@each_catalogue
+@each_catalog
 @each_language
 def test_compiled_catalog_equals_source_catalog(code, locale):
     expected = {}
@@ -131,7 +131,7 @@ def fits(said, text, *, may_lack_number):
     return set(given) <= set(wanted) if may_lack_number and named else given == wanted
 
 
-@each_catalogue
+@each_catalog
 @each_language
 def test_translation_has_placeholders_of_its_string(code, locale):
     numberless = NUMBERLESS.get(code, ())

@@ -104,34 +104,34 @@ def live_server(django_db_setup, django_db_blocker):
 
 
 @dataclass
-class Troubles:
+class ConsoleErrors:
     """The console messages of a test's pages; the test fails if any are left at its end."""
 
-    told: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
 
     def watch(self, page):
-        page.on("console", self.hear)
-        page.on("pageerror", lambda error: self.told.append(f"error in a script: {error}"))
+        page.on("console", self.record)
+        page.on("pageerror", lambda error: self.lines.append(f"error in a script: {error}"))
 
-    def hear(self, line):
+    def record(self, line):
         # Typing in a search aborts the request of the letter before, which htmx logs as an error. A
         # request that failed is also logged with other messages.
         aborted = ("AbortError", "htmx:afterRequest", "htmx:sendAbort", "htmx:abort")
         if line.type in ("error", "warning") and not any(map(line.text.__contains__, aborted)):
-            self.told.append(f"{line.type} in the console: {line.text}")
+            self.lines.append(f"{line.type} in the console: {line.text}")
 
     def expect(self, words):
         """Remove one expected message that contains `words`."""
-        found = next((line for line in self.told if words in line), None)
-        assert found is not None, f"{words!r} is not among {self.told}"
-        self.told.remove(found)
+        found = next((line for line in self.lines if words in line), None)
+        assert found is not None, f"{words!r} is not among {self.lines}"
+        self.lines.remove(found)
 
 
 @pytest.fixture
-def troubles():
-    heard = Troubles()
-    yield heard
-    assert heard.told == []
+def console_errors():
+    errors = ConsoleErrors()
+    yield errors
+    assert errors.lines == []
 
 
 @pytest.fixture
@@ -170,7 +170,7 @@ def site_url(live_server):
 
 
 @pytest.fixture
-def open_page(new_context, site_url, troubles, mode, request):
+def open_page(new_context, site_url, console_errors, mode, request):
     """Return a function that opens a page in a new browser, in which `user` is logged in."""
     if mode in SCRIPTS:
         request.getfixturevalue("base_page")(SCRIPTS["htmx 2"], SCRIPTS[mode])
@@ -187,7 +187,7 @@ def open_page(new_context, site_url, troubles, mode, request):
             cookie = {"name": name, "value": browser.cookies[name].value, "url": site_url}
             context.add_cookies([cookie])
         page = context.new_page()
-        troubles.watch(page)
+        console_errors.watch(page)
         return page
 
     return open_page

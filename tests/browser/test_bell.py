@@ -67,11 +67,11 @@ def test_bell_in_stale_tab_shows_current_messages(page, send):
 
 
 @with_htmx
-def test_open_bell_updates_after_change_in_another_tab(page, send, troubles):
+def test_open_bell_updates_after_change_in_another_tab(page, send, console_errors):
     send("Look here.", subject="Backup complete")
     page.goto("/")
     other = page.context.new_page()
-    troubles.watch(other)
+    console_errors.watch(other)
     other.goto("/")
     bell(page).click()
     expect(row(page, "Backup complete")).to_be_visible()

@@ -44,7 +44,7 @@ def test_bulk_action_continues_by_itself_and_undo_reverts_all_steps(page, user, 
 
 
 @with_htmx
-def test_bulk_action_continues_by_button_after_error(page, user, troubles, mode):
+def test_bulk_action_continues_by_button_after_error(page, user, console_errors, mode):
     fill(user, 10)
     page.goto("/messages/")
     page.route("**/messages/go_on/", lambda route: route.abort())
@@ -57,8 +57,8 @@ def test_bulk_action_continues_by_button_after_error(page, user, troubles, mode)
 
     expect(page.locator("body")).to_contain_text("10 messages marked as read.")
     assert not Message.objects.filter(read_at=None).exists()
-    assert troubles.told
-    troubles.told.clear()
+    assert console_errors.lines
+    console_errors.lines.clear()
 
 
 @without

@@ -129,7 +129,7 @@ def test_reply_can_be_sent_without_local_storage(page, letter, fault):
 
 
 @with_htmx
-def test_reply_is_sent_after_log_in_in_another_tab(page, letter, mode, troubles):
+def test_reply_is_sent_after_log_in_in_another_tab(page, letter, mode, console_errors):
     """The token of the page has changed in the meantime."""
     page.goto(f"/messages/detail/{letter.pk}/")
     reply_field(page).fill("I can.")
@@ -139,4 +139,4 @@ def test_reply_is_sent_after_log_in_in_another_tab(page, letter, mode, troubles)
     log_in(other_tab)
     page.get_by_role("button", name="Send").click()
     expect(posts(page).last).to_have_text("I can.")
-    troubles.told[:] = [line for line in troubles.told if "403" not in line]
+    console_errors.lines[:] = [line for line in console_errors.lines if "403" not in line]

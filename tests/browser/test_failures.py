@@ -98,7 +98,7 @@ def test_loading_indicator_shows_within_150_ms_without_layout_shift(page, older,
 @pytest.mark.parametrize(("status", "words"), [(0, "reach the server"), (500, "reported an error")])
 @pytest.mark.parametrize("what", LOADING)
 def test_failed_load_shows_error_and_can_be_retried(
-    page, older, troubles, what, status, words, mode
+    page, older, console_errors, what, status, words, mode
 ):
     path, pattern, kind, name = LOADING[what]
     page.goto(path)
@@ -126,12 +126,12 @@ def test_failed_load_shows_error_and_can_be_retried(
         expect(row(page, "First")).to_be_visible()
     else:
         expect(row(page, "Second")).to_have_count(0)
-    troubles.told.clear()  # the browser and htmx both tell of the failed request
+    console_errors.lines.clear()  # the browser and htmx both tell of the failed request
 
 
 @with_htmx
 @pytest.mark.parametrize("status", [0, 500])
-def test_failed_action_is_named_and_can_be_retried(page, send, troubles, status, mode):
+def test_failed_action_is_named_and_can_be_retried(page, send, console_errors, status, mode):
     send("Look here.", subject="News")
     page.goto("/")
     page.route("**/mark_read/**", lambda route: fail(route, status))
@@ -146,12 +146,14 @@ def test_failed_action_is_named_and_can_be_retried(page, send, troubles, status,
     button(page, "Try again").click()
     expect(page.locator(".pm-notices .pm-notice")).to_have_count(0)
     assert Message.objects.get().read
-    troubles.told.clear()
+    console_errors.lines.clear()
 
 
 @with_htmx
 @pytest.mark.parametrize("keeps", ["cookie", "hidden cookie", "session"])
-def test_csrf_token_renewed_in_another_tab_is_fetched(page, send, settings, troubles, keeps, mode):
+def test_csrf_token_renewed_in_another_tab_is_fetched(
+    page, send, settings, console_errors, keeps, mode
+):
     settings.CSRF_USE_SESSIONS = keeps == "session"
     settings.CSRF_COOKIE_HTTPONLY = keeps == "hidden cookie"
     send("Look here.", subject="News")
@@ -171,13 +173,13 @@ def test_csrf_token_renewed_in_another_tab_is_fetched(page, send, settings, trou
     expect(alert(page)).to_have_count(0)
     button(page, "Archive “More”").click()
     expect(row(page, "More")).to_have_count(0)
-    refusals = [line for line in troubles.told if "403" in line]
+    refusals = [line for line in console_errors.lines if "403" in line]
     assert 1 <= len(refusals) <= 2, "the second one has the new token"
-    troubles.told.clear()
+    console_errors.lines.clear()
 
 
 @with_htmx
-def test_repeated_csrf_refusal_says_page_is_out_of_date(page, send, troubles, mode):
+def test_repeated_csrf_refusal_says_page_is_out_of_date(page, send, console_errors, mode):
     send("Look here.", subject="News")
     page.goto("/messages/")
     page.route("**/archive/**", lambda route: fail(route, 403))
@@ -188,7 +190,7 @@ def test_repeated_csrf_refusal_says_page_is_out_of_date(page, send, troubles, mo
     expect(alert(page)).to_have_count(0)
     button(page, "Archive “News”").click()
     expect(row(page, "News")).to_have_count(0)
-    troubles.told.clear()
+    console_errors.lines.clear()
 
 
 @with_htmx
@@ -206,17 +208,17 @@ def test_action_lost_to_expired_session_is_offered_after_log_in(page, send, mode
 
 
 @with_htmx
-def test_failed_poll_shows_no_error(page, send, troubles, mode):
+def test_failed_poll_shows_no_error(page, send, console_errors, mode):
     page.goto("/messages/")
     page.route("**/news/**", lambda route: route.abort())
     with page.expect_event("requestfailed"):
         page.evaluate("document.body.dispatchEvent(new Event('pm:refresh', {bubbles: true}))")
     page.wait_for_function("!document.querySelector('.htmx-request')")
     expect(alert(page)).to_have_count(0)
-    troubles.told.clear()
+    console_errors.lines.clear()
 
 
-def test_error_messages_are_accessible(page, send, troubles):
+def test_error_messages_are_accessible(page, send, console_errors):
     send("Look here.", subject="News")
     page.goto("/messages/")
     page.route("**/archive/**", lambda route: route.abort())
@@ -228,4 +230,4 @@ def test_error_messages_are_accessible(page, send, troubles):
     page.locator(".pm-bell").click()
     expect(alert(page)).to_be_visible()
     assert examine(page, "bell that failed") == []
-    troubles.told.clear()
+    console_errors.lines.clear()

@@ -93,13 +93,15 @@ def test_printed_list_has_no_controls(page, three_messages):
 
 
 @with_and_without
-def test_missing_message_shows_error_page_with_link_to_inbox(page, three_messages, mode, troubles):
+def test_missing_message_shows_error_page_with_link_to_inbox(
+    page, three_messages, mode, console_errors
+):
     page.goto("/messages/detail/4711/")
     expect(page.get_by_role("heading", level=1)).to_have_text("Page not found")
     page.locator(".pm-frame").get_by_role("link", name="Inbox").click()
     expect(row(page, "First")).to_be_visible()
-    assert all("404" in line for line in troubles.told)
-    troubles.told.clear()
+    assert all("404" in line for line in console_errors.lines)
+    console_errors.lines.clear()
 
 
 @with_htmx
@@ -404,7 +406,7 @@ def test_shortcut_keys_are_plain_characters_in_search_field(page, three_messages
 @pytest.mark.parametrize("what", ["server", "database"])
 @with_htmx
 def test_unreachable_server_or_database_shows_error(
-    page, three_messages, troubles, client, mode, what
+    page, three_messages, console_errors, client, mode, what
 ):
     with unreachable_database():
         answer = client.post("/messages/archive/1/", headers={"HX-Request": "true"})
@@ -423,7 +425,7 @@ def test_unreachable_server_or_database_shows_error(
     words = {"server": "Couldn’t reach the server.", "database": "The server reported an error."}
     expect(page.get_by_role("alert")).to_contain_text(f"Archive “Second”: {words[what]}")
     expect(row(page, "Second")).to_have_count(1)
-    troubles.told.clear()  # the browser and htmx both log the failed request
+    console_errors.lines.clear()  # the browser and htmx both log the failed request
 
 
 def test_style_sheet_does_not_affect_site_elements(page, three_messages):

@@ -126,20 +126,20 @@ def test_pages_work_under_strict_content_security_policy(page, paths):
         page.wait_for_function("window.htmx")
 
 
-def test_policy_violation_is_recorded(visitor_page, base_page, troubles):
+def test_policy_violation_is_recorded(visitor_page, base_page, console_errors):
     base_page("<title>", '<style>h1 { color: red }</style><script src="data:,1"></script><title>')
     visitor_page.goto("/")
-    troubles.expect("policy: style-src")
-    troubles.expect("policy: script-src")
+    console_errors.expect("policy: style-src")
+    console_errors.expect("policy: script-src")
     # The browser logs the same errors.
-    troubles.expect("inline style")
-    troubles.expect("data:")
+    console_errors.expect("inline style")
+    console_errors.expect("data:")
 
 
-def test_script_error_is_recorded(visitor_page, troubles):
+def test_script_error_is_recorded(visitor_page, console_errors):
     visitor_page.goto("/")
     visitor_page.evaluate("setTimeout(() => { throw Error('broken') })")
     visitor_page.wait_for_timeout(0)
     visitor_page.evaluate("console.error('said so')")
-    troubles.expect("broken")
-    troubles.expect("said so")
+    console_errors.expect("broken")
+    console_errors.expect("said so")

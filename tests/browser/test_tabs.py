@@ -14,12 +14,12 @@ MINUTE = 60_000
 
 
 @pytest.fixture
-def tab(page, troubles):
+def tab(page, console_errors):
     """Open another tab of the same browser."""
 
     def tab(path):
         other = page.context.new_page()
-        troubles.watch(other)
+        console_errors.watch(other)
         other.goto(path)
         return other
 
@@ -113,7 +113,7 @@ def test_hidden_tab_does_not_poll_and_refreshes_when_shown(page, send):
     expect_unread(page, 2)
 
 
-def test_polling_backs_off_after_failures(page, send, troubles):
+def test_polling_backs_off_after_failures(page, send, console_errors):
     page.clock.install()
     page.add_init_script("Math.random = () => .5")  # else each tab waits a little more or less
     page.goto("/")
@@ -129,8 +129,8 @@ def test_polling_backs_off_after_failures(page, send, troubles):
     with page.expect_response(NEWS):
         page.clock.run_for(8 * MINUTE)
     expect_unread(page, 1)
-    assert all("503" in line for line in troubles.told)
-    troubles.told.clear()
+    assert all("503" in line for line in console_errors.lines)
+    console_errors.lines.clear()
     expect(page.locator(".pm-toasts .pm-error")).to_have_count(0)
 
 

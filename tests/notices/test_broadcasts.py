@@ -923,7 +923,7 @@ def test_other_processes_see_broadcast_after_commit(monkeypatch):
     assert running._Process.listed is not None
 
 
-# Concurrency with a single connection; tests/test_at_once.py has more
+# Concurrency with a single connection; tests/test_concurrency.py has more
 
 
 @pytest.fixture

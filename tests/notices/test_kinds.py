@@ -38,7 +38,7 @@ class QuotaNearlyFull(Notice):
 
 
 class Invited(Notice):
-    """With methods of its parameters, and a text that the app's own catalogue translates."""
+    """With methods of its parameters, and a text that the app's own catalog translates."""
 
     subject = gettext_lazy("Archive “%(title)s”")
     message = "%(inviter)s invites you."
@@ -470,7 +470,7 @@ def test_translation_with_other_placeholder_sends_nothing(user, other, site, mon
 
     site.PERSISTENT_MESSAGES = {"LANGUAGE_OF": in_german}
     with override("fr"):
-        monkeypatch.setitem(catalogue(), "Hello %(name)s", "Bonjour %(nom)s")
+        monkeypatch.setitem(catalog(), "Hello %(name)s", "Bonjour %(nom)s")
 
     with pytest.raises(ValueError, match="placeholder without a value: 'nom'"):
         Translated(name="Sally").send([user, other])
@@ -478,7 +478,7 @@ def test_translation_with_other_placeholder_sends_nothing(user, other, site, mon
     assert not Message.objects.exists()
 
 
-def catalogue():
+def catalog():
     """The texts of the active language."""
     from django.utils.translation import trans_real
 

@@ -10,7 +10,7 @@ from persistent_messages.constants import Folder
 from persistent_messages.models import Message
 from persistent_messages.rendering.toasts import bulk_result_text
 
-from .catalogues import strings_of_the_sources
+from .catalogs import strings_of_the_sources
 from .pages import fill, texts
 
 # Words of the code or of an earlier interface, which no user searches for.

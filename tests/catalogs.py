@@ -26,7 +26,7 @@ LANGUAGES = {
 }
 
 
-# Reading the catalogues
+# Reading the catalogs
 
 
 class Key(NamedTuple):

@@ -94,19 +94,19 @@ class Change:
 
 
 @dataclass
-class Mailbox:
+class ExpectedMailbox:
     """The expected mailbox of a user."""
 
     rows: list[Row] = field(default_factory=list)
     passing: list[str] = field(default_factory=list)
 
-    def lying(self, folder):
+    def rows_in(self, folder):
         return [row for row in self.rows if row.folder == folder]
 
     def heads(self, folder):
         """Return the list of a folder, newest first."""
         found, threads = [], set()
-        for row in reversed(self.lying(folder)):
+        for row in reversed(self.rows_in(folder)):
             if row.thread not in threads:
                 found.append(row)
                 threads.add(row.thread)
@@ -116,9 +116,9 @@ class Mailbox:
         """Return the Unread folder, newest first."""
         return [row for row in self.heads(Folder.INBOX) if not row.read]
 
-    def settle(self):
+    def update_heads(self):
         """Mark the head of a conversation in the inbox as unread while any of its letters is."""
-        waiting = {row.thread for row in self.lying(Folder.INBOX) if not row.read}
+        waiting = {row.thread for row in self.rows_in(Folder.INBOX) if not row.read}
         for row in self.heads(Folder.INBOX):
             if row.thread in waiting:
                 row.read, row.read_by = False, None
@@ -132,7 +132,7 @@ class Mailboxes(RuleBasedStateMachine):
         self.numbers = count(1)
         self.users = {name: get_user_model().objects.create(username=name) for name in NAMES}
         self.browsers = {name: browser_of(user) for name, user in self.users.items()}
-        self.model = {name: Mailbox() for name in NAMES}
+        self.model = {name: ExpectedMailbox() for name in NAMES}
         self.tabs: list[Tab] = []
         self.changes: list[Change] = []
         self.broadcasts = []
@@ -144,30 +144,30 @@ class Mailboxes(RuleBasedStateMachine):
     # Arrivals
 
     @rule(name=names)
-    def a_task_sends_a_notice(self, name):
+    def send_notice(self, name):
         send_message(self.users[name], INFO, f"Notice {next(self.numbers)}")
         self._arrived(name)
 
     @rule(name=names)
-    def a_view_adds_a_notice(self, name):
+    def add_notice_in_view(self, name):
         add_message(self._request(name), INFO, f"Notice {next(self.numbers)}")
         self._arrived(name)
 
     @rule(name=names, key=keys)
-    def a_task_sends_a_notice_with_a_key(self, name, key):
+    def send_keyed_notice(self, name, key):
         """Replace the notice with the key in the inbox."""
         send_message(self.users[name], INFO, f"Notice {next(self.numbers)}", key=key)
         self._renewed(name, key)
 
     def _renewed(self, name, key, **more):
         mailbox = self.model[name]
-        before = [row for row in mailbox.lying(Folder.INBOX) if key and row.key == key]
+        before = [row for row in mailbox.rows_in(Folder.INBOX) if key and row.key == key]
         for row in before:
             mailbox.rows.remove(row)
         self._arrived(name, key=key, times=before[-1].times + 1 if before else 1, **more)
 
     @rule(key=keys)
-    def a_task_resolves_a_key(self, key):
+    def resolve_key(self, key):
         """Remove the notice from the inboxes, but not from other folders."""
         had = 0
         for mailbox in self.model.values():
@@ -181,7 +181,7 @@ class Mailboxes(RuleBasedStateMachine):
         assert resolve(self.users.values(), key) == had
 
     @rule(key=st.none() | keys, first=names)
-    def a_site_broadcasts(self, key, first):
+    def send_broadcast(self, key, first):
         """Let both users visit the site in either order; each gets one copy."""
         text = f"Broadcast {next(self.numbers)}"
         sent = broadcast(INFO, text, key=key)
@@ -193,7 +193,7 @@ class Mailboxes(RuleBasedStateMachine):
 
     @precondition(lambda self: self.broadcasts)
     @rule(pick=picks)
-    def a_broadcast_is_edited(self, pick):
+    def edit_broadcast(self, pick):
         """Change the copies that are not in the trash."""
         sent, text = self.broadcasts[pick % len(self.broadcasts)], f"Edit {next(self.numbers)}"
         copies = [row for row in self._copies_of(sent) if row.folder != Folder.TRASH]
@@ -203,7 +203,7 @@ class Mailboxes(RuleBasedStateMachine):
 
     @precondition(lambda self: self.broadcasts)
     @rule(pick=picks)
-    def a_broadcast_is_withdrawn(self, pick):
+    def withdraw_broadcast(self, pick):
         """Remove the copies from inboxes and archives, but not from the trash."""
         sent = self.broadcasts.pop(pick % len(self.broadcasts))
         removed = 0
@@ -221,7 +221,7 @@ class Mailboxes(RuleBasedStateMachine):
         return [row for row in rows if row.broadcast == sent.pk]
 
     @rule(name=names, many=st.integers(1, 3))
-    def a_view_says_something_once(self, name, many):
+    def add_one_shot_messages(self, name, many):
         request = self._request(name)
         for _ in range(many):
             text = f"Once {next(self.numbers)}."
@@ -243,13 +243,13 @@ class Mailboxes(RuleBasedStateMachine):
     # Letters
 
     @rule(name=names)
-    def somebody_writes(self, name):
+    def write_letter(self, name):
         other = NAMES[name == NAMES[0]]
         send_letter(self.users[name], self.users[other], "", f"Letter {next(self.numbers)}")
         self._sent(name, other, object())
 
     @rule(name=names, pick=picks)
-    def somebody_answers(self, name, pick):
+    def reply_to_letter(self, name, pick):
         mine = [row for row in self.model[name].rows if hasattr(row.thread, "letters")]
         mine = [row for row in mine if row.folder != Folder.TRASH]
         if not mine:
@@ -272,14 +272,14 @@ class Mailboxes(RuleBasedStateMachine):
     # Reading
 
     @rule(name=names)
-    def a_page_shows_what_waits(self, name):
+    def show_waiting_messages(self, name):
         mailbox, page = self.model[name], self.browsers[name].get("/").text
         told = re.findall(r"<bdi>(Once \d+\.|Sent to )", page)
         assert told == mailbox.passing
         mailbox.passing.clear()
 
     @rule(name=names, box=st.sampled_from(list(BOXES)))
-    def a_folder_is_opened(self, name, box):
+    def open_folder(self, name, box):
         page = self.browsers[name].get("/messages/", {"box": box}, headers=HTMX)
         expected = [row.pk for row in self.model[name].heads(BOXES[box])][:25]
         assert rows(page) == expected
@@ -287,7 +287,7 @@ class Mailboxes(RuleBasedStateMachine):
         self.tabs.append(Tab(name, box, expected[0] if expected else 0))
 
     @rule(name=names, pick=picks)
-    def a_message_is_opened(self, name, pick):
+    def open_message(self, name, pick):
         row = self._picked(name, pick)
         if row is not None:
             page = self.browsers[name].get(reverse("message_detail", args=[row.pk]))
@@ -307,7 +307,7 @@ class Mailboxes(RuleBasedStateMachine):
     # Actions on one message
 
     @rule(name=names, pick=picks, verb=st.sampled_from(["read", "unread", "archive", "restore"]))
-    def a_row_is_changed(self, name, pick, verb):
+    def change_row(self, name, pick, verb):
         row = self._picked(name, pick)
         if row is None:
             return
@@ -317,17 +317,17 @@ class Mailboxes(RuleBasedStateMachine):
         shown = {**SHOWN, "pm-filter": f"?box={BOX_OF[row.folder]}"}
         answer = self.browsers[name].post(url, shown, headers=HTMX)
         self.model[name].passing.clear()
-        beside = [r for r in self.model[name].lying(row.folder) if r.thread is row.thread]
+        beside = [r for r in self.model[name].rows_in(row.folder) if r.thread is row.thread]
         if verb == "unread":
             beside = beside[-1:]
         self._apply(name, verb, row.folder, beside, answer)
 
     @rule(name=names, pick=picks)
-    def a_row_is_deleted(self, name, pick):
+    def delete_row(self, name, pick):
         row = self._picked(name, pick)
         if row is None:
             return
-        beside = [r for r in self.model[name].lying(row.folder) if r.thread is row.thread]
+        beside = [r for r in self.model[name].rows_in(row.folder) if r.thread is row.thread]
         final = {"final": "1"} if row.folder == Folder.TRASH else {}
         url = reverse("message_delete", args=[row.pk])
         answer = self.browsers[name].post(url, {**SHOWN, **final}, headers=HTMX)
@@ -353,7 +353,7 @@ class Mailboxes(RuleBasedStateMachine):
             elif verb == "delete":
                 row.folder, row.moved_by = Folder.TRASH, number
                 done.append(row)
-        self.model[name].settle()
+        self.model[name].update_heads()
         url = re.search(r"/messages/undo/[^/\"]+/", answer.text)
         assert bool(url) == bool(done)
         if done:
@@ -363,7 +363,7 @@ class Mailboxes(RuleBasedStateMachine):
 
     @precondition(lambda self: self.tabs)
     @rule(pick=picks, verb=st.sampled_from(["read", "delete"]))
-    def a_tab_that_may_be_old_acts_on_all(self, pick, verb):
+    def act_on_all_in_stale_tab(self, pick, verb):
         """Messages that arrived after the page was rendered are left alone."""
         tab = self.tabs[pick % len(self.tabs)]
         if verb == "read" and tab.box != "inbox":
@@ -373,12 +373,12 @@ class Mailboxes(RuleBasedStateMachine):
         answer = self.browsers[tab.owner].post(url, asked, headers=HTMX)
         self.model[tab.owner].passing.clear()
         mailbox, folder = self.model[tab.owner], BOXES[tab.box]
-        chosen = [row for row in mailbox.lying(folder) if row.pk <= tab.newest]
+        chosen = [row for row in mailbox.rows_in(folder) if row.pk <= tab.newest]
         self._apply(tab.owner, verb, folder, chosen, answer)
 
     @precondition(lambda self: self.changes)
     @rule(pick=picks)
-    def something_is_taken_back(self, pick):
+    def undo_change(self, pick):
         """Undo exactly the rows that have not changed since."""
         change = self.changes[pick % len(self.changes)]
         assert self.browsers[change.owner].post(change.url, headers=HTMX).status_code == 200
@@ -388,12 +388,12 @@ class Mailboxes(RuleBasedStateMachine):
                 row.read, row.read_by = False, None
             elif row.moved_by == change.number:
                 row.folder, row.moved_by = change.folder, None
-        self.model[change.owner].settle()
+        self.model[change.owner].update_heads()
 
     # Invariants
 
     @invariant()
-    def all_is_as_promised(self):
+    def mailboxes_equal_model(self):
         for name, user in self.users.items():
             mailbox = self.model[name]
             kept = Message.objects.visible_to(user).order_by("pk")
