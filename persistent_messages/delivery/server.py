@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from email.headerregistry import HeaderRegistry
 from smtplib import (
     SMTPDataError,
     SMTPNotSupportedError,
@@ -29,6 +30,8 @@ MAX_LOST = 3
 
 
 CONNECTION_LOST = (SMTPServerDisconnected, TimeoutError, ConnectionError)
+
+_header = HeaderRegistry()
 
 
 class Unreachable(Exception):  # noqa: N818 (what happened)
@@ -100,12 +103,23 @@ def is_permanent(error: Exception) -> bool:
 
 
 def _check_recipients(copy: EmailMessage, backend: Any) -> None:
-    """Raise `ValueError` for an address that requires SMTPUTF8.
+    """Raise `ValueError` for an address that cannot be parsed, or that requires SMTPUTF8.
 
-    Before version 6.0, Django's backend turns it into a different address, which does not exist.
+    Python's parser fails with errors of many classes, which otherwise would look like errors of the
+    backend. Before version 6.0, Django's backend turns an address that requires SMTPUTF8 into a
+    different one, which does not exist.
     """
-    if django.VERSION >= (6, 0) or type(backend) is not EmailBackend:
-        return
+    is_ascii_only = django.VERSION < (6, 0) and type(backend) is EmailBackend
     for address in copy.recipients():
-        if not address.rpartition("@")[0].isascii():
+        if not _is_parsable(address):
+            raise ValueError(f"Invalid address {address!r}")
+        if is_ascii_only and not address.rpartition("@")[0].isascii():
             raise ValueError(f"Invalid address {address!r}: non-ASCII local part")
+
+
+def _is_parsable(address: str) -> bool:
+    try:
+        header: Any = _header("To", address)
+        return all(each.username or each.domain for each in header.addresses)
+    except Exception:
+        return False

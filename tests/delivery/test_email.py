@@ -72,6 +72,19 @@ def test_invalid_address_does_not_affect_other_mails(sink, people, mail_to, capl
     assert not [mail for mail in sink.mails if "eve" in str(mail["Bcc"]) + str(mail["To"])]
 
 
+@pytest.mark.parametrize(
+    "address", ["a@", '"', "<>", '<"', "a@[ ", "a@['@\u200f", "\t.@a@\u200fa.", "a@\u200f"]
+)
+def test_unparsable_address_is_not_retried(sink, people, mail_to, caplog, address):
+    """Python's parser raises errors of many classes, depending on its version."""
+    get_user_model().objects.filter(pk=people[1].pk).update(email=address)
+
+    mail_to(people)
+
+    assert recipients(sink) == [ADDRESSES[0], *ADDRESSES[2:]]
+    assert not DueMail.objects.exists()
+
+
 def test_line_break_in_address_is_logged(sink, people, mail_to, caplog):
     get_user_model().objects.filter(pk=people[1].pk).update(email="a@example.com\nX: y")
 
