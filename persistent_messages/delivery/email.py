@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.db import router
-from django.db.models import F
+from django.db.models import Case, F, Value, When
 from django.utils import timezone
 
 from persistent_messages.conf import get_config
@@ -43,9 +43,14 @@ Pair = tuple[DueMail, Message]
 class Batch:
     """The due mail of one claim."""
 
-    def __init__(self, claim: UUID, rows: list[DueMail], until: datetime) -> None:
-        """`until` is the time, as stored, when the claim ends."""
-        self.claim, self.rows = claim, rows
+    def __init__(
+        self, claim: UUID, rows: list[DueMail], until: datetime, early: Collection[int] = ()
+    ) -> None:
+        """`until` is the time, as stored, when the claim ends.
+
+        `early` are the keys of letters that are only due because of others in their conversation.
+        """
+        self.claim, self.rows, self.early = claim, rows, early
         self.counts: Counter[str] = Counter()
         """The numbers of mails that were "sent" or permanently "refused", and of messages that were
         "skipped" (the user is inactive or has no address), "needless" (for example, already read),
@@ -103,7 +108,21 @@ class Batch:
                 self._postponed[pause.until].append(row)
             else:
                 wanted.append((row, message))
-        return wanted
+        return self._with_due_ones(wanted)
+
+    def _with_due_ones(self, pairs: list[Pair]) -> list[Pair]:
+        """Release the early letters whose conversation has no due ones; return the other `pairs`.
+
+        One statement if there are any.
+        """
+        early = [row for row, _ in pairs if row.pk in self.early]
+        due = {(row.user_id, row.thread) for row, _ in pairs if row.pk not in self.early}
+        released = [row for row in early if (row.user_id, row.thread) not in due]
+        if not released:
+            return pairs
+        again = Case(*(When(pk=row.pk, then=Value(row.due)) for row in released))
+        self._rows(self._close(released)).update(claim=None, due=again)
+        return [(row, message) for row, message in pairs if row.pk in self._open]
 
     def _reachable(self, pairs: list[Pair], people: dict[Any, Any]) -> list[Pair]:
         left = [row for row, _ in pairs if not _is_reachable(people.get(row.user_id))]

@@ -31,8 +31,9 @@ LONGEST = 120  # seconds, after which something must be hanging
 
 
 @pytest.fixture(autouse=True)
-def _topic(monkeypatch):
+def _topics(monkeypatch):
     monkeypatch.setitem(topics, "waits", Topic("waits", "Waits", mail="unread"))
+    monkeypatch.setitem(topics, "daily", Topic("daily", "Daily", mail="daily"))
 
 
 @contextmanager
@@ -126,7 +127,8 @@ def test_concurrent_senders_send_each_mail_once(tmp_path):
         get_user_model()(username=f"p{n}", email=f"p{n}@example.com") for n in range(700)
     )
     with shared_database(tmp_path) as url, mail_server(tmp_path) as (port, log):
-        send_message(people, 120, "Hello", topic="waits")
+        for _ in range(3):  # one digest for each user
+            send_message(people, 120, "Hello", topic="daily")
         DueMail.objects.update(due=timezone.now())
         processes = [start(url, port, tmp_path) for _ in range(3)]
 

@@ -203,6 +203,29 @@ def test_long_digest_counts_remaining_messages(sink, user):
     assert "And 2 more." in text
 
 
+@pytest.mark.parametrize("size", [5, 9, 100])
+def test_digest_is_one_mail_for_any_claim_size(sink, people, monkeypatch, size):
+    monkeypatch.setattr(outbox, "BATCH_SIZE", 4)
+    monkeypatch.setattr(outbox, "MAX_CLAIM", size)
+    for _ in range(4):
+        send_message(people, 120, "Hello", topic="daily")
+
+    assert work_off() == "5 sent"
+
+    assert sorted(sink.recipients) == [person.email for person in people]
+    assert {subject.split()[0] for subject in subjects(sink.mails)} == {"4"}
+
+
+def test_digest_larger_than_claim_is_split(sink, user, other, monkeypatch):
+    monkeypatch.setattr(outbox, "MAX_CLAIM", 5)
+    for _ in range(7):
+        send_message([user, other], 120, "Hello", topic="daily")
+
+    assert work_off() == "4 sent"
+
+    assert sorted(subject.split()[0] for subject in subjects(sink.mails)) == ["2", "2", "5", "5"]
+
+
 def test_letters_of_conversation_are_one_mail(sink, user, other):
     first = send_letter(other, user, "Rota", "First")
     received = Message.objects.get(user=user)
@@ -220,6 +243,49 @@ def test_letters_of_conversation_are_one_mail(sink, user, other):
     assert "Third" not in part(mail, "plain")
     assert str(mail["From"]).startswith('"harry via example.org" <')
     assert "harry@example.com" not in mail.as_string()
+
+
+def test_letter_is_not_mailed_early_after_read_one(sink, user, other):
+    first = send_letter(other, user, "Rota", "First")
+    Message.objects.filter(user=user).update(read_at=timezone.now())
+    let_time_pass()
+    send_letter(other, None, "", "Second", reply_to=first)
+    due = DueMail.objects.latest("pk").due
+
+    call_command("send_due_mail", verbosity=0)
+
+    assert sink.mails == []
+    (row,) = DueMail.objects.all()
+    assert (row.due, row.claim) == (due, None)
+    assert work_off() == "1 sent"
+
+
+def test_reply_is_not_mailed_early_with_its_letter(sink, user, other):
+    send_letter(other, user, "Rota", "First")
+    send_message(other, 120, "Hello", topic="waits")
+    let_time_pass()
+    letter = Message.objects.get(user=user)
+    send_letter(user, None, "", "Second", reply_to=letter)
+
+    call_command("send_due_mail", verbosity=0)
+
+    assert sorted(subjects(sink.mails)) == ["Hello", "Rota"]
+    assert work_off() == "1 sent"
+
+
+def test_letter_is_not_mailed_early_with_retried_one(sink, user, other, caplog):
+    sink.put_off.add(user.email)
+    first = send_letter(other, user, "Rota", "First")
+    assert work_off() == "0 sent, 1 retried"
+    sink.put_off.clear()
+    end_pauses()
+    send_letter(other, None, "", "Second", reply_to=first)
+
+    call_command("send_due_mail", verbosity=0)
+
+    (mail,) = sink.mails
+    assert "Second" not in part(mail, "plain")
+    assert work_off() == "1 sent"
 
 
 def test_letters_follow_letter_preference(user, other, sink):
