@@ -1,8 +1,10 @@
 """The outbox: mail is sent later, once, and only while it is wanted."""
 
+import gc
 import json
 import logging
 import re
+import tracemalloc
 from datetime import timedelta
 from importlib import import_module
 from io import StringIO
@@ -210,7 +212,7 @@ def test_digest_is_one_mail_for_any_claim_size(sink, people, monkeypatch, size):
     for _ in range(4):
         send_message(people, 120, "Hello", topic="daily")
 
-    assert work_off() == "5 sent"
+    assert send_due_mail() == "5 sent"
 
     assert sorted(sink.recipients) == [person.email for person in people]
     assert {subject.split()[0] for subject in subjects(sink.mails)} == {"4"}
@@ -221,7 +223,7 @@ def test_digest_larger_than_claim_is_split(sink, user, other, monkeypatch):
     for _ in range(7):
         send_message([user, other], 120, "Hello", topic="daily")
 
-    assert work_off() == "4 sent"
+    assert send_due_mail() == "4 sent"
 
     assert sorted(subject.split()[0] for subject in subjects(sink.mails)) == ["2", "2", "5", "5"]
 
@@ -248,7 +250,7 @@ def test_letters_of_conversation_are_one_mail(sink, user, other):
 def test_letter_is_not_mailed_early_after_read_one(sink, user, other):
     first = send_letter(other, user, "Rota", "First")
     Message.objects.filter(user=user).update(read_at=timezone.now())
-    let_time_pass()
+    make_mail_due()
     send_letter(other, None, "", "Second", reply_to=first)
     due = DueMail.objects.latest("pk").due
 
@@ -257,35 +259,35 @@ def test_letter_is_not_mailed_early_after_read_one(sink, user, other):
     assert sink.mails == []
     (row,) = DueMail.objects.all()
     assert (row.due, row.claim) == (due, None)
-    assert work_off() == "1 sent"
+    assert send_due_mail() == "1 sent"
 
 
 def test_reply_is_not_mailed_early_with_its_letter(sink, user, other):
     send_letter(other, user, "Rota", "First")
     send_message(other, 120, "Hello", topic="waits")
-    let_time_pass()
+    make_mail_due()
     letter = Message.objects.get(user=user)
     send_letter(user, None, "", "Second", reply_to=letter)
 
     call_command("send_due_mail", verbosity=0)
 
     assert sorted(subjects(sink.mails)) == ["Hello", "Rota"]
-    assert work_off() == "1 sent"
+    assert send_due_mail() == "1 sent"
 
 
 def test_letter_is_not_mailed_early_with_retried_one(sink, user, other, caplog):
     sink.put_off.add(user.email)
     first = send_letter(other, user, "Rota", "First")
-    assert work_off() == "0 sent, 1 retried"
+    assert send_due_mail() == "0 sent, 1 retried"
     sink.put_off.clear()
-    end_pauses()
+    make_retries_due()
     send_letter(other, None, "", "Second", reply_to=first)
 
     call_command("send_due_mail", verbosity=0)
 
     (mail,) = sink.mails
     assert "Second" not in part(mail, "plain")
-    assert work_off() == "1 sent"
+    assert send_due_mail() == "1 sent"
 
 
 def test_letters_follow_letter_preference(user, other, sink):
@@ -736,6 +738,32 @@ def test_thousand_mails_take_few_queries_and_one_connection(sink, monkeypatch):
     assert sink.connections == 1
     # Two batches, and a query that finds no more. On SQLite, BEGIN counts as a query.
     assert (len(asked) / 2 + 1) * batches <= 20, asked
+
+
+def test_memory_use_does_not_depend_on_number_of_mails(use_backend, monkeypatch):
+    use_backend("django.core.mail.backends.dummy.EmailBackend")
+    monkeypatch.setattr(outbox, "BATCH_SIZE", 10)
+    monkeypatch.setattr(outbox, "MAX_CLAIM", 100)
+    users = get_user_model().objects.bulk_create(
+        get_user_model()(username=f"p{n}", email=f"p{n}@example.com") for n in range(200)
+    )
+
+    def peak_for(people):
+        send_message(people, 120, "Hello " * 100, topic="waits")
+        make_mail_due()
+        gc.collect()
+        tracemalloc.start()
+        try:
+            call_command("send_due_mail", verbosity=0)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak_for(users[:10])  # fills the caches of templates and translations
+    few, many = peak_for(users[:40]), peak_for(users)
+
+    assert not DueMail.objects.exists()
+    assert many < 2 * few
 
 
 def test_dry_run_sends_nothing(sink, user):
