@@ -402,21 +402,21 @@ def resolve_value(value):
     return value
 
 
-@pytest.mark.parametrize(("wrong", "error", "told"), WRONG.values(), ids=WRONG)
+@pytest.mark.parametrize(("wrong", "error", "match"), WRONG.values(), ids=WRONG)
 @pytest.mark.parametrize("level", [messages.ERROR, persistent_messages.ERROR])
-def test_add_message_rejects_invalid_argument(request_of_sally, level, wrong, error, told):
+def test_add_message_rejects_invalid_argument(request_of_sally, level, wrong, error, match):
     given = {"level": level, "message": "Hello"} | {k: resolve_value(v) for k, v in wrong.items()}
-    with CaptureQueriesContext(connection) as queries, pytest.raises(error, match=told):
+    with CaptureQueriesContext(connection) as queries, pytest.raises(error, match=match):
         persistent_messages.add_message(request_of_sally, **given)
     assert len(queries) == 0
     request_of_sally._messages.update(HttpResponse())
     assert not Message.objects.exists()
 
 
-@pytest.mark.parametrize(("wrong", "error", "told"), WRONG.values(), ids=WRONG)
-def test_send_message_rejects_invalid_argument(user, wrong, error, told):
+@pytest.mark.parametrize(("wrong", "error", "match"), WRONG.values(), ids=WRONG)
+def test_send_message_rejects_invalid_argument(user, wrong, error, match):
     given = {"level": 120, "message": "Hello"} | {k: resolve_value(v) for k, v in wrong.items()}
-    with pytest.raises(error, match=told):
+    with pytest.raises(error, match=match):
         persistent_messages.send_message(user, **given)
     assert not Message.objects.exists()
 

@@ -133,7 +133,7 @@ def test_other_distribution_is_ignored(installed):
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "expected_text"),
     [
         ({"PAGE_SIZE": 0}, "PERSISTENT_MESSAGES['PAGE_SIZE']"),
         ({"COUNTER_LIMIT": "99"}, "PERSISTENT_MESSAGES['COUNTER_LIMIT']"),
@@ -144,14 +144,14 @@ def test_other_distribution_is_ignored(installed):
         (None, "must be a dict"),
     ],
 )
-def test_invalid_setting_is_named_in_error(settings, value, said):
+def test_invalid_setting_is_named_in_error(settings, value, expected_text):
     settings.PERSISTENT_MESSAGES = value
 
     message = only_problem()
 
     assert isinstance(message, Error)
     assert message.id == "persistent_messages.E002"
-    assert said in message.msg
+    assert expected_text in message.msg
     assert "PERSISTENT_MESSAGES" in message.hint
 
 
@@ -374,7 +374,7 @@ async def async_recipients(user):
 
 
 @pytest.mark.parametrize(
-    ("recipients", "said"),
+    ("recipients", "expected_text"),
     [
         (lambda: people(None), "cannot be called with (user)"),
         (lambda user, team: people(user), "cannot be called with (user)"),
@@ -389,7 +389,7 @@ async def async_recipients(user):
         (f"{__name__}.found", "cannot be called with (user)"),
     ],
 )
-def test_invalid_recipients_callable_is_named(settings, recipients, said):
+def test_invalid_recipients_callable_is_named(settings, recipients, expected_text):
     settings.PERSISTENT_MESSAGES = SITE | {"RECIPIENTS": recipients}
 
     message = only_problem()
@@ -397,7 +397,7 @@ def test_invalid_recipients_callable_is_named(settings, recipients, said):
     assert isinstance(message, Error)
     assert message.id == "persistent_messages.E009"
     assert "PERSISTENT_MESSAGES['RECIPIENTS']" in message.msg
-    assert said in message.msg
+    assert expected_text in message.msg
     assert message.hint == "Name a callable (user) -> QuerySet of users."
 
 

@@ -291,7 +291,7 @@ def test_concurrent_reports_create_one_report(letter, tabs):
 # Different actions at the same time
 
 
-def each_row(tabs, keys, *tasks):
+def on_each_row(tabs, keys, *tasks):
     """Run all `tasks`, each with a tab and a key, on each of the rows."""
     turns = cycle(tabs)
     return run_concurrently(task(next(turns), key) for key in keys for task in tasks)
@@ -318,7 +318,7 @@ def conversations(user, other, count):
 def test_concurrent_read_and_delete_do_not_fail(user, other, tabs):
     keys = [*fill(user, 10), *conversations(user, other, 5)]
 
-    answers = each_row(tabs, keys, read, act("message_delete"), act("message_mark_read"))
+    answers = on_each_row(tabs, keys, read, act("message_delete"), act("message_mark_read"))
 
     assert statuses(answers) == {200, 302}
     rows = Message.objects.filter(pk__in=keys)
@@ -329,9 +329,9 @@ def test_concurrent_read_and_delete_do_not_fail(user, other, tabs):
 
 def test_concurrent_read_and_permanent_deletion_do_not_fail(user, other, tabs):
     keys = [*fill(user, 10), *conversations(user, other, 5)]
-    each_row(tabs, keys, act("message_delete"))
+    on_each_row(tabs, keys, act("message_delete"))
 
-    answers = each_row(
+    answers = on_each_row(
         tabs, keys, read, act("message_delete", final="1"), read, act("message_restore")
     )
 
@@ -345,7 +345,7 @@ def test_concurrent_archive_and_delete_leave_row_in_one_folder(user, other, tabs
     keys = [*fill(user, 10), *conversations(user, other, 5)]
     all_rows = Message.objects.owned_by(user).count()
 
-    answers = each_row(tabs, keys, act("message_archive"), act("message_delete"))
+    answers = on_each_row(tabs, keys, act("message_archive"), act("message_delete"))
 
     assert statuses(answers) == {302}
     moved = rows_by_folder(user)

@@ -133,7 +133,7 @@ def with_missing_python(folder):
     (folder / ".venv" / "bin" / "python").symlink_to("/nowhere/python")
 
 
-def with_an_old_python(folder):
+def with_old_python(folder):
     without_python(folder)
     python = folder / ".venv" / "bin" / "python"
     python.write_text("#!/bin/sh\necho 3 8\n")
@@ -180,7 +180,7 @@ venv.create = quickly
     [
         without_python,
         with_missing_python,
-        with_an_old_python,
+        with_old_python,
         from_other_folder,
         empty_environment,
     ],

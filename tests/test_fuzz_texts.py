@@ -59,7 +59,7 @@ def site(db, settings):
 # Texts of users
 
 
-def look_everywhere(site, words):
+def request_all_pages(site, words):
     """Ask for every page, by itself or by HTMX, and do everything there is to do; check all."""
     browser = site.browser()
     site.mine = list(Message.objects.filter(user=site.owner).order_by("pk"))
@@ -95,7 +95,7 @@ def test_user_text_is_escaped_on_all_pages(site, settings, text, subject, tags, 
             send_message(site.owner, level, text or "x", subject=subject, extra_tags=tags)
         with suppress(LetterRefused):  # of spaces, say
             send_letter(site.mallory, site.owner, mark_safe(subject), mark_safe(text))
-        look_everywhere(site, text)
+        request_all_pages(site, text)
 
 
 @fuzz(30)
@@ -169,7 +169,7 @@ def add(browser, message, shows, levels, **arguments):
     browser.cookies.update(answer.cookies)
 
 
-def say(site, message, levels=(20, INFO), user=None, **arguments):
+def send_everywhere(site, message, levels=(20, INFO), user=None, **arguments):
     """Send by all that the app has for it, to Sally and to a visitor; look at what comes of it."""
     owner, visitor = site.browser(), Client()
     for browser, shows in product((owner, visitor), (True, False)):
@@ -191,14 +191,14 @@ def test_hostile_argument_is_rejected_by_name_or_harmless(site, argument):
     for value in VALUES[argument]:
         given = {"levels": [value]} if argument == "level" else {argument: value}
         with rolled_back():
-            say(site, **{"message": "Hello", **given})
+            send_everywhere(site, **{"message": "Hello", **given})
 
 
 @fuzz(30)
 @given(message=odd_texts, subject=odd_texts)
 def test_hostile_text_of_site_is_harmless(site, message, subject):
     with rolled_back():
-        say(site, message, subject=subject)
+        send_everywhere(site, message, subject=subject)
 
 
 @fuzz(60)

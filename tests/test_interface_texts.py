@@ -27,7 +27,7 @@ def test_strings_use_typographic_apostrophe():
 
 
 @pytest.mark.parametrize(
-    ("name", "folder", "said"),
+    ("name", "folder", "expected_text"),
     [
         ("message_archive", Folder.ARCHIVE, "was already archived."),
         ("message_archive", Folder.TRASH, "is in the trash."),
@@ -35,13 +35,13 @@ def test_strings_use_typographic_apostrophe():
         ("message_restore", Folder.INBOX, "is in the inbox."),
     ],
 )
-def test_repeated_move_names_folder_of_message(client, send, name, folder, said):
+def test_repeated_move_names_folder_of_message(client, send, name, folder, expected_text):
     message = send("Hello")
     Message.objects.filter(pk=message.pk).update(folder=folder)
 
     answer = client.post(reverse(name, args=[message.pk]), follow=True)
 
-    assert f"“Hello” {said}" in answer.text
+    assert f"“Hello” {expected_text}" in answer.text
 
 
 @pytest.mark.parametrize("read", [True, False])

@@ -196,11 +196,13 @@ def kinds_acknowledged(typists):
 def typist_of(people, number, port):
     """Make the typist of one of `people`, with enough to answer, to move and to delete."""
     user, *others = people[number : number + 3]
-    writes = writes_of(user, others, iter(talk(user, others[0], ENOUGH)), iter(fill(user, ENOUGH)))
+    writes = writes_of(
+        user, others, iter(create_conversations(user, others[0], ENOUGH)), iter(fill(user, ENOUGH))
+    )
     return Typist(user, writes, port)
 
 
-def talk(user, partner, times):
+def create_conversations(user, partner, times):
     """Have conversations with letters in three folders; returns the last letter of each."""
     folders = [Folder.ARCHIVE, Folder.SENT, Folder.INBOX, Folder.INBOX]
     threads = [uuid4() for _ in range(times)]

@@ -124,7 +124,7 @@ def placeholders(text):
     return sorted((name or "", conversion) for name, conversion in PLACEHOLDER.findall(text))
 
 
-def fits(said, text, *, may_lack_number):
+def has_same_placeholders(said, text, *, may_lack_number):
     """Return whether `said` has the same placeholders as `text`."""
     given, wanted = placeholders(said), placeholders(text)
     named = all(name for name, _conversion in wanted)
@@ -139,7 +139,7 @@ def test_translation_has_placeholders_of_its_string(code, locale):
         (entry.key.text, form)
         for entry in entries(code, locale)
         for number, form in enumerate(entry.forms)
-        if not fits(
+        if not has_same_placeholders(
             form,
             entry.key.plural or entry.key.text,
             may_lack_number=bool(entry.key.plural) and number in numberless,
@@ -188,7 +188,7 @@ def new_messages(code, count):
 
 
 @pytest.mark.parametrize(
-    ("code", "count", "said"),
+    ("code", "count", "expected_text"),
     [
         ("ar", 0, "لا رسائل جديدة"),
         ("ar", 1, "رسالة جديدة واحدة"),
@@ -214,8 +214,8 @@ def new_messages(code, count):
         ("zh-hans", 2, "2 条新消息"),
     ],
 )
-def test_count_uses_plural_form_of_language(code, count, said):
-    assert new_messages(code, count) == said
+def test_count_uses_plural_form_of_language(code, count, expected_text):
+    assert new_messages(code, count) == expected_text
 
 
 # The pages
@@ -394,10 +394,10 @@ msgstr[1] ""
     ]
 
 
-def test_fits_compares_placeholders():
-    assert fits("so viele: %d", "%d many", may_lack_number=False)
-    assert fits("keine", "%(count)s many", may_lack_number=True)
-    assert not fits("keine", "%(count)s many", may_lack_number=False)
-    assert not fits("keine", "%d many", may_lack_number=True)  # "%" would raise
-    assert not fits("%s", "%d", may_lack_number=True)
-    assert not fits("%(name)s", "%(title)s", may_lack_number=True)
+def test_placeholder_mismatch_is_detected():
+    assert has_same_placeholders("so viele: %d", "%d many", may_lack_number=False)
+    assert has_same_placeholders("keine", "%(count)s many", may_lack_number=True)
+    assert not has_same_placeholders("keine", "%(count)s many", may_lack_number=False)
+    assert not has_same_placeholders("keine", "%d many", may_lack_number=True)  # "%" would raise
+    assert not has_same_placeholders("%s", "%d", may_lack_number=True)
+    assert not has_same_placeholders("%(name)s", "%(title)s", may_lack_number=True)

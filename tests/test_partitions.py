@@ -240,7 +240,7 @@ def test_missing_table_is_rejected():
 
 
 @pytest.mark.parametrize(
-    ("what", "said"),
+    ("what", "match"),
     [
         (
             f"CREATE TABLE pins (message bigint REFERENCES {TABLE})",
@@ -258,10 +258,10 @@ def test_missing_table_is_rejected():
     ],
     ids=["key", "trigger", "policy", "publication"],
 )
-def test_dependent_objects_are_named_in_error(what, said):
+def test_dependent_objects_are_named_in_error(what, match):
     run(what)
 
-    with pytest.raises(CommandError, match=f"cannot be replaced: {said}."):
+    with pytest.raises(CommandError, match=f"cannot be replaced: {match}."):
         sql(4)
 
 

@@ -205,7 +205,7 @@ def test_broadcast_text_is_escaped(staff, user):
 
 
 @pytest.mark.parametrize(
-    ("values", "says"),
+    ("values", "expected_text"),
     [
         ({"message": ""}, "This field is required."),
         ({"url": "javascript:alert(1)"}, "url must be a path"),
@@ -239,10 +239,10 @@ def test_broadcast_text_is_escaped(staff, user):
         ),
     ],
 )
-def test_invalid_form_shows_errors_and_no_preview(staff, user, values, says):
+def test_invalid_form_shows_errors_and_no_preview(staff, user, values, expected_text):
     page = preview_page(staff, **{**TEXT, **values})
 
-    assert says in page.text
+    assert expected_text in page.text
     assert 'id="pm-preview"' not in page.text
     assert staff.post(ADD, {**form_data(page), "_save": "Send"}).status_code == 200
     assert not Broadcast.objects.exists()

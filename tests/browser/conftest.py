@@ -52,7 +52,7 @@ LEFT_OUT = pytest.StashKey[int]()
 MISSING = "no Chromium: apt-get install chromium, or set CHROMIUM to the path of one"
 
 
-def browser_is_there():
+def is_browser_installed():
     if CHROMIUM:
         return shutil.which(CHROMIUM) is not None
     with sync_playwright() as playwright:
@@ -61,7 +61,7 @@ def browser_is_there():
 
 def pytest_collection_modifyitems(config, items):
     ours = [item for item in items if HERE in item.path.parents]
-    if not ours or browser_is_there():
+    if not ours or is_browser_installed():
         return
     if os.environ.get("CI"):
         raise pytest.UsageError(MISSING)
@@ -78,7 +78,7 @@ def pytest_terminal_summary(terminalreporter, config):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _queries_beside_the_loop_of_playwright():
+def _allow_queries_beside_playwright():
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
     yield
     del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]

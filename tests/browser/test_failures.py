@@ -47,7 +47,7 @@ def fail(route, status):
 
 
 @pytest.fixture
-def older(send, settings):
+def older_messages(send, settings):
     settings.PERSISTENT_MESSAGES = {"PAGE_SIZE": 2}
     for subject in ("First", "Second", "Third"):
         send(f"The text of {subject}.", subject=subject)
@@ -63,7 +63,9 @@ LOADING = {
 
 @with_htmx
 @pytest.mark.parametrize("what", LOADING)
-def test_loading_indicator_shows_within_150_ms_without_layout_shift(page, older, what, mode):
+def test_loading_indicator_shows_within_150_ms_without_layout_shift(
+    page, older_messages, what, mode
+):
     path, pattern, kind, name = LOADING[what]
     page.clock.install(time=0)
     page.goto(path)
@@ -98,7 +100,7 @@ def test_loading_indicator_shows_within_150_ms_without_layout_shift(page, older,
 @pytest.mark.parametrize(("status", "words"), [(0, "reach the server"), (500, "reported an error")])
 @pytest.mark.parametrize("what", LOADING)
 def test_failed_load_shows_error_and_can_be_retried(
-    page, older, console_errors, what, status, words, mode
+    page, older_messages, console_errors, what, status, words, mode
 ):
     path, pattern, kind, name = LOADING[what]
     page.goto(path)

@@ -44,29 +44,29 @@ def list_page(page, send, width):
     return page
 
 
-def places(page):
+def positions(page):
     page.evaluate(TWO_FRAMES)
     return page.evaluate(PLACES)
 
 
-def moved(page, before):
+def movements(page, before):
     """Return the distance that each element has moved."""
-    now = places(page)
+    now = positions(page)
     return {name: now[name] - top for name, top in before.items() if name in now}
 
 
-def shifted(page):
+def layout_shifts(page):
     """Return the layout shifts since the last call."""
     page.evaluate(TWO_FRAMES)
     return page.evaluate("() => window.shifts.splice(0)")
 
 
 def expect_still(page, before):
-    assert {name: by for name, by in moved(page, before).items() if by} == {}
-    assert shifted(page) == []
+    assert {name: by for name, by in movements(page, before).items() if by} == {}
+    assert layout_shifts(page) == []
 
 
-def act(page, name):
+def press_by_keyboard(page, name):
     """Press a button of a row with the keyboard, so that no pointer moves the focus or the page."""
     button(page, name).dispatch_event("click")
 
@@ -74,9 +74,9 @@ def act(page, name):
 @with_htmx
 @WIDTHS
 def test_marking_row_causes_no_layout_shift(list_page, mode, width):
-    before = places(list_page)
+    before = positions(list_page)
     for words in ("read", "unread"):
-        act(list_page, f"Mark “Number 9” as {words}")
+        press_by_keyboard(list_page, f"Mark “Number 9” as {words}")
         expect(list_page.locator(".pm-said li").last).to_contain_text(f"marked as {words}")
         expect_still(list_page, before)
 
@@ -85,25 +85,25 @@ def test_marking_row_causes_no_layout_shift(list_page, mode, width):
 @WIDTHS
 @pytest.mark.parametrize("action", ["Archive", "Delete"])
 def test_removed_row_moves_only_rows_below_it(list_page, action, mode, width):
-    before = places(list_page)
+    before = positions(list_page)
     height = row(list_page, "Number 8").bounding_box()["height"]
-    act(list_page, f"{action} “Number 8”")
+    press_by_keyboard(list_page, f"{action} “Number 8”")
     expect(row(list_page, "Number 8")).to_have_count(0)
-    for name, by in moved(list_page, before).items():
+    for name, by in movements(list_page, before).items():
         assert by == (-height if before[name] > before["Number 8"] else 0), name
     top = before["Number 8"] - list_page.evaluate("scrollY")
-    assert [shift for shift in shifted(list_page) if shift["from"] < top] == []
+    assert [shift for shift in layout_shifts(list_page) if shift["from"] < top] == []
     # Undo puts it back where it was, and all others, too.
     button(list_page, "Undo").click()
     expect(row(list_page, "Number 8")).to_have_count(1)
-    assert set(moved(list_page, before).values()) == {0}
+    assert set(movements(list_page, before).values()) == {0}
 
 
 @with_htmx
 @WIDTHS
 def test_marking_all_as_read_and_undo_cause_no_layout_shift(list_page, mode, width):
     list_page.evaluate("scrollTo(0, 250)")
-    before = places(list_page)
+    before = positions(list_page)
     button(list_page, "Mark all 12 as read").dispatch_event("click")
     expect(row(list_page, "Number 9").get_by_text("Unread:")).to_have_count(0)
     expect_still(list_page, before)
@@ -117,7 +117,7 @@ def test_marking_all_as_read_and_undo_cause_no_layout_shift(list_page, mode, wid
 @with_htmx
 @WIDTHS
 def test_new_message_link_causes_no_layout_shift(list_page, user, mode, width):
-    before = places(list_page)
+    before = positions(list_page)
     send_message(user, INFO, "Look here.", subject="Late")
     list_page.evaluate("document.body.dispatchEvent(new Event('pm:refresh', {bubbles: true}))")
     news = list_page.get_by_role("link", name="1 new message")
@@ -131,7 +131,7 @@ def test_new_message_link_causes_no_layout_shift(list_page, user, mode, width):
 @with_htmx
 @WIDTHS
 def test_selection_causes_no_layout_shift(list_page, mode, width):
-    before = places(list_page)
+    before = positions(list_page)
     list_page.get_by_label("Select “Number 9”").dispatch_event("click")
     expect(list_page.get_by_role("group", name="Selected messages")).to_be_visible()
     expect(list_page.locator(".pm-picked")).to_have_attribute("data-pm-count", "1")
@@ -143,7 +143,7 @@ def test_selection_causes_no_layout_shift(list_page, mode, width):
     button(list_page, "Clear selection").dispatch_event("click")
     expect(list_page.get_by_role("group", name="Selected messages")).to_be_hidden()
     list_page.evaluate("scrollTo(0, 0)")
-    assert set(moved(list_page, before).values()) == {0}
+    assert set(movements(list_page, before).values()) == {0}
 
 
 @with_htmx
@@ -157,10 +157,10 @@ def test_older_messages_do_not_move_rows_above(page, send, settings, mode, width
     page.evaluate(WATCH)
     more = page.get_by_role("link", name="Show older messages")
     more.scroll_into_view_if_needed()
-    before, scrolled = places(page), page.evaluate("scrollY")
+    before, scrolled = positions(page), page.evaluate("scrollY")
     more.dispatch_event("click")
     expect(row(page, "Number 1")).to_have_count(1)
-    assert set(moved(page, before).values()) == {0}
+    assert set(movements(page, before).values()) == {0}
     assert page.evaluate("scrollY") == scrolled
 
 
@@ -185,7 +185,7 @@ def test_toolbar_height_is_same_without_unread_messages(page, send, mode):
     button(page, "Mark 1 as read").click()
     expect(page.get_by_role("button", name=re.compile("^Mark 1 as read$"))).to_have_count(0)
     assert page.locator(".pm-list").bounding_box()["y"] == tops
-    act(page, "Delete “News”")
+    press_by_keyboard(page, "Delete “News”")
     expect(page.get_by_text("No messages")).to_be_visible()
     assert page.locator(".pm-list").bounding_box()["y"] == tops
 
@@ -201,16 +201,16 @@ def test_refreshed_list_keeps_loaded_older_messages(page, send, settings, mode):
         page.get_by_role("link", name="Show older messages").click()
         expect(row(page, f"Number {number}")).to_have_count(1)
     page.evaluate("scrollTo(0, 600)")
-    scrolled, before = page.evaluate("scrollY"), places(page)
+    scrolled, before = page.evaluate("scrollY"), positions(page)
     button(page, "Mark all 20 as read").dispatch_event("click")
     expect(row(page, "Number 4").get_by_text("Unread:")).to_have_count(0)
-    assert set(moved(page, before).values()) == {0}
-    assert len(moved(page, before)) == len(before)
-    act(page, "Delete “Number 6”")
+    assert set(movements(page, before).values()) == {0}
+    assert len(movements(page, before)) == len(before)
+    press_by_keyboard(page, "Delete “Number 6”")
     expect(row(page, "Number 6")).to_have_count(0)
     button(page, "Undo").click()
     expect(row(page, "Number 6")).to_have_count(1)
-    assert set(moved(page, before).values()) == {0}
+    assert set(movements(page, before).values()) == {0}
     assert page.evaluate("scrollY") == scrolled
     page.get_by_role("link", name="Show older messages").click()
     expect(row(page, "Number 1")).to_have_count(1)

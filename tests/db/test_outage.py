@@ -164,7 +164,7 @@ def during_outage(browser, url, when="all along", **kwargs):
         return browser.get(f"/{when}/{url}", **kwargs)
 
 
-def said_on(response):
+def shown_on(response):
     """What a page says this once, in its order."""
     return re.findall("<bdi>(Saved|Sent|Waiting)</bdi>", response.text)
 
@@ -214,8 +214,8 @@ def test_visitor_is_not_affected(visitor, logged):
         visitor.get("/say/?say=Saved")
         response = visitor.get("/page/")
 
-    assert said_on(response) == ["Saved"]
-    assert said_on(visitor.get("/page/")) == []
+    assert shown_on(response) == ["Saved"]
+    assert shown_on(visitor.get("/page/")) == []
     assert logged() == []
 
 
@@ -239,8 +239,8 @@ def test_unstored_message_is_shown_once_on_next_page(user, when, engine, setting
     assert during_outage(browser, "say/?say=Saved", when).status_code == 200
 
     assert len(logged()) == 1
-    assert said_on(browser.get("/page/")) == ["Saved"]
-    assert said_on(browser.get("/page/")) == []
+    assert shown_on(browser.get("/page/")) == ["Saved"]
+    assert shown_on(browser.get("/page/")) == []
     assert not Message.objects.exists()
     assert "messages" not in {k for k, morsel in browser.cookies.items() if morsel.value}
 
@@ -264,23 +264,23 @@ def test_unstored_messages_of_several_requests_accumulate(client, user, when):
     during_outage(client, "say/?say=Saved", when)
     during_outage(client, "say/?say=Sent", when)
 
-    assert said_on(client.get("/page/")) == ["Saved", "Sent", "Waiting"]
-    assert said_on(client.get("/page/")) == []
+    assert shown_on(client.get("/page/")) == ["Saved", "Sent", "Waiting"]
+    assert shown_on(client.get("/page/")) == []
 
 
 def test_unstored_message_shown_during_outage_is_gone(client):
     during_outage(client, "say/?say=Saved", "before")
 
-    assert said_on(during_outage(client, "page/?say=Sent", "before")) == ["Saved", "Sent"]
-    assert said_on(client.get("/page/")) == []
+    assert shown_on(during_outage(client, "page/?say=Sent", "before")) == ["Saved", "Sent"]
+    assert shown_on(client.get("/page/")) == []
 
 
 def test_unstored_message_waits_until_user_is_known(client):
     during_outage(client, "say/?say=Saved")
 
-    assert said_on(during_outage(client, "page/?say=Sent")) == ["Sent"]
-    assert said_on(client.get("/page/")) == ["Saved"]
-    assert said_on(client.get("/page/")) == []
+    assert shown_on(during_outage(client, "page/?say=Sent")) == ["Sent"]
+    assert shown_on(client.get("/page/")) == ["Saved"]
+    assert shown_on(client.get("/page/")) == []
 
 
 @WHEN
@@ -288,7 +288,7 @@ def test_unstored_message_of_error_response_is_shown_again(client, when):
     during_outage(client, "say/?say=Saved", when)
     during_outage(client, "failing/?say=Sent", when)
 
-    assert said_on(client.get("/page/")) == ["Saved", "Sent"]
+    assert shown_on(client.get("/page/")) == ["Saved", "Sent"]
 
 
 def test_shown_message_that_could_not_be_removed_is_shown_again(client, user, logged):
@@ -297,10 +297,10 @@ def test_shown_message_that_could_not_be_removed_is_shown_again(client, user, lo
     response = during_outage(client, "page/", "after")
 
     assert response.status_code == 200
-    assert said_on(response) == ["Waiting"]
+    assert shown_on(response) == ["Waiting"]
     assert len(logged()) == 1
-    assert said_on(client.get("/page/")) == ["Waiting"]
-    assert said_on(client.get("/page/")) == []
+    assert shown_on(client.get("/page/")) == ["Waiting"]
+    assert shown_on(client.get("/page/")) == []
 
 
 @pytest.mark.parametrize("url", ["keep/", "before/keep/"])
@@ -319,12 +319,12 @@ def test_unstored_message_is_not_shown_to_next_user(client, user, other, when):
     during_outage(client, "say/?say=Saved", when)
 
     client.force_login(other)
-    assert said_on(client.get("/page/?say=Sent")) == ["Sent"]
-    assert said_on(client.get("/loop/")) == []
+    assert shown_on(client.get("/page/?say=Sent")) == ["Sent"]
+    assert shown_on(client.get("/loop/")) == []
     client.force_login(user)
 
-    assert said_on(client.get("/page/")) == ["Saved"]
-    assert said_on(client.get("/page/")) == []
+    assert shown_on(client.get("/page/")) == ["Saved"]
+    assert shown_on(client.get("/page/")) == []
 
 
 @WHEN
@@ -333,11 +333,11 @@ def test_unstored_message_is_not_shown_to_visitor(client, user, when):
 
     del client.cookies["sessionid"]
     client.get("/say/?say=Sent")
-    assert said_on(client.get("/page/")) == ["Sent"]
-    assert said_on(client.get("/page/")) == []
+    assert shown_on(client.get("/page/")) == ["Sent"]
+    assert shown_on(client.get("/page/")) == []
     client.force_login(user)
 
-    assert said_on(client.get("/page/")) == ["Saved"]
+    assert shown_on(client.get("/page/")) == ["Saved"]
 
 
 def test_unstored_message_keeps_its_tags(client):
@@ -446,7 +446,7 @@ def test_failed_action_changes_nothing(client, user):
 # The errors that each driver raises in an outage
 
 
-def lost(error, answers=(OperationalError, InterfaceError), around=nullcontext):
+def outcome_of(error, answers=(OperationalError, InterfaceError), around=nullcontext):
     """Return "lost" if a page continues after a query raised `error`, and "raised" if not."""
 
     def query():
@@ -481,7 +481,7 @@ def test_only_connection_errors_count_as_outage():
         "postgresql": [(wrapped("column does not exist"), "raised")],
     }[connection.vendor]
 
-    assert [(error.args, lost(error)) for error, _ in cases] == [
+    assert [(error.args, outcome_of(error)) for error, _ in cases] == [
         (error.args, result) for error, result in cases
     ]
 
@@ -490,4 +490,4 @@ def test_error_in_transaction_does_not_count_as_outage():
     arguments = {"sqlite": ["database is locked"], "mysql": [2006, "x"], "postgresql": ["x"]}
     error = connection.Database.OperationalError(*arguments[connection.vendor])
 
-    assert lost(error, around=transaction.atomic) == "raised"
+    assert outcome_of(error, around=transaction.atomic) == "raised"

@@ -289,9 +289,9 @@ def test_action_on_row_refreshes_list_of_topic(client, send_notice):
     assert str(other) not in [str(key) for key in rows(answer)]
 
 
-@pytest.mark.parametrize("said", ["", "nothing", "billing%00", "Billing", "x" * 200])
-def test_unknown_topic_is_ignored(said):
-    assert Filter.from_query(QueryDict(f"topic={said}")).topic == ""
+@pytest.mark.parametrize("topic", ["", "nothing", "billing%00", "Billing", "x" * 200])
+def test_unknown_topic_is_ignored(topic):
+    assert Filter.from_query(QueryDict(f"topic={topic}")).topic == ""
 
 
 def test_topic_round_trips_through_query_string():

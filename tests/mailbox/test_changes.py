@@ -35,12 +35,12 @@ MOVES = {mailbox.archive, mailbox.delete, mailbox.restore}
 OF_ALL = ["read", "trash"]
 
 
-def act(action, user, keys):
+def change_keys(action, user, keys):
     """Run a change on the rows with these keys, in a folder where it has an effect."""
-    return act_on(action, user, Message.objects.filter(pk__in=keys))
+    return change_rows(action, user, Message.objects.filter(pk__in=keys))
 
 
-def act_on(action, user, messages):
+def change_rows(action, user, messages):
     write, folder, _ = WRITES[action]
     return write(user, folder, messages)
 
@@ -194,7 +194,7 @@ def test_failing_receiver_does_not_stop_other_receivers(
 def test_change_affects_only_given_rows(user, make_changeable, action):
     keys = make_changeable(action)
     before = {row["pk"]: row for row in state()}
-    assert act(action, user, keys[:2]).count == 2
+    assert change_keys(action, user, keys[:2]).count == 2
     after = {row["pk"]: row for row in state()}
     assert after[keys[2]] == before[keys[2]]
     assert all(after.get(key) != before[key] for key in keys[:2])
@@ -207,8 +207,8 @@ def test_change_affects_only_rows_of_owner(
     keys = make_changeable(action, to=other)
     before = state()
     with django_capture_on_commit_callbacks(execute=True):
-        assert act(action, user, keys).count == 0
-        assert act_on(action, user, Message.objects.all()).count == 0
+        assert change_keys(action, user, keys).count == 0
+        assert change_rows(action, user, Message.objects.all()).count == 0
     assert state() == before
     assert changes_signalled == []
 
@@ -219,7 +219,7 @@ def test_change_without_user_does_nothing(make_changeable, action, who, django_a
     keys = make_changeable(action)
     before = state()
     with django_assert_num_queries(0):
-        assert act(action, who, keys).count == 0
+        assert change_keys(action, who, keys).count == 0
     assert state() == before
 
 
@@ -229,8 +229,8 @@ def test_empty_selection_changes_nothing(user, make_changeable, action, django_a
     make_changeable(action)
     before = state()
     with django_assert_num_queries(0):
-        assert act(action, user, []).count == 0
-        assert act_on(action, user, Message.objects.none()).count == 0
+        assert change_keys(action, user, []).count == 0
+        assert change_rows(action, user, Message.objects.none()).count == 0
     assert state() == before
 
 
@@ -250,8 +250,8 @@ def test_change_requires_folder_and_messages(user, make_changeable, action):
 @pytest.mark.parametrize("action", WRITES)
 def test_unknown_keys_are_ignored(user, make_changeable, action):
     [key] = make_changeable(action, 1)
-    assert act(action, user, [key, key + 1000]).count == 1
-    assert act(action, user, [key + 1000]).count == 0
+    assert change_keys(action, user, [key, key + 1000]).count == 1
+    assert change_keys(action, user, [key + 1000]).count == 0
 
 
 @pytest.mark.parametrize("action", WRITES)
@@ -259,7 +259,7 @@ def test_unknown_keys_are_ignored(user, make_changeable, action):
 def test_change_takes_one_write_statement(user, make_changeable, action, count):
     keys = make_changeable(action, count)
     with CaptureQueriesContext(connection) as queries:
-        assert act(action, user, keys).count == count
+        assert change_keys(action, user, keys).count == count
     looking = ["SELECT"] if WRITES[action][0] in MOVES else []
     assert statements(queries) == [*looking, "DELETE" if action == "delete" else "UPDATE"]
 
@@ -268,22 +268,22 @@ def test_change_takes_one_write_statement(user, make_changeable, action, count):
 def test_change_does_not_sort(user, make_changeable, action):
     keys = make_changeable(action)
     with CaptureQueriesContext(connection) as queries:
-        act_on(action, user, Message.objects.filter(pk__in=keys).newest_first())
+        change_rows(action, user, Message.objects.filter(pk__in=keys).newest_first())
     assert "ORDER BY" not in queries[0]["sql"]
 
 
 @pytest.mark.parametrize("action", WRITES)
 def test_repeated_change_counts_nothing(user, make_changeable, action):
     keys = make_changeable(action)
-    assert act(action, user, keys).count == 3
+    assert change_keys(action, user, keys).count == 3
     before = state()
-    assert act(action, user, keys).count == 0
+    assert change_keys(action, user, keys).count == 0
     assert state() == before
 
 
 @pytest.mark.parametrize("action", WRITES)
 def test_owner_may_be_primary_key(user, make_changeable, action):
-    assert act(action, user.pk, make_changeable(action)).count == 3
+    assert change_keys(action, user.pk, make_changeable(action)).count == 3
 
 
 @pytest.mark.parametrize("action", WRITES)
@@ -292,7 +292,7 @@ def test_change_sends_signal_after_commit(
 ):
     keys = make_changeable(action)
     with django_capture_on_commit_callbacks(execute=True):
-        act(action, user, keys)
+        change_keys(action, user, keys)
         assert changes_signalled == []
     assert changes_signalled == [(user.pk, WRITES[action][2], 3)]
 
@@ -304,7 +304,7 @@ def test_rolled_back_change_sends_no_signal(
     keys = make_changeable(action)
     before = state()
     with django_capture_on_commit_callbacks(execute=True), transaction.atomic():
-        act(action, user, keys)
+        change_keys(action, user, keys)
         transaction.set_rollback(True)
     assert changes_signalled == []
     assert state() == before
@@ -316,8 +316,8 @@ def test_change_without_effect_sends_no_signal(
 ):
     keys = make_changeable(action)
     with django_capture_on_commit_callbacks(execute=True):
-        act(action, user, [])
-        act(action, user, [keys[-1] + 1000])
+        change_keys(action, user, [])
+        change_keys(action, user, [keys[-1] + 1000])
     assert changes_signalled == []
 
 
@@ -329,7 +329,7 @@ def test_change_ignores_rows_in_other_folders(user, make_changeable, action):
     for key, folder in zip(keys, others, strict=True):
         Message.objects.filter(pk=key).update(folder=folder)
     before = state()
-    assert act(action, user, keys).count == 0
+    assert change_keys(action, user, keys).count == 0
     assert state() == before
 
 
@@ -337,7 +337,7 @@ def test_change_ignores_rows_in_other_folders(user, make_changeable, action):
 def test_change_is_described_by_return_value(user, make_changeable, action):
     keys = make_changeable(action)
     before = timezone.now()
-    change = act(action, user, keys)
+    change = change_keys(action, user, keys)
     targets = {"archive": Folder.ARCHIVE, "trash": Folder.TRASH}
     assert (change.action, change.folder, change.count, change.target) == (
         WRITES[action][2],
@@ -379,7 +379,7 @@ def test_restored_message_has_previous_state(user, send, folder):
     row, read_at = send(), timezone.now()
     rows_of(row).update(read_at=read_at)
     before = state()
-    act("archive" if folder == Folder.ARCHIVE else "trash", user, [row.pk])
+    change_keys("archive" if folder == Folder.ARCHIVE else "trash", user, [row.pk])
     assert state() != before
     assert mailbox.restore(user, folder, rows_of(row)).count == 1
     assert state() == before
@@ -443,10 +443,10 @@ def test_one_shot_message_is_deleted_permanently(user, send):
 def test_mark_read_keeps_first_read_at(user, send):
     """A check followed by `save()` would overwrite `read_at` in a race."""
     row = send()
-    act("read", user, [row.pk])
+    change_keys("read", user, [row.pk])
     first = Message.objects.get().read_at
-    act("read", user, [row.pk])
-    act_on("read", user, all_of(user, row))
+    change_keys("read", user, [row.pk])
+    change_rows("read", user, all_of(user, row))
     assert Message.objects.get().read_at == first
 
 
@@ -454,7 +454,7 @@ def test_mark_read_sets_read_at_to_now(user, send):
     """The default of `read_at` must not be evaluated at import."""
     row = send()
     before = timezone.now()
-    change = act("read", user, [row.pk])
+    change = change_keys("read", user, [row.pk])
     read_at = Message.objects.get().read_at
     assert before <= read_at <= timezone.now()
     assert change.at == read_at
@@ -465,15 +465,15 @@ def test_mark_read_counts_only_unread_messages(
 ):
     keys = make_changeable("read")
     with django_capture_on_commit_callbacks(execute=True):
-        assert act("read", user, keys[:1]).count == 1
-        assert act("read", user, keys).count == 2
+        assert change_keys("read", user, keys[:1]).count == 1
+        assert change_keys("read", user, keys).count == 2
     assert changes_signalled == [(user.pk, "read", 1), (user.pk, "read", 2)]
 
 
 def test_mark_unread_clears_read_at(user, send):
     row = send()
-    act("read", user, [row.pk])
-    assert act("unread", user, [row.pk]).count == 1
+    change_keys("read", user, [row.pk])
+    assert change_keys("unread", user, [row.pk]).count == 1
     assert Message.objects.get().read_at is None
 
 
@@ -482,10 +482,10 @@ def test_mark_unread_clears_read_at(user, send):
 )
 def test_move_keeps_read_at_and_sets_moved_at(user, send, action, folder):
     row = send()
-    act("read", user, [row.pk])
+    change_keys("read", user, [row.pk])
     read_at = Message.objects.get().read_at
     before = timezone.now()
-    change = act(action, user, [row.pk])
+    change = change_keys(action, user, [row.pk])
     row = Message.objects.get()
     assert (row.folder, row.read_at) == (folder, read_at)
     assert before <= row.moved_at <= timezone.now()
@@ -495,7 +495,7 @@ def test_move_keeps_read_at_and_sets_moved_at(user, send, action, folder):
 
 def test_trashed_at_starts_when_archived_message_is_trashed(user, send):
     row = send()
-    act("archive", user, [row.pk])
+    change_keys("archive", user, [row.pk])
     age(rows_of(row), days=90)
     mailbox.delete(user, Folder.ARCHIVE, rows_of(row))
     assert prune_all() == {"expired": 0, "trash": 0}
@@ -513,7 +513,7 @@ def test_change_of_all_ignores_messages_newer_than_newest(user, other, send, act
     send("Harry's", to=other)
     before = {row["pk"]: row for row in state()}
     with CaptureQueriesContext(connection) as queries:
-        assert act_on(action, user, all_of(user, seen[-1])).count == 2
+        assert change_rows(action, user, all_of(user, seen[-1])).count == 2
     assert statements(queries)[-1:] == ["UPDATE"]
     assert len(queries) <= 2
     after = {row["pk"]: row for row in state()}
@@ -528,8 +528,8 @@ def test_change_of_all_sends_one_signal(
 ):
     newest = [send(f"Number {number}") for number in range(5)][-1]
     with django_capture_on_commit_callbacks(execute=True):
-        act_on(action, user, all_of(user, newest))
-        act_on(action, user, all_of(user, newest))
+        change_rows(action, user, all_of(user, newest))
+        change_rows(action, user, all_of(user, newest))
     assert changes_signalled == [(user.pk, WRITES[action][2], 5)]
 
 
@@ -537,7 +537,7 @@ def test_change_of_all_sends_one_signal(
 def test_change_of_all_ignores_expired_messages(user, send, action):
     row = send("Late", expires=timezone.now() - timedelta(seconds=1))
     before = state()
-    assert act_on(action, user, all_of(user, row)).count == 0
+    assert change_rows(action, user, all_of(user, row)).count == 0
     assert state() == before
 
 
@@ -545,7 +545,7 @@ def test_change_of_all_ignores_expired_messages(user, send, action):
 def test_change_of_all_for_visitor_does_nothing(send, action):
     row = send()
     before = state()
-    assert act_on(action, AnonymousUser(), all_of(AnonymousUser(), row)).count == 0
+    assert change_rows(action, AnonymousUser(), all_of(AnonymousUser(), row)).count == 0
     assert state() == before
 
 
@@ -553,7 +553,7 @@ def test_change_of_all_for_visitor_does_nothing(send, action):
 def test_change_of_all_ignores_messages_of_other_user(user, other, send, action):
     row = send(to=other)
     before = state()
-    assert act_on(action, user, all_of(other, row)).count == 0
+    assert change_rows(action, user, all_of(other, row)).count == 0
     assert state() == before
 
 
@@ -562,7 +562,7 @@ def test_change_of_all_in_level_ignores_other_levels(user, send, action):
     row, error = send("Hello"), send("Down", persistent_messages.ERROR)
     before = state()
     messages = Filter(level="error").messages_of(user).up_to(error.pk)
-    assert act_on(action, user, messages).count == 1
+    assert change_rows(action, user, messages).count == 1
     assert state()[0] == before[0]
     assert state()[1] != before[1]
     assert before[0]["pk"] == row.pk
@@ -613,7 +613,7 @@ def test_prune_removes_expired_messages_of_any_folder(user, other, send):
 
 def test_prune_removes_old_messages_from_trash(user, send):
     old, new, inbox = send("Old"), send("New"), send("Inbox")
-    act("trash", user, [old.pk, new.pk])
+    change_keys("trash", user, [old.pk, new.pk])
     age(Message.objects.filter(pk=old.pk), days=30, minutes=1)
     age(Message.objects.filter(pk=new.pk), days=29, hours=23)
     assert prune_all(30) == {"expired": 0, "trash": 1}
@@ -623,8 +623,8 @@ def test_prune_removes_old_messages_from_trash(user, send):
 @pytest.mark.parametrize("back", ["restore", "undo"])
 def test_prune_keeps_message_restored_from_trash(user, send, back):
     row, gone = send("Back"), send("Gone")
-    change = act("trash", user, [row.pk])
-    act("trash", user, [gone.pk])
+    change = change_keys("trash", user, [row.pk])
+    change_keys("trash", user, [gone.pk])
     if back == "undo":
         assert mailbox.undo(user, change) == 1
     else:
@@ -637,7 +637,7 @@ def test_prune_keeps_message_restored_from_trash(user, send, back):
 
 def test_prune_keeps_message_moved_out_of_trash(user, send):
     row = send()
-    act("trash", user, [row.pk])
+    change_keys("trash", user, [row.pk])
     age(Message.objects.all(), days=90)
     Message.objects.update(folder=Folder.INBOX)  # by the site itself, and no more
     assert prune_all() == {"expired": 0, "trash": 0}

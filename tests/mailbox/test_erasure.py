@@ -94,7 +94,7 @@ def test_erase_rejects_value_that_is_no_user(db, nobody):
         erase_mailbox(nobody)
 
 
-def leave_traces(user, other):
+def create_related_rows(user, other):
     """Create rows by and about `user` in every table."""
     send_message(user, INFO, "Hers")
     letter = send_letter(user, other, "Lunch?", "At noon.")
@@ -109,7 +109,7 @@ def leave_traces(user, other):
     DueMail.objects.create(user=user, message_id=1, choice="now", due=timezone.now())
 
 
-def traces(words):
+def columns_containing(words):
     """Return the models and columns in which any of `words` is stored."""
     found = set()
     for model in apps.get_app_config("persistent_messages").get_models():
@@ -131,14 +131,14 @@ def test_deleted_account_leaves_only_letters_and_reports_of_others(other):
         last_name="Ride",
         email="sally@example.com",
     )
-    leave_traces(user, other)
-    tables = {model for model, _column in traces(["870001"])}
+    create_related_rows(user, other)
+    tables = {model for model, _column in columns_containing(["870001"])}
     assert tables == {"Message", "Block", "Report", "Receipt", "Preference", "DueMail"}
 
     user.delete()
 
-    assert traces(["870001", "sally@example.com"]) == set()
-    assert traces(["sally", "Sally Ride"]) == {
+    assert columns_containing(["870001", "sally@example.com"]) == set()
+    assert columns_containing(["sally", "Sally Ride"]) == {
         ("Message", "from_name"),
         ("Message", "name_details"),
         ("Message", "to_name"),

@@ -276,17 +276,17 @@ def test_key_requires_persistent_level(request_of_user, user):
 
 
 @pytest.mark.parametrize(
-    ("key", "error", "said"),
+    ("key", "error", "match"),
     [
         ("k" * 101, ValueError, "key may have 100 characters at most, not 101"),
         (17, TypeError, "key must be a str, not 17"),
         ("a\0b", ValueError, "key must hold no control characters"),
     ],
 )
-def test_invalid_key_is_rejected(user, key, error, said):
-    with pytest.raises(error, match=said):
+def test_invalid_key_is_rejected(user, key, error, match):
+    with pytest.raises(error, match=match):
         send_keyed(user, key=key)
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=match):
         resolve(user, key)
 
 

@@ -997,7 +997,7 @@ def test_deleting_user_deletes_copies_and_receipts(user):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "error", "says"),
+    ("arguments", "error", "match"),
     [
         ({"message": ""}, ValueError, "message"),
         ({"message": None}, ValueError, "message"),
@@ -1020,10 +1020,10 @@ def test_deleting_user_deletes_copies_and_receipts(user):
         ({"expires": 7}, TypeError, "expires"),
     ],
 )
-def test_invalid_argument_is_named_and_nothing_is_stored(arguments, error, says):
+def test_invalid_argument_is_named_and_nothing_is_stored(arguments, error, match):
     Group.objects.create(name="Editors")
     given = {"level": INFO, "message": "Sunday", **arguments}
-    with pytest.raises(error, match=says):
+    with pytest.raises(error, match=match):
         broadcast(given.pop("level"), given.pop("message"), **given)
     assert not Broadcast.objects.exists()
 

@@ -57,7 +57,7 @@ def test_duplicate_names_are_reported():
 
 
 @pytest.mark.parametrize(
-    ("attributes", "said"),
+    ("attributes", "expected_text"),
     [
         ({"topic": "gone"}, "topic must be registered, not 'gone'"),
         ({"key": "k" * 101}, "key may have 100 characters at most"),
@@ -84,13 +84,13 @@ def test_duplicate_names_are_reported():
         ({"template_name": "gone.html", "message": ""}, "the template 'gone.html' does not exist"),
     ],
 )
-def test_invalid_attribute_is_reported(attributes, said):
+def test_invalid_attribute_is_reported(attributes, expected_text):
     wrong = make_notice(**attributes)
 
     ((code, text),) = problems()
 
     assert (code, text.partition(": ")[0]) == ("E015", wrong.kind())
-    assert said in text
+    assert expected_text in text
 
 
 def test_lone_percent_sign_is_reported():
@@ -118,14 +118,16 @@ def test_example_of_unknown_parameter_is_reported():
 
 
 @pytest.mark.parametrize(
-    ("translated", "code", "said"),
+    ("translated", "code", "expected_text"),
     [
         ("Hallo %(wer)s", "E014", "has the placeholder 'wer', which the source has not"),
         ("Hallo", "W014", "lacks the placeholder 'name'"),
         ("100 % für %(name)s", "E013", "begins no placeholder"),
     ],
 )
-def test_translation_with_other_placeholders_is_reported(monkeypatch, translated, code, said):
+def test_translation_with_other_placeholders_is_reported(
+    monkeypatch, translated, code, expected_text
+):
     wrong = make_notice(message=gettext_lazy("Hello %(name)s"))
     with override("de"):
         texts = trans_real.catalog()._catalog._catalogs[0]
@@ -135,7 +137,7 @@ def test_translation_with_other_placeholders_is_reported(monkeypatch, translated
 
     assert len(found) == 1
     assert f"{wrong.kind()}: message in 'de'" in found[0][1]
-    assert said in found[0][1]
+    assert expected_text in found[0][1]
 
 
 def test_class_without_text_is_no_notice():

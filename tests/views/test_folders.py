@@ -112,23 +112,23 @@ def test_current_level_link_clears_filter(client, full_mailbox, settings):
                 assert canonical(links(page)[back]["href"]) == canonical(INBOX + query)
 
 
-def offered(client, query=""):
+def offered_levels(client, query=""):
     return [name for name in links(client.get(INBOX + query)) if name in LEVELS]
 
 
 def test_filter_menu_offers_levels_of_folder(client, user, settings):
-    assert offered(client) == []
+    assert offered_levels(client) == []
     fill(user, 1, level=130)
     fill(user, 1, level=110, folder=Folder.INBOX)
     fill(user, 1, level=140, folder=Folder.ARCHIVE)
     fill(user, 1, level=120, folder=Folder.SENT)
 
-    assert offered(client) == offered(client, "?box=unread") == ["Warnings"]
-    assert offered(client, "?box=archive") == ["Problems"]
-    assert offered(client, "?box=archive&level=success") == ["Problems", "Done"]
-    assert offered(client, "?box=sent") == offered(client, "?box=trash") == []
+    assert offered_levels(client) == offered_levels(client, "?box=unread") == ["Warnings"]
+    assert offered_levels(client, "?box=archive") == ["Problems"]
+    assert offered_levels(client, "?box=archive&level=success") == ["Problems", "Done"]
+    assert offered_levels(client, "?box=sent") == offered_levels(client, "?box=trash") == []
     settings.DEBUG = True  # debug messages are for developers
-    assert offered(client) == ["Warnings", "Debug"]
+    assert offered_levels(client) == ["Warnings", "Debug"]
 
 
 def test_sent_link_drops_level(client, full_mailbox):
@@ -513,20 +513,20 @@ def test_plain_form_offers_undo_once_on_next_page(user, send, what):
 def test_irreversible_action_offers_no_undo(client, user, send):
     message = send("Hello")
 
-    def offered(name, **data):
+    def offered_levels(name, **data):
         answer = act(client, name, message, "list", "strip", **{"pm-from": "row", **data})
         assert answer.status_code == 200
         return undo_url(answer)
 
-    assert offered("message_mark_read")
-    assert offered("message_mark_read") is None, "it was so already"
-    assert offered("message_mark_unread") is None
-    assert offered("message_archive")
-    assert offered("message_restore") is None
-    assert offered("message_bulk", do="archive") is None, "nothing was ticked"
-    assert offered("message_delete")
-    assert offered("message_delete") is None
-    assert offered("message_delete", final=1) is None
+    assert offered_levels("message_mark_read")
+    assert offered_levels("message_mark_read") is None, "it was so already"
+    assert offered_levels("message_mark_unread") is None
+    assert offered_levels("message_archive")
+    assert offered_levels("message_restore") is None
+    assert offered_levels("message_bulk", do="archive") is None, "nothing was ticked"
+    assert offered_levels("message_delete")
+    assert offered_levels("message_delete") is None
+    assert offered_levels("message_delete", final=1) is None
     assert not Message.objects.exists()
 
 
