@@ -1,4 +1,4 @@
-"""The management commands, and `fill_demo` of the demo."""
+"""The management commands."""
 
 import json
 from datetime import timedelta
@@ -7,7 +7,6 @@ from uuid import uuid4
 
 import pytest
 from django.contrib import messages as contrib_messages
-from django.contrib.auth import get_user_model
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from django.db import connection, connections
@@ -338,87 +337,6 @@ def test_dry_run_with_verbosity_0_prints_nothing(fill):
 
     assert run("prune_messages", "--dry-run", verbosity=0) == ""
     assert left() == ["expired"]
-
-
-# The demo
-
-
-def test_fill_demo_is_idempotent(db):
-    first = run("fill_demo")
-    people = get_user_model().objects.count()
-    rows = list(Message.objects.order_by("pk").values())
-
-    second = run("fill_demo")
-
-    assert people >= 2
-    assert len(rows) > 100
-    assert get_user_model().objects.count() == people
-    assert list(Message.objects.order_by("pk").values()) == rows
-    assert f"{len(rows)} messages in {people} mailboxes." in first
-    assert f"{len(rows)} messages in {people} mailboxes." in second
-
-
-def test_demo_users_can_log_in_and_see_inbox(client, db):
-    run("fill_demo")
-    client.logout()
-
-    assert client.login(username="priya", password="demo")
-    page = client.get("/messages/")
-
-    assert page.status_code == 200
-    assert b"pm-item" in page.content
-
-
-def test_fill_demo_skips_mailbox_with_messages(db):
-    run("fill_demo")
-    mara = get_user_model().objects.get(username="mara")
-    kept = Message.objects.filter(user=mara).earliest("pk")
-    Message.objects.filter(user=mara).exclude(pk=kept.pk).delete()
-
-    run("fill_demo")
-
-    assert list(Message.objects.filter(user=mara)) == [kept]
-
-
-def test_fill_demo_keeps_changed_password(db):
-    run("fill_demo")
-    mara = get_user_model().objects.get(username="mara")
-    mara.set_password("another")
-    mara.save()
-
-    run("fill_demo")
-
-    mara.refresh_from_db()
-    assert mara.check_password("another")
-
-
-def test_fill_demo_prints_url_and_password(db):
-    out = run("fill_demo", "--address", "http://127.0.0.1:8000/")
-
-    assert "Open http://127.0.0.1:8000/" in out
-    assert "Password: demo" in out
-    assert "mara is staff: http://127.0.0.1:8000/admin/" in out
-
-
-def test_demo_has_messages_of_each_kind(db):
-    run("fill_demo")
-    rows = Message.objects.all()
-
-    assert set(rows.values_list("level", flat=True)) == {110, 120, 125, 130, 140}
-    assert rows.filter(read_at=None).exists()
-    assert rows.exclude(read_at=None).exists()
-    assert rows.exclude(expires=None).exists()
-    assert rows.exclude(from_user=None).exists()
-    assert not [row for row in rows if row.read_at and row.read_at < row.created]
-
-
-def test_demo_has_conversations(db):
-    run("fill_demo")
-
-    letters = Message.objects.exclude(thread=None)
-    assert letters.filter(thread_position__gt=3).exists()
-    assert {row.folder for row in letters} == {Folder.INBOX, Folder.SENT}
-    assert letters.exclude(superseded_by=None).exists()
 
 
 # tests/test_partitions.py tests it, on databases with partitions.
