@@ -304,13 +304,19 @@ class MessageQuerySet(models.QuerySet[Any]):
         return self.owned_by(user).in_folder(Folder.ONE_SHOT).current(now).order_by("pk")
 
     def for_browser(
-        self, browser: int | Param | None, since: datetime | Param | None = None
+        self,
+        browser: int | Param | None,
+        since: datetime | Param | None = None,
+        *,
+        is_owners: bool = True,
     ) -> Self:
         """Keep one-shot messages that `browser` may show.
 
         A message queued in another browser is kept if it is older than `since`, which defaults to
-        `BROWSER_GRACE_PERIOD` ago.
+        `BROWSER_GRACE_PERIOD` ago. Unless the browser is the owner's, only its own are kept.
         """
+        if not is_owners:
+            return self.none() if browser is None else self.filter(browser=browser)
         since = since or timezone.now() - BROWSER_GRACE_PERIOD
         return self.filter(
             models.Q(browser=None) | models.Q(browser=browser) | models.Q(created__lt=since)
@@ -328,6 +334,7 @@ class MessageQuerySet(models.QuerySet[Any]):
         letters: bool = False,
         one_shots: int = ONE_SHOT_LIMIT,
         browser: int | None = None,
+        is_owners: bool = True,
     ) -> list[Any]:
         """Return the messages for the strip of `user` in `browser`; one query.
 
@@ -340,7 +347,9 @@ class MessageQuerySet(models.QuerySet[Any]):
         now = timezone.now()
         values = {"browser": browser, "since": now - BROWSER_GRACE_PERIOD}
         return sorted(
-            STRIP_QUERY.fetch(self, limit, one_shots, letters, user=user.pk, now=now, **values),
+            STRIP_QUERY.fetch(
+                self, limit, one_shots, letters, is_owners, user=user.pk, now=now, **values
+            ),
             key=lambda message: (
                 (0, message.pk) if message.folder == Folder.ONE_SHOT else (1, -message.pk)
             ),
@@ -429,11 +438,12 @@ def _strip_queries(
     limit: int,
     one_shots: int = ONE_SHOT_LIMIT,
     letters: bool = False,  # noqa: FBT001, FBT002 (part of the shape)
+    is_owners: bool = True,  # noqa: FBT001, FBT002 (part of the shape)
 ) -> list[MessageQuerySet]:
     user, now = rows.params()
     field: Any = rows.model._meta.get_field
     browser, since = Param("browser", field("browser")), Param("since", field("created"))
-    once = rows.one_shot_of(user, now).for_browser(browser, since)
+    once = rows.one_shot_of(user, now).for_browser(browser, since, is_owners=is_owners)
     inbox = rows.inbox_of(user, now)
     unread = inbox.unread_thread_heads() if letters else inbox.unread_notices()
     halves = (once[: one_shots + 1] if one_shots else None, unread[:limit] if limit else None)

@@ -57,6 +57,12 @@ class BrowserStorage(BaseStorage):
         return self._user is not None and switches.is_switched(self.request)
 
     @property
+    def _is_owners(self) -> bool:
+        """Whether this browser may show what waits for the user: nobody impersonates them."""
+        user = self._user
+        return user is None or not switches.is_impersonated(self.request, user)
+
+    @property
     def _browser_messages(self) -> list[Any]:
         """All messages in the browser, read once; in an event loop only those in the cookie."""
         try:

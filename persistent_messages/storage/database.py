@@ -344,6 +344,7 @@ class PersistentMessageStorage(BrowserStorage):
             letters=config.STRIP_LETTERS,
             one_shots=one_shots,
             browser=self._browser.number,
+            is_owners=self._is_owners,
         )
         own = {message.pk for message in self._queued_messages if not message._state.adding}
         if own:  # already stored, but still in the queue
@@ -417,8 +418,12 @@ class PersistentMessageStorage(BrowserStorage):
         self._save_rows(self._queued_messages)
         if not self._may_show:
             return Message.objects.none()
-        waiting = Message.objects.one_shot_of(user).for_browser(self._browser.number)
+        waiting = self._one_shots_of(user)
         return waiting.with_callback(self._mark_one_shown, ONE_SHOT_LIMIT)
+
+    def _one_shots_of(self, user: Any) -> MessageQuerySet:
+        rows = Message.objects.one_shot_of(user)
+        return rows.for_browser(self._browser.number, is_owners=self._is_owners)
 
     def _peek_at_end(self, select: Select) -> list[Any]:
         here = [*self._loaded_messages, *self._queued_messages]
@@ -488,7 +493,7 @@ class PersistentMessageStorage(BrowserStorage):
             return queued
         if _in_event_loop() and hasattr(self, "_loaded_data"):
             return queued + sum(self._is_waiting(message) for message in self._loaded_data)
-        waiting = Message.objects.one_shot_of(reader).for_browser(self._browser.number)
+        waiting = self._one_shots_of(reader)
         if shown and self._shown:
             waiting = waiting.exclude(pk__in=list(self._shown))
         return waiting.count() + queued

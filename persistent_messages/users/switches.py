@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib.auth import SESSION_KEY
+
 SWITCHED = "_pm_switched"
+IMPERSONATION_KEYS = ("hijack_history", "loginas_from_user")
+"""The keys in the session of django-hijack and django-loginas."""
 
 
 def remember_log_out(sender: Any, request: Any, user: Any, **_: Any) -> None:  # noqa: ARG001
@@ -29,12 +33,33 @@ def remember_switch(sender: Any, request: Any, user: Any, **_: Any) -> None:  # 
 
 
 def is_switched(request: Any) -> bool:
-    """Return whether the user of this session is impersonated.
+    """Return whether the user of this session has replaced another one.
 
     Call this after the user has been looked up, which loads the session, so that it needs no query.
     """
     session = getattr(request, "session", None)
     return session is not None and SWITCHED in session
+
+
+def is_impersonated(request: Any, user: Any) -> bool:
+    """Return whether it is certain that somebody else uses the account of `user`.
+
+    Either the session says so, or a middleware such as that of django-impersonate has replaced the
+    user of the session. No query, as for `is_switched`.
+    """
+    session = getattr(request, "session", None)
+    if session is None or not getattr(session, "accessed", True):  # the user is not from there
+        return False
+    own_key = _session_value(user)
+    return session.get(SESSION_KEY, own_key) != own_key or any(
+        session.get(key) for key in IMPERSONATION_KEYS
+    )
+
+
+def _session_value(user: Any) -> str:
+    # As in `django.contrib.auth.login`.
+    meta = getattr(user, "_meta", None)
+    return str(user.pk) if meta is None else str(meta.pk.value_to_string(user))
 
 
 def _django_request(request: Any) -> Any:

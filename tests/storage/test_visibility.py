@@ -82,6 +82,27 @@ def impersonate(request, name):
     return HttpResponseRedirect("/show/")
 
 
+def impersonate_as_packages_do(request, key, name):
+    """Take the place of a user as django-hijack, django-loginas or django-impersonate do."""
+    if key == "_impersonate":
+        request.session[key] = name
+    else:
+        auth.login(request, get_user_model().objects.get(username=name))
+        request.session[key] = "harry"
+    return HttpResponse()
+
+
+def swap_user(get_response):
+    """Replace the user of the session, as the middleware of django-impersonate does."""
+
+    def middleware(request):
+        if name := request.session.get("_impersonate"):
+            request.user = get_user_model().objects.get(username=name)
+        return get_response(request)
+
+    return middleware
+
+
 def leave(request):
     auth.logout(request)
     return HttpResponse("out")
@@ -91,6 +112,7 @@ VIEWS = [show, swapped, add_for_oneself, add, missing, getter, count, add_and_sh
 urlpatterns = [
     *(path(f"{view.__name__}/", view) for view in VIEWS),
     path("impersonate/<name>/", impersonate),
+    path("impersonate/<key>/<name>/", impersonate_as_packages_do),
     path("messages/", include("persistent_messages.urls")),
 ]
 pytestmark = [pytest.mark.urls(__name__), pytest.mark.django_db]
@@ -390,6 +412,26 @@ def test_unseen_messages_of_impersonator_never_reach_customer(user, other, addre
     # The sessions that follow are marked, too: staff read it all in their browser.
     assert shown_to(staff) == ["Later", f"Your login is now switched to {other.username}"]
     assert shown_to(client) == []
+
+
+@pytest.mark.parametrize("key", ["hijack_history", "loginas_from_user", "_impersonate"])
+@pytest.mark.parametrize("address", ["/show/", "/getter/"])
+def test_messages_of_customer_wait_for_customer(user, other, send, key, address, settings):
+    """Whoever impersonates takes none of them, and reads what the site says to the impersonator."""
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, f"{__name__}.swap_user"]
+    staff, customer = Client(), Client()
+    staff.force_login(other)
+    customer.force_login(user)
+    staff.get(f"/impersonate/{key}/sally/")
+    send("Order 17 was paid.", messages.SUCCESS)
+    customer.get("/add/?text=Saved")
+    Message.objects.filter(message="Saved").update(created=timezone.now() - timedelta(days=1))
+    staff.get("/add/?text=Noted")
+    assert staff.get("/count/").json()["count"] == 1
+    assert shown_to(staff, address) == ["Noted"]
+    assert shown_to(staff, address) == []
+    assert shown_to(customer, address) == ["Order 17 was paid.", "Saved"]
+    assert shown_to(customer, address) == []
 
 
 def test_messages_are_stored_after_log_out_and_log_in(user, client):
