@@ -81,7 +81,9 @@ def send_keyed(messages: list[Message], min_interval: timedelta | None = None) -
 
     rows = primary_rows().filter(user__in=owners)
     if archiving := [key for key, message in owners.items() if message.folder != Folder.INBOX]:
-        # Users who do not want the topic in the inbox have it once in the archive, too.
+        # Users who do not want the topic in the inbox have it once in the archive, too. The
+        # constraint does not cover that, so other senders have to wait.
+        locks.lock_mailboxes(primary_rows(), archiving)
         delivered = rows.filter(user__in=archiving, key=first.key, folder=Folder.ARCHIVE)
         delivered.filter(moved_at=None).delete()
     inserted: list[Message] = replace(rows, list(owners), first, min_interval, insert)

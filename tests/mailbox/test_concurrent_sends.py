@@ -4,7 +4,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.db import OperationalError, transaction
 
-from persistent_messages import INFO, WARNING, Topic, send_message
+from persistent_messages import INFO, WARNING, Folder, Topic, send_message
 from persistent_messages.mailbox import delivery, recipients
 from persistent_messages.mailbox.deadlocks import is_deadlock
 from persistent_messages.models import Message, Preference
@@ -113,6 +113,17 @@ def test_concurrent_keyed_sends_are_counted(people, atomic):
     rows = list(Message.objects.order_by("user"))
     assert [row.user for row in rows] == people
     assert [row.times for row in rows] == [6] * 5 + [9] * 20 + [6] * 15
+
+
+def test_concurrent_keyed_sends_leave_one_notice_in_archive(people, topic):
+    Preference.objects.update(in_inbox=False)
+
+    run_concurrently([send_to_all(key="quota", topic=topic)] * 30)
+
+    archiving = people[::3] if topic else []
+    assert [row.user for row in Message.objects.order_by("user", "pk")] == people
+    archived = Message.objects.filter(folder=Folder.ARCHIVE).order_by("user")
+    assert [row.user for row in archived] == archiving
 
 
 @pytest.mark.parametrize("key", [None, "quota"])
