@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from persistent_messages import signals
@@ -21,7 +21,7 @@ from persistent_messages.models import DueMail, Message, Preference
 from persistent_messages.preferences.choices import Choices, choices_of, topic_of
 from persistent_messages.topics import DAILY, MAIL, NEVER, NOW, OTHERS, UNREAD, WEEKLY
 
-from .writes import primary_database, send_after_commit
+from .writes import primary_database, primary_rows, send_after_commit
 
 LEASE = timedelta(minutes=5)
 """How long a process may keep due mail claimed without renewing the claim.
@@ -37,12 +37,22 @@ class Posting:
     """How the new messages of a batch reach their owners: in the inbox or archive, and by mail.
 
     Creating a posting reads the preferences of the owners with one query, or none if no topic has
-    preferences and nothing is mailed.
+    preferences and nothing is mailed. Two more queries read the mail that waits for earlier notices
+    with the key of a message, if such mail waits at all.
     """
 
     def __init__(self, messages: Iterable[Message], *, email: bool) -> None:
         self.email = email
         self.choices = _ask(messages, email=email)
+        self.waiting = _waiting_for([each for each in messages if self._may_wait(each)])
+
+    def _may_wait(self, message: Message) -> bool:
+        """Return whether mail may wait for an earlier notice with the key of `message`."""
+        if message.key is None or self.choices is None or not signals.mail_due.is_wanted(Message):
+            return False
+        choice = self.choices.mail(message.user_id, topic_of(message), email=self.email)
+        is_paused = self.choices.pause_of(message.user_id) is not None
+        return is_paused or choice not in (NOW, NEVER)
 
     def folder_of(self, message: Message) -> Folder:
         """Return the folder for `message`: the archive if its owner has turned its topic off."""
@@ -59,24 +69,33 @@ class Posting:
     def add_due_mail(self, messages: Iterable[Message]) -> None:
         """Store which of the inserted `messages` are to be mailed, and when.
 
-        At most one statement. Sends `mail_due` after commit for messages to be mailed at once.
-        Stores nothing on a site that mails nothing.
+        At most one statement, and one that removes the mail of notices that were replaced. Sends
+        `mail_due` after commit for messages to be mailed at once. Stores nothing on a site that
+        mails nothing.
         """
         if self.choices is None or not signals.mail_due.is_wanted(Message):
             return
         claim, now = uuid4(), timezone.now()
         at_once: list[tuple[DueMail, Message]] = []
         rows: list[DueMail] = []
+        replaced: list[int] = []
         for message in messages:
             row = self._due_mail(message, self.choices, now)
+            earlier = self.waiting.get((message.user_id, message.key), [])
+            replaced += [each.pk for each in earlier]
             if row is None:
                 continue
+            if row.choice == UNREAD:
+                # Or a notice that is sent again and again would never be mailed.
+                row.due = min([row.due, *(each.due for each in earlier if each.choice == UNREAD)])
             if row.choice == NOW:
                 # This process claims it. Another one takes over if this one is killed.
                 row.claim, row.due = claim, after(now, LEASE)
                 at_once.append((row, message))
             if message.folder != Folder.ONE_SHOT:
                 rows.append(row)
+        if replaced:
+            DueMail.objects.using(primary_database()).filter(pk__in=replaced, claim=None).delete()
         if rows:
             DueMail.objects.using(primary_database()).bulk_create(rows)
         if at_once:
@@ -99,6 +118,25 @@ class Posting:
             choice=choice,
             due=due,
         )
+
+
+def _waiting_for(messages: list[Message]) -> dict[tuple[Any, str | None], list[DueMail]]:
+    """Return the waiting mail of unread notices that `messages` replace, by owner and key."""
+    if not messages:
+        return {}
+    owners = {message.user_id for message in messages}
+    replaced = primary_rows().filter(
+        Q(folder=Folder.INBOX) | Q(folder=Folder.ARCHIVE, moved_at=None),
+        user__in=owners,
+        key__in={message.key for message in messages},
+        read_at=None,
+    )
+    keys = dict(replaced.order_by().values_list("pk", "key"))
+    rows = DueMail.objects.using(primary_database())
+    found: dict[tuple[Any, str | None], list[DueMail]] = {}
+    for row in rows.filter(user__in=owners, message_id__in=[*keys], claim=None) if keys else ():
+        found.setdefault((row.user_id, keys[row.message_id]), []).append(row)
+    return found
 
 
 def has_choices(message: Message, *, email: bool) -> bool:

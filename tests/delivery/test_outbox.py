@@ -114,6 +114,48 @@ def test_message_no_longer_needing_mail_is_not_mailed(sink, user, topic, what):
     assert not DueMail.objects.exists()
 
 
+@pytest.mark.parametrize("choice", [Choice(), Choice(in_inbox=False)])
+def test_notice_that_is_renewed_is_mailed_when_the_first_one_was_due(
+    sink, user, other, set_clock, choice
+):
+    """Or a job that fails every ten minutes would never be mailed."""
+    choices.save(user, {"waits": choice})
+    for minutes in (0, 10, 14):
+        set_clock(minutes=minutes)
+        send_message([user, other], 120, f"Failed at {minutes}", topic="waits", key="build")
+    assert DueMail.objects.count() == 2
+
+    set_clock(minutes=16)
+    call_command("send_due_mail", stdout=StringIO())
+
+    assert len(sink.mails) == 2
+    assert all("Failed at 14" in part(mail, "plain") for mail in sink.mails)
+    assert not DueMail.objects.exists()
+
+
+def test_notice_that_was_read_before_it_is_renewed_waits_anew(sink, user, set_clock):
+    send_message(user, 120, "One", topic="waits", key="build")
+    mailbox.mark_read(user, Folder.INBOX, Message.objects.all())
+    set_clock(minutes=10)
+    send_message(user, 120, "Two", topic="waits", key="build")
+
+    set_clock(minutes=16)
+    call_command("send_due_mail", stdout=StringIO())
+    assert sink.mails == []
+    set_clock(minutes=26)
+    call_command("send_due_mail", stdout=StringIO())
+
+    assert len(sink.mails) == 1
+
+
+def test_outbox_does_not_grow_with_renewals(user):
+    for _ in range(3):
+        send_message(user, 120, "Failed", topic="daily", key="build")
+        send_message(user, 120, "Failed", topic="daily", key="export")
+
+    assert DueMail.objects.count() == 2
+
+
 def test_message_delivered_to_archive_is_mailed(sink, user):
     choices.save(user, {"waits": Choice(in_inbox=False)})
     send_message(user, 120, "Hello", topic="waits")
