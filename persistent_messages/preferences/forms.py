@@ -121,18 +121,21 @@ class PreferencesForm(forms.Form):
         return as_stored(begin) if timezone.is_aware(begin) else begin
 
     def save(self) -> None:
-        """Store the preferences. At most four statements."""
+        """Store the preferences that were submitted; the others stay. At most four statements."""
         chosen = {}
         for topic in self.topics:
-            place, mail = (self.cleaned_data.get(f"{name}-{topic}") for name in ("inbox", "mail"))
-            default = default_choice(topic)
-            chosen[topic] = Choice(place != ARCHIVE, "" if mail in (None, default) else str(mail))
+            place, mail = self._choice(f"inbox-{topic}"), self._choice(f"mail-{topic}")
+            chosen[topic] = Choice(place != ARCHIVE, "" if mail == default_choice(topic) else mail)
         choices.save(self.user, chosen)
         until = self.cleaned_data["pause_until"]
         if until is not None:
             choices.pause([self.user.pk], until)
-        elif "resume" in self.data or not self.is_returned:
+        elif "resume" in self.data or ("pause_until" in self.data and not self.is_returned):
             choices.resume(self.user)
+
+    def _choice(self, name: str) -> str:
+        is_submitted = name in self.fields and name in self.data
+        return str(self.cleaned_data[name] if is_submitted else self.initial[name])
 
 
 def topic_label(topic: str) -> str:
@@ -179,7 +182,7 @@ def _select(label: str, options: list[tuple[str, str]]) -> forms.ChoiceField:
     widget = forms.Select(attrs={"aria-label": label, "class": "pm-input"})
     # The default error of ChoiceField repeats the submitted value, which may be long.
     errors = forms.ModelChoiceField.default_error_messages
-    # A field that was not submitted keeps the default.
+    # A field that was not submitted keeps the user's choice.
     return forms.ChoiceField(
         label="", required=False, choices=options, widget=widget, error_messages=errors
     )

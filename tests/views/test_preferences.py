@@ -113,6 +113,18 @@ def test_preference_is_saved_by_htmx(client, url):
     assert rows() == {"billing": (True, "never")}
 
 
+@pytest.mark.parametrize("headers", [{}, HTMX])
+def test_fields_that_are_not_submitted_keep_preferences(client, url, user, headers):
+    day = (timezone.localdate() + timedelta(days=2)).isoformat()
+    client.post(url, {"inbox-billing": "archive", "mail-": "never", "pause_until": day})
+    stored = rows()
+
+    client.post(url, {"mail-alerts": "daily"}, headers=headers)
+
+    assert rows() == stored | {"alerts": (True, "daily")}
+    assert choices.export(user)["mail_is_paused_until"]
+
+
 def test_default_preference_is_not_stored(client, url):
     client.post(url, {"mail-alerts": "never"})
     client.post(url, {"mail-alerts": "now"})
