@@ -198,6 +198,22 @@ def test_negative_days_are_rejected(db):
         prune_messages(read_older_than=-1)
 
 
+@pytest.mark.parametrize("days", ["30", True, 1.5])
+def test_days_that_are_no_whole_number_are_rejected(db, days):
+    with pytest.raises(ValueError, match="read_older_than"):
+        prune_messages(read_older_than=days)
+
+
+@pytest.mark.parametrize("days", [1_000_000, 10**12])
+def test_any_number_of_days_is_accepted(fill, settings, days):
+    settings.PERSISTENT_MESSAGES = {"TRASH_DAYS": days}
+    fill("Read", 2, read_at=timezone.now())
+
+    assert run("prune_messages", "--read-older-than", str(days)).endswith("read: 0 removed\n")
+
+    assert Message.objects.count() == 2
+
+
 def test_prune_messages_function_removes_same_rows(fill):
     fill("expired", 2, expired=1)
     fill("trash", 3, trashed=31)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any
 from uuid import UUID
@@ -24,6 +24,8 @@ from .writes import primary_database
 BATCH_SIZE = 1000
 UNSEEN_DAYS = 90
 """Days after which a one-shot message is removed even if it was never shown."""
+MAX_DAYS = 36500
+"""The age of the oldest rows that are looked for; earlier times may be out of range."""
 RECEIPT_DAYS = 90
 """Days after the end of a broadcast until its receipts are removed."""
 MAILBOX_BATCH_SIZE = 500
@@ -35,7 +37,7 @@ def prunable(trash_days: int) -> dict[str, MessageQuerySet]:
 
     Each queryset is in the order of an index, so a batch is found without reading the table.
     """
-    rows, long_ago = Message.objects.on_primary(), timezone.now() - timedelta(trash_days)
+    rows, long_ago = Message.objects.on_primary(), _days_ago(trash_days)
     expired = rows.expired().order_by("expires")
     # Check the folder as well: a site that moves rows itself may not clear `trashed_at`.
     trash = rows.in_folder(Folder.TRASH).current()
@@ -63,11 +65,15 @@ def long_read(days: int) -> Iterator[MessageQuerySet]:
 
     Archived messages are not among them: a user archives what is to be kept.
     """
-    long_ago = timezone.now() - timedelta(days)
+    long_ago = _days_ago(days)
     read = Message.objects.on_primary().in_folder(Folder.INBOX).filter(read_at__lt=long_ago)
     for owners in _owners(read.db):
         # The index begins with the user.
         yield read.filter(user__in=owners).order_by("user")
+
+
+def _days_ago(days: int) -> datetime:
+    return timezone.now() - timedelta(min(days, MAX_DAYS))
 
 
 def old_receipts() -> Iterator[QuerySet[Receipt]]:
@@ -107,10 +113,10 @@ def all_sources(
 ) -> dict[str, Iterable[QuerySet[Any]]]:
     """Return the querysets to prune by reason: read messages only if `read_days` is given.
 
-    Raises `ValueError` if `read_days` is negative.
+    Raises `ValueError` if `read_days` is not a number of days.
     """
-    if read_days is not None and read_days < 0:
-        raise ValueError(f"read_older_than must be a number of days, 0 or more, not {read_days}.")
+    if read_days is not None and (type(read_days) is not int or read_days < 0):
+        raise ValueError(f"read_older_than must be a number of days, 0 or more, not {read_days!r}.")
     sources: dict[str, Iterable[QuerySet[Any]]] = {
         reason: [messages] for reason, messages in prunable(trash_days).items()
     }
