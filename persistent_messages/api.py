@@ -243,50 +243,56 @@ def send_letter(
     return sending.send_letter(from_user, to_users, subject, message, reply_to)
 
 
-def wants(user: Model, topic: str | Topic, channel: str) -> bool:
+def wants(user: Recipient, topic: str | Topic, channel: str) -> bool:
     """Return whether `user` wants notices of `topic` on `channel`, "inbox" or "mail".
 
     `topic` is a registered `Topic`, its name, "_letters" for messages between users, or "" for
     notices without a topic. The site's defaults apply if the user has not chosen. False for "mail"
-    while the user's mail is paused. One query. Raises `ValueError`, naming the argument.
+    while the user's mail is paused. One query. Raises `TypeError` or `ValueError`, naming the
+    argument.
     """
+    from .mailbox.validation import clean_user_key
     from .preferences import choices
 
-    return choices.wants(user, topic, channel)
+    return choices.wants(clean_user_key("user", user), topic, channel)
 
 
-def export_preferences(user: Model) -> dict[str, Any]:
+def export_preferences(user: Recipient) -> dict[str, Any]:
     """Return the preferences of `user` as JSON data, without the site's defaults. One query.
 
     The keys are `mail_is_paused`, `mail_is_paused_until` (ISO 8601, or None), and `topics`, a list
     of dicts with `topic`, `in_inbox` and `mail` ("now", "unread", "daily", "weekly", "never", or
-    None).
+    None). Raises `TypeError` or `ValueError` if `user` is not a saved user.
     """
+    from .mailbox.validation import clean_user_key
     from .preferences import choices
 
-    return choices.export(user)
+    return choices.export(clean_user_key("user", user))
 
 
 def mail_failed(who: Model | str) -> int:
     """Pause all mail to a user whose mail was returned, until they end the pause themselves.
 
-    `who` is a user, or a mail address, which may belong to several users. Returns how many.
+    `who` is a user, or a mail address, which may belong to several users. Returns how many. Raises
+    `TypeError` or `ValueError` for a model instance that is not a saved user.
     """
     from .delivery import failures
 
     return failures.mail_failed(who)
 
 
-def export_mailbox(user: Model) -> Iterator[str]:
+def export_mailbox(user: Recipient) -> Iterator[str]:
     """Yield everything that is stored about `user` as lines of JSON, with line breaks.
 
     First the messages, folder by folder and oldest first. Then the users that `user` has blocked,
     the letters that `user` has reported, and the preferences. Lazy: one query for each 1,000
-    messages. Other users have the same names as in the inbox, never their mail addresses.
+    messages. Other users have the same names as in the inbox, never their mail addresses. Raises
+    `TypeError` or `ValueError` if `user` is not a saved user.
     """
     from .inbox import export
+    from .mailbox.validation import clean_user_key
 
-    return export.export_lines(user)
+    return export.export_lines(clean_user_key("user", user))
 
 
 def erase_mailbox(user: Recipient) -> int:

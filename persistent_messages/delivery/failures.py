@@ -7,13 +7,14 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.db.models import Model
 
+from persistent_messages.mailbox.validation import clean_user_key
 from persistent_messages.preferences import choices
 
 
 def mail_failed(who: Any) -> int:
     """Implement `api.mail_failed`."""
     if isinstance(who, Model):
-        keys = [who.pk]
+        keys = [clean_user_key("who", who)]
     else:
         model: Any = get_user_model()
         users = model._base_manager.filter(**{f"{model.get_email_field_name()}__iexact": str(who)})

@@ -13,32 +13,34 @@ from persistent_messages.preferences import choices
 from persistent_messages.users.names import name_of
 
 PAGE_SIZE = 1000
+# JSON allows these characters in a string, but some programs begin a new line at them.
+LINE_BREAKS = {ord(each): json.dumps(each)[1:-1] for each in "\x85\u2028\u2029"}
 FOLDERS = [folder for folder in Folder if folder != Folder.TOMBSTONE]
 
 
-def export_lines(user: Any) -> Iterator[str]:
-    """Yield everything that is stored about `user` as lines of JSON, with line breaks.
+def export_lines(user_id: Any) -> Iterator[str]:
+    """Yield everything that is stored about a user as lines of JSON, with line breaks.
 
-    First the messages, folder by folder and oldest first. Then the users that `user` has blocked,
-    the letters that `user` has reported, and the preferences. Lazy: one query for each 1,000
+    First the messages, folder by folder and oldest first. Then the users that they have blocked,
+    the letters that they have reported, and the preferences. Lazy: one query for each 1,000
     messages, so memory use is constant. Other users have the same names as in the inbox, never
     their mail addresses.
     """
-    for record in _records(user):
-        yield json.dumps(record, ensure_ascii=False) + "\n"
+    for record in _records(user_id):
+        yield json.dumps(record, ensure_ascii=False).translate(LINE_BREAKS) + "\n"
 
 
-def _records(user: Any) -> Iterator[dict[str, Any]]:
+def _records(user_id: Any) -> Iterator[dict[str, Any]]:
     for folder in FOLDERS:
-        for message in _messages(user, folder):
+        for message in _messages(user_id, folder):
             yield _record(message)
-    for block in Block.objects.filter(user=user).select_related("blocked").order_by("pk"):
+    for block in Block.objects.filter(user=user_id).select_related("blocked").order_by("pk"):
         yield {
             "type": "block",
             "name": name_of(block.blocked).label,
             "created": _time(block.created),
         }
-    for report in Report.objects.filter(reporter=user).order_by("pk").iterator():
+    for report in Report.objects.filter(reporter=user_id).order_by("pk").iterator():
         yield {
             "type": "report",
             "name": report.accused_name,
@@ -46,13 +48,13 @@ def _records(user: Any) -> Iterator[dict[str, Any]]:
             "letters": report.excerpt,
             "created": _time(report.created),
         }
-    chosen = choices.export(user)
+    chosen = choices.export(user_id)
     if chosen["topics"] or chosen["mail_is_paused"]:
         yield {"type": "preferences", **chosen}
 
 
-def _messages(user: Any, folder: Folder) -> Iterator[Message]:
-    rows = Message.objects.owned_by(user).in_folder(folder).order_by("pk")
+def _messages(user_id: Any, folder: Folder) -> Iterator[Message]:
+    rows = Message.objects.owned_by(user_id).in_folder(folder).order_by("pk")
     rest = rows
     while page := list(rest[:PAGE_SIZE]):
         yield from page

@@ -105,23 +105,23 @@ def known_topics() -> list[str]:
     return [*topics, *([LETTERS] if get_config().LETTERS else []), OTHERS]
 
 
-def wants(user: Any, topic: Any, channel: str) -> bool:
-    """Implement `api.wants`."""
+def wants(user_id: Any, topic: Any, channel: str) -> bool:
+    """Implement `api.wants` for the user with this key."""
     if channel not in CHANNELS:
         raise ValueError(f"channel must be one of {', '.join(CHANNELS)}, not {channel!r}.")
     name = getattr(topic, "name", topic)
     if name not in (*topics, LETTERS, OTHERS):
         known = ", ".join(map(repr, topics)) or "none"
         raise ValueError(f"topic must be registered, not {name!r}; known: {known}.")
-    choices = choices_of([user.pk], [name], primary())
+    choices = choices_of([user_id], [name], primary())
     if channel == "inbox":
-        return choices.is_in_inbox(user.pk, name)
-    return choices.pause_of(user.pk) is None and choices.mail(user.pk, name, email=True) != NEVER
+        return choices.is_in_inbox(user_id, name)
+    return choices.pause_of(user_id) is None and choices.mail(user_id, name, email=True) != NEVER
 
 
-def export(user: Any) -> dict[str, Any]:
-    """Implement `api.export_preferences`."""
-    rows = _rows_of(user).order_by("topic")
+def export(user_id: Any) -> dict[str, Any]:
+    """Implement `api.export_preferences` for the user with this key."""
+    rows = _rows_of(user_id).order_by("topic")
     pauses = [row.until for row in rows if row.topic == MAIL]
     return {
         "mail_is_paused": bool(pauses),
@@ -143,7 +143,7 @@ def save(user: Any, chosen: Mapping[str, Choice]) -> None:
     ]
     stored = {row.topic for row in rows}
     with transaction.atomic(using=primary()):
-        _rows_of(user).filter(topic__in=chosen.keys() - stored).delete()
+        _rows_of(user.pk).filter(topic__in=chosen.keys() - stored).delete()
         _upsert(rows, ["in_inbox", "mail"])
 
 
@@ -161,7 +161,7 @@ def pause(users: Collection[Any], until: datetime | None) -> None:
 
 def resume(user: Any) -> None:
     """End the pause of mail to `user`. One statement."""
-    _rows_of(user).filter(topic=MAIL).delete()
+    _rows_of(user.pk).filter(topic=MAIL).delete()
 
 
 def replica() -> str:
@@ -174,8 +174,8 @@ def primary() -> str:
     return router.db_for_write(Preference)
 
 
-def _rows_of(user: Any) -> QuerySet[Preference]:
-    return Preference.objects.using(primary()).filter(user=user.pk)
+def _rows_of(user_id: Any) -> QuerySet[Preference]:
+    return Preference.objects.using(primary()).filter(user=user_id)
 
 
 def _upsert(rows: list[Preference], changed: list[str]) -> None:

@@ -69,7 +69,7 @@ def _invalid_response(request: HttpRequest, form: PreferencesForm) -> HttpRespon
 @decorators.signed_in
 def message_export(request: HttpRequest) -> StreamingHttpResponse:
     """Return everything that is stored about the user as a JSON Lines file."""
-    lines = export_lines(request.user)
+    lines = export_lines(request.user.pk)
     # Query before the response begins, so that the user gets an error page during an outage.
     lines = chain([next(lines, "")], lines)
     parts = _in_thread(lines) if isinstance(request, ASGIRequest) else lines

@@ -25,6 +25,16 @@ def exported(user):
     return [json.loads(line) for line in export_mailbox(user)]
 
 
+def test_line_separators_in_message_do_not_break_lines(user, send):
+    """Programs such as Node.js begin a new line at these characters."""
+    text = "One\u2028two\u2029three\x85four"
+    send(text)
+
+    (line,) = "".join(export_mailbox(user)).splitlines()
+
+    assert json.loads(line)["message"] == text
+
+
 def test_exported_message_has_all_fields(user, send):
     expires = timezone.now() + timedelta(days=1)
     row = send(

@@ -4,12 +4,22 @@ from datetime import timedelta
 
 import pytest
 from anymail.signals import AnymailTrackingEvent, EventType, tracking
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AnonymousUser
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 import persistent_messages
-from persistent_messages import Folder, Topic, export_preferences, mail_failed, send_message, wants
+from persistent_messages import (
+    Folder,
+    Topic,
+    export_mailbox,
+    export_preferences,
+    mail_failed,
+    send_message,
+    wants,
+)
 from persistent_messages.mailbox import outbox
 from persistent_messages.models import DueMail, Message, Preference
 from persistent_messages.preferences import choices
@@ -82,6 +92,29 @@ def test_unknown_topic_or_channel_is_named_in_error(user):
         wants(user, "nws", "mail")
     with pytest.raises(ValueError, match="channel must be one of inbox, mail, not 'sms'"):
         wants(user, "news", "sms")
+
+
+@pytest.mark.parametrize(
+    "function", [lambda who: wants(who, "news", "mail"), export_preferences, export_mailbox]
+)
+@pytest.mark.parametrize("who", [None, AnonymousUser(), get_user_model()(), Message(pk=1), "a"])
+def test_who_is_no_saved_user_is_named_in_error(db, function, who):
+    with pytest.raises((TypeError, ValueError), match="user must be a"):
+        function(who)
+
+
+@pytest.mark.parametrize("who", [get_user_model()(), Message(pk=1)])
+def test_bounce_of_unsaved_user_or_other_model_is_rejected(user, who):
+    with pytest.raises((TypeError, ValueError), match="who must be a"):
+        mail_failed(who)
+    assert not Preference.objects.exists()
+
+
+def test_functions_take_key_of_user(user):
+    choose(user, "news", mail="never")
+    assert not wants(user.pk, "news", "mail")
+    assert export_preferences(user.pk) == export_preferences(user)
+    assert list(export_mailbox(user.pk)) == list(export_mailbox(user))
 
 
 def test_preference_for_removed_topic_is_kept(user, other):

@@ -25,5 +25,5 @@ class Command(BaseCommand):
 
     def handle(self, *, user: Any, **options: Any) -> None:
         """Write one line at a time, so that memory use is constant."""
-        for line in export_lines(user):
+        for line in export_lines(user.pk):
             self.stdout.write(line, ending="")
