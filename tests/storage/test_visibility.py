@@ -3,6 +3,7 @@
 import copy
 import pickle
 from datetime import timedelta
+from unittest.mock import MagicMock
 
 import pytest
 from django.contrib import auth, messages
@@ -432,6 +433,22 @@ def test_messages_of_customer_wait_for_customer(user, other, send, key, address,
     assert shown_to(staff, address) == []
     assert shown_to(customer, address) == ["Order 17 was paid.", "Saved"]
     assert shown_to(customer, address) == []
+
+
+@pytest.mark.parametrize(
+    "session", ["session", None, {}, object(), MagicMock()], ids=lambda it: type(it).__name__
+)
+def test_request_of_test_may_have_any_session(rf, user, session):
+    """Tests of sites often write `request.session = "session"`."""
+    request = rf.get("/")
+    request.user, request.session = user, session
+    storage = PersistentMessageStorage(request)
+    storage.add(messages.INFO, "Once")
+    storage.add(persistent_messages.INFO, "Kept")
+    assert storage.count_unread() == 2
+    assert [str(message) for message in storage.get_nonpersistent()] == ["Once"]
+    assert [str(message) for message in storage] == ["Kept", "Once"]
+    assert not storage.update(HttpResponse())
 
 
 def test_messages_are_stored_after_log_out_and_log_in(user, client):
