@@ -106,19 +106,25 @@ class BroadcastForm(BroadcastModelForm):
         self.users: list[Any] = []
         """The keys of the selected users."""
         is_new = self.instance.pk is None
-        choices = [*audiences.choices()]
-        if not is_new and self.instance.audience not in dict(choices):
-            choices.append((self.instance.audience, self.instance.audience))
         fields: dict[str, Any] = self.fields
-        fields["audience"].choices = [*choices, *(CHOSEN.items() if is_new else ())]
+        fields["audience"].choices = [*audiences.choices(), *(CHOSEN.items() if is_new else ())]
         fields["topic"].choices = [("", "---------"), *topics.items()]
         if not is_new:
             del fields["recipients"], fields["key"]
+            # Such as a level of the site's own. Without it, a browser would choose the first one.
+            self._add_current_choice("audience")
+            self._add_current_choice("level")
         for code, language, field in self._translated_fields():
             self._add_translation(code, language, field)
         if self._has_html():  # from the site's code
             for name in [name for name in fields if name.startswith("message")]:
                 fields[name].disabled = True
+
+    def _add_current_choice(self, name: str) -> None:
+        field: Any = self.fields[name]
+        value = getattr(self.instance, name)
+        if value not in dict(field.choices):
+            field.choices = [*field.choices, (value, str(value))]
 
     def _has_html(self) -> bool:
         translated = self.instance.translations.values()

@@ -448,6 +448,15 @@ def test_form_shows_current_values(staff):
     assert (data["audience"], data["url"]) == ("group:team", "/a/")
 
 
+def test_edit_keeps_level_of_the_site(staff):
+    one = broadcast(150, "Sunday")
+
+    send_form(staff, change_url(one), message="Monday")
+
+    one.refresh_from_db()
+    assert (one.level, one.message) == (150, "Monday")
+
+
 # Receipts
 
 
