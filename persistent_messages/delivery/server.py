@@ -15,6 +15,7 @@ from typing import Any
 
 import django
 from django.core import mail
+from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import EmailMessage
 from django.core.mail.backends.smtp import EmailBackend
 from typing_extensions import Self
@@ -65,6 +66,7 @@ class MailServer:
             self._connection.open()  # does nothing if it is already open
         except Exception as error:
             raise Unreachable from error
+        _check_sender(copy.from_email)
         _check_recipients(copy, self._connection)
         try:
             self._connection.send_messages([copy])
@@ -102,6 +104,15 @@ def is_permanent(error: Exception) -> bool:
     return isinstance(error, (ValueError, SMTPNotSupportedError))
 
 
+def _check_sender(address: str) -> None:
+    """Raise `ImproperlyConfigured` unless `address`, the site's, is a valid sender.
+
+    Backends raise `ValueError`, as for an invalid recipient, and the mail would be given up.
+    """
+    if len(_parsed(address)) != 1 or address.splitlines() != [address]:
+        raise ImproperlyConfigured(f"DEFAULT_FROM_EMAIL must be one mail address, not {address!r}.")
+
+
 def _check_recipients(copy: EmailMessage, backend: Any) -> None:
     """Raise `ValueError` for an address that cannot be parsed, or that requires SMTPUTF8.
 
@@ -111,15 +122,16 @@ def _check_recipients(copy: EmailMessage, backend: Any) -> None:
     """
     is_ascii_only = django.VERSION < (6, 0) and type(backend) is EmailBackend
     for address in copy.recipients():
-        if not _is_parsable(address):
+        if not _parsed(address):
             raise ValueError(f"Invalid address {address!r}")
         if is_ascii_only and not address.rpartition("@")[0].isascii():
             raise ValueError(f"Invalid address {address!r}: non-ASCII local part")
 
 
-def _is_parsable(address: str) -> bool:
+def _parsed(text: str) -> list[Any]:
+    """Return the mail addresses in `text`; none if it cannot be parsed."""
     try:
-        header: Any = _header("To", address)
-        return all(each.username or each.domain for each in header.addresses)
+        header: Any = _header("To", text)
+        return [each for each in header.addresses if each.username or each.domain]
     except Exception:
-        return False
+        return []

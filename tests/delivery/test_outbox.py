@@ -447,9 +447,9 @@ def test_list_unsubscribe_header_allows_one_click(sink, user):
     assert [row.choice for row in DueMail.objects.all()] == ["daily"]
 
 
-def test_urls_in_headers_are_not_encoded(sink, user, other, settings):
+@pytest.mark.parametrize("site", [f"https://{'a' * 60}.example.org", "https://bücher.example:8443"])
+def test_urls_in_headers_are_not_encoded(sink, user, other, settings, site):
     """Mail programs do not find an address in an encoded word."""
-    site = f"https://{'a' * 60}.example.org"
     settings.PERSISTENT_MESSAGES = {**settings.PERSISTENT_MESSAGES, "SITE_URL": site}
     send_letter(other, user, "Ä rather long subject, which has to be folded " * 4, "Hello")
     send_due_mail()
@@ -459,6 +459,7 @@ def test_urls_in_headers_are_not_encoded(sink, user, other, settings):
     for name in ("List-Unsubscribe", "References", "In-Reply-To", "Message-ID"):
         assert re.fullmatch(r"<\S+>", found[name]), found[name]
         assert "=?" not in found[name]
+        assert found[name].isascii()
 
 
 @pytest.mark.parametrize(
@@ -621,6 +622,19 @@ def test_retry_after_lost_response_has_same_message_id(sink, user, other, caplog
     hers = [mail for mail in sink.mails if mail["To"] == "sally@example.com"]
     assert len(hers) == 2
     assert hers[0]["Message-ID"] == hers[1]["Message-ID"]
+
+
+@pytest.mark.parametrize(
+    "sender", ["Shop, Inc. <shop@example.com>", "", "shop@example.com\n", "a@b, c@d"]
+)
+def test_mail_is_retried_after_sender_is_corrected(sink, user, settings, caplog, sender):
+    settings.DEFAULT_FROM_EMAIL = sender
+    send_message(user, 120, "Hello", topic="waits")
+    assert send_due_mail() == "0 sent, 1 retried"
+
+    settings.DEFAULT_FROM_EMAIL = '"Shop, Inc." <shop@example.com>'
+    make_retries_due()
+    assert send_due_mail() == "1 sent"
 
 
 def test_refused_recipient_is_not_retried(sink, user, other, caplog):
