@@ -32,8 +32,13 @@ class Site:
         if not self.url and (site := _current_site()) is not None:
             name, self.url = site.name, f"https://{site.domain}"
         self.sender_name, self.sender = parseaddr(settings.DEFAULT_FROM_EMAIL)
-        self.domain = _ascii(urlsplit(self.url).hostname or self.sender.rpartition("@")[2])
-        self.name = clean_name(name) or urlsplit(self.url).netloc or self.domain
+        url = urlsplit(self.url)
+        self.domain = _ascii(url.hostname or self.sender.rpartition("@")[2])
+        self.name = clean_name(name) or url.netloc or self.domain
+        if url.hostname and not self.url.isascii():
+            # A header with other characters is encoded, so mail programs do not find the URL in it.
+            port = f":{url.port}" if url.port else ""
+            self.url = url._replace(netloc=self.domain + port).geturl()
 
     def page(self, name: str, *arguments: Any) -> str:
         """Return the absolute URL of a page of the app, or "" if the site does not have it."""
