@@ -209,7 +209,7 @@ def claim(host: str, port: int) -> None:
 def test(*arguments: str) -> None:
     """Run the tests on two cores, the browser tests last; pass other arguments to pytest instead.
 
-    With `--slow`, also run the slow tests, and ten times as many random examples. With `--cov`,
+    With `--slow`, also run the slow tests, and try all examples of the others. With `--cov`,
     fail if the tests without a browser cover too little of the package.
     """
     install("test")

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from .effort import some_of
 from .fuzz_requests import (
     ADDRESSES,
     FIELDS,
@@ -87,7 +88,8 @@ def hostile_requests(name, methods, names):
 
 @pytest.mark.parametrize("name", ADDRESSES)
 def test_hostile_value_in_each_field_is_harmless(site, name):
-    for asked in hostile_requests(name, *methods_and_fields(site, name)):
+    requests = hostile_requests(name, *methods_and_fields(site, name))
+    for asked in some_of(requests, [*ADDRESSES].index(name)):
         with rolled_back():
             send_and_check(site, name, asked)
 
@@ -108,8 +110,8 @@ def test_random_request_of_user_is_harmless(site, name):
 @pytest.mark.parametrize("name", ADDRESSES)
 def test_response_to_ten_thousand_field_values_is_short(site, name):
     """Django returns 400 for more than a thousand fields, but only if they are read."""
-    methods, names = methods_and_fields(site, name)
-    for method, field, count in product(methods, names, (900, 10_000)):
+    ways = product(*methods_and_fields(site, name), (900, 10_000))
+    for method, field, count in some_of(ways, [*ADDRESSES].index(name)):
         pairs = [(field, str(number)) for number in range(count)]
         asked = FuzzRequest(method=method, places=url_placeholders(name, 1), fields=pairs)
         with rolled_back():
@@ -121,7 +123,8 @@ def test_hostile_request_of_visitor_changes_and_reveals_nothing(site):
     before = site.all()
 
     for name in ADDRESSES:
-        for asked in hostile_requests(name, ["GET", "POST"], FIELDS[::2]):
+        requests = hostile_requests(name, ["GET", "POST"], FIELDS[::2])
+        for asked in some_of(requests, [*ADDRESSES].index(name)):
             assert_harmless(asked.send(site, name))
 
     assert site.all() == before

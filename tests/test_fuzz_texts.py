@@ -28,6 +28,7 @@ from persistent_messages.models import Block, Message, Report
 from persistent_messages.storage import PersistentMessageStorage
 from persistent_messages.text.plain import has_visible_text
 
+from .effort import some_of
 from .fuzz_requests import ADDRESSES, HostileSite, url_placeholders
 from .hostile import (
     ODD,
@@ -188,7 +189,7 @@ def send_everywhere(site, message, levels=(20, INFO), user=None, **arguments):
 
 @pytest.mark.parametrize("argument", VALUES)
 def test_hostile_argument_is_rejected_by_name_or_harmless(site, argument):
-    for value in VALUES[argument]:
+    for value in some_of(VALUES[argument], [*VALUES].index(argument)):
         given = {"levels": [value]} if argument == "level" else {argument: value}
         with rolled_back():
             send_everywhere(site, **{"message": "Hello", **given})

@@ -35,7 +35,8 @@ from .plans import EFFORTS, PLANS, app_statements
 
 STRIP = "{% include 'persistent_messages/message/includes/messages.html' %}"
 COUNTER = "{% load persistent_messages %}{% unread_counter %}"
-SIZES = (10, 10_000)
+SIZES = (10, 6_000)
+"""The second is more than a search, or a step of a bulk action, looks at."""
 
 
 def shows(code):
