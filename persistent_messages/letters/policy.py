@@ -128,7 +128,8 @@ def check_may_send(user: Any, recipients: Collection[Any]) -> None:
         words = _("You’ve reached the sending limit. You can send again at %(time)s.")
         local = timezone.localtime(retry_at) if timezone.is_aware(retry_at) else retry_at
         rounded_up = local + timedelta(minutes=1)  # the format has no seconds
-        time = formats.date_format(rounded_up, "DATETIME_FORMAT")
+        # The sentence ends with the full stop of "p.m.".
+        time = formats.date_format(rounded_up, "DATETIME_FORMAT").removesuffix(".")
         raise LetterRefused("from_user", words % {"time": time}, retry_at=retry_at)
 
 

@@ -342,6 +342,12 @@ def labels(names: Iterable[Name]) -> str:
 
 
 @register.filter
+def without_full_stop(text: str) -> str:
+    """Return `text` without a full stop at its end, for the end of a sentence: “4 p.m.”."""
+    return text.removesuffix(".")
+
+
+@register.filter
 def message_html(message: Message) -> SafeString:
     """Return the text of a message as HTML."""
     return as_html(message)

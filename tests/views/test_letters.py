@@ -232,6 +232,7 @@ def test_corrected_form_counts_towards_send_rate(client, other, settings):
     page = client.post(WRITE, {**data, "message": "Hello, Harry"})
 
     assert "You’ve reached the sending limit." in " ".join(field_errors(page))
+    assert ".." not in " ".join(field_errors(page))
     assert client.post(WRITE, data).status_code == 302
     assert all_letters().count() == 2
 

@@ -827,3 +827,9 @@ def test_other_pages_keep_csrf_failure_view_of_django(rf):
 
     assert answer.status_code == 403
     assert "CSRF verification failed" in answer.text
+
+
+def test_sentence_with_time_ends_with_one_full_stop(client, send):
+    message = send("Look here.", expires=datetime(2999, 1, 1, 16, tzinfo=timezone.utc))
+    page = client.get(reverse("message_detail", args=[message.pk]))
+    assert "Expires on Jan. 1, 2999, 4 p.m.</p>" in page.text
