@@ -127,12 +127,13 @@ def test_bell_without_htmx_is_link_to_inbox(page, send, base_page):
     expect(row(page, "Backup complete")).to_be_visible()
 
 
-def test_bell_opens_where_htmx_is_loaded_after_the_script(page, send, base_page):
-    htmx = "{% htmx_script %}"
+@pytest.mark.parametrize("when", ["defer", "async"])
+def test_bell_opens_where_htmx_is_loaded_after_the_script(page, send, base_page, when):
     ours = (
         "<script src=\"{% static 'persistent_messages/persistent_messages.js' %}\" defer></script>"
     )
-    base_page(f"{htmx}\n  {ours}", f"{ours}\n  {htmx}")
+    htmx = f"<script src=\"{{% static 'django_htmx/htmx-2.min.js' %}}\" {when}></script>"
+    base_page(f"{{% htmx_script %}}\n  {ours}", f"{ours}\n  {htmx}")
     send("Look here.", subject="Backup complete")
     page.goto("/")
     bell(page).click()

@@ -126,7 +126,7 @@
     }, pop);
     window.htmx.process(bell);
   });
-  on("DOMContentLoaded", ring); // htmx may be loaded after this script
+  on("DOMContentLoaded load", ring, window); // htmx may be loaded after this script
 
   // Menus, including the actions of a row on devices without hover.
   const shut = (but) => all(".pm-menu[open], .pm-drop[open]").forEach((menu) => menu.contains(but) || (menu.open = false));
