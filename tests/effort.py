@@ -6,9 +6,14 @@ WHOLE = "SLOW_TESTS"
 """Set in the environment by `--slow` before any test is imported."""
 
 
+def is_slow():
+    """Return whether all examples are tried."""
+    return bool(os.environ.get(WHOLE))
+
+
 def example_count(examples):
     """Return the number of random examples to try, a tenth by default."""
-    return examples if os.environ.get(WHOLE) else max(3, examples // 10)
+    return examples if is_slow() else max(3, examples // 10)
 
 
 def some_of(values, number):
@@ -17,4 +22,4 @@ def some_of(values, number):
     Tests with different numbers try different thirds.
     """
     values = list(values)
-    return values if os.environ.get(WHOLE) else values[number % min(3, len(values) or 1) :: 3]
+    return values if is_slow() else values[number % min(3, len(values) or 1) :: 3]
