@@ -12,7 +12,9 @@ from django.apps import apps
 from persistent_messages.mailbox.writes import primary_database
 from persistent_messages.models import DueMail
 
+from .channels import has
 from .email import Batch
+from .mail import MailChannel
 from .server import MailServer
 
 if django.VERSION >= (6, 0):
@@ -23,6 +25,8 @@ else:
 
 def _send_claimed(keys: list[int], claim: str) -> None:
     """Send the mail that was claimed for this task, unless another process has claimed it since."""
+    if not has(MailChannel):
+        return
     claimed = DueMail.objects.using(primary_database()).filter(pk__in=keys, claim=claim)
     rows = list(claimed.order_by("pk"))
     if not rows:

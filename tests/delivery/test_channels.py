@@ -10,7 +10,9 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.core import mail
 from django.core.exceptions import ImproperlyConfigured
+from django.core.management import call_command
 from django.db import transaction
+from django.utils import timezone
 
 from persistent_messages import ERROR, INFO, Channel, Topic, send_letter, send_message
 from persistent_messages import constants as levels
@@ -144,6 +146,20 @@ def test_site_without_mail_channel_sends_no_mail(use, people, committed, monkeyp
 
     assert mail.outbox == []
     assert not DueMail.objects.exists()
+
+
+def test_waiting_mail_is_not_sent_after_mail_channel_is_removed(use, people, monkeypatch):
+    monkeypatch.setitem(topics, "billing", Topic("billing", "Billing", mail="unread"))
+    send_message(people, INFO, "Hello", topic="billing")
+    DueMail.objects.update(due=timezone.now())
+
+    use()
+    call_command("send_due_mail", verbosity=0)
+    assert mail.outbox == []
+
+    use("persistent_messages.delivery.MailChannel")
+    call_command("send_due_mail", verbosity=0)
+    assert len(mail.outbox) == len(people)
 
 
 def test_mail_channel_sends_given_messages_immediately(people):

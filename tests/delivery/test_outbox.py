@@ -881,6 +881,14 @@ def test_late_task_sends_no_duplicates(queue, sink, people, mail_to):
     assert len(sink.mails) == 5
 
 
+def test_task_sends_nothing_after_mail_channel_is_removed(queue, sink, people, mail_to, settings):
+    mail_to(people)
+    settings.PERSISTENT_MESSAGES = {**settings.PERSISTENT_MESSAGES, "CHANNELS": []}
+    run_task(queue[0])
+    assert sink.mails == []
+    assert DueMail.objects.count() == len(people)
+
+
 def test_digest_links_to_inbox(sink, user):
     send_message(user, 120, "Hello", topic="daily")
     send_due_mail()
