@@ -38,7 +38,7 @@ def _sending(size: int) -> Result:
     work = measure.work_of(lambda: _undo(send), table=OURS)
     seconds = timing.bare * timing.ratio
     return Result(
-        "broadcast, N users",
+        "broadcast to N users",
         size,
         str(work.queries),
         "",
@@ -73,7 +73,7 @@ def _pages(size: int) -> Iterator[Result]:
     timing = measure.time_both(copy, bare, around=measure.undone)
     work = measure.work_of(lambda: _undo(copy), table=OURS)
     yield Result(
-        "a copy arrives, N users",
+        "first page that copies it, N users",
         size,
         str(work.queries),
         "",

@@ -129,7 +129,7 @@ def _pages_without_messages(site: Site, size: int) -> Iterator[Result]:
     )
     work = measure.work_of(site.page("/asking/"))
     yield Result(
-        "page that asks an empty mailbox",
+        "page that reads an empty mailbox",
         size,
         str(work.queries),
         _flat(work.visited),
@@ -192,7 +192,7 @@ def _strip(site: Site, size: int) -> Iterator[Result]:
     )
     more = measure.peak_memory(page) - measure.peak_memory(bare)
     yield Result(
-        "its memory at the peak",
+        "peak memory of the page with counter and strip",
         size,
         "",
         "",
@@ -231,7 +231,7 @@ def _lists(site: Site, owner, size: int) -> Iterator[Result]:
 def _override(site: Site, size: int) -> Result:
     timing = measure.time_both(site.page("/inbox/overridden/"), site.page("/inbox/"))
     return Result(
-        "inbox in a page, with a copy of row.html",
+        "inbox in a page, with an override of row.html",
         size,
         str(measure.work_of(site.page("/inbox/overridden/")).queries),
         "",
@@ -262,7 +262,7 @@ def _adding(owner, size: int) -> Iterator[Result]:
     without = 4 if connection.vendor == "postgresql" else 7
     for name, around, most in (
         ("add one persistent message", measure.undone, without),
-        ("the same with its commit", nullcontext, 5),
+        ("add one persistent message, with commit", nullcontext, 5),
     ):
         timing = measure.time_both(add, _insert(owner), around=around)
         yield Result(
@@ -292,7 +292,7 @@ def _one_shot(site: Site, size: int) -> Iterator[Result]:
 
         work = measure.work_of(both)
         yield Result(
-            f"{count} one-shot, from `success()` to shown and gone",
+            f"{count} one-shot, from `success()` to removal",
             size,
             str(work.queries),
             "",

@@ -90,7 +90,7 @@ def _sending(count: int) -> Iterator[Result]:
     memory = measure.peak_memory(partial(_undo, ours))
     most = 8 if connection.vendor == "mysql" else 2
     yield Result(
-        "memory that copying takes at its peak",
+        "peak memory of copying",
         count,
         "",
         "",
@@ -120,7 +120,7 @@ def _renewing(count: int) -> Result:
     work = measure.work_of(partial(_undo, ours))
     Message.objects.filter(key="quota").delete()
     return Result(
-        f"a key is renewed for {count:,} users",
+        f"renewal of a key for {count:,} users",
         count,
         str(work.queries),
         "",
