@@ -141,6 +141,21 @@ def test_shortcut_keys_move_between_messages_and_back_to_list(page, three_messag
     expect(link(page, "Second")).to_be_focused()
 
 
+@with_htmx
+def test_shortcut_key_undoes_action_from_message(page, three_messages, mode):
+    """The result is shown on the page of the list, after a redirect."""
+    page.goto("/messages/")
+    link(page, "Second").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_be_focused()
+    page.keyboard.press("e")
+    expect(page.locator(".pm-toasts")).to_contain_text("“Second” archived.")
+    expect(link(page, "First")).to_be_focused()
+    page.keyboard.press("z")
+    expect(link(page, "Second")).to_be_visible()
+    expect(page.locator(".pm-toasts")).to_contain_text("Undone.")
+
+
 def test_shortcut_keys_open_reply_and_compose(page, user, other, settings):
     settings.PERSISTENT_MESSAGES = {"LETTERS": True}
     persistent_messages.send_message(

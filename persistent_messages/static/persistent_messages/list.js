@@ -90,7 +90,7 @@
   const keys = (key, { item, scope, list, pane }) => {
     if (key === "?") return help();
     if (key === "c") return one("[data-pm-key=c]")?.click();
-    if (key === "z") return act(all(".pm-said form[method=post] button").at(-1), item, scope);
+    if (key === "z") return act(all(".pm-toasts li:not([hidden]) form[method=post] button").at(-1), item, scope);
     if (key === "/") return put(one(".pm-search .pm-input", scope) ?? one(".pm-search .pm-input")), 1;
     if (!list) {
       const way = { j: "next", "]": "next", k: "prev", "[": "prev" }[key];

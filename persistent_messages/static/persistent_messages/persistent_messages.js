@@ -62,7 +62,7 @@
       } else if (toast.matches(".pm-said > :not(.pm-going), :not(:has(button))")) {
         toast.dataset.pmTimeout ??= 15000;
         // The “Undo” buttons of older toasts get longer names.
-        all(".pm-said form[method=post] button:not([aria-label])").forEach((undo) => {
+        all(".pm-toasts form[method=post] button:not([aria-label])").forEach((undo) => {
           if (!toast.contains(undo)) undo.ariaLabel = undo.textContent.trim() + ": " + one("p bdi", undo.closest("li")).textContent;
         });
       }
