@@ -261,6 +261,8 @@ class PersistentMessageStorage(BrowserStorage):
 
     def _take_queued(self, loaded: list[Any]) -> list[Any]:
         # Show queued messages on this page already, up to the limit of a page.
+        if not self._queued_messages:
+            return []
         room = len(self._queued_messages)
         if self._ended is None and self._user is not None:
             room = max(0, ONE_SHOT_LIMIT - sum(not is_persistent(m.level) for m in loaded))
@@ -560,8 +562,9 @@ class PersistentMessageStorage(BrowserStorage):
             self._written.extend(message for message in new if message.pk is not None)
 
     def _save_rows(self, unsaved: list[Message]) -> None:
-        if self._user is not None and not self._is_switched:
-            self._deliver([message for message in unsaved if message._state.adding])
+        new = [message for message in unsaved if message._state.adding]
+        if new and self._user is not None and not self._is_switched:
+            self._deliver(new)
 
 
 def _stays_beside(new: Message, other: Any) -> bool:
