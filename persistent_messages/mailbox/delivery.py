@@ -7,7 +7,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, TypeAlias
 
-from django.db import connections, transaction
+from django.db import transaction
 
 from persistent_messages import signals
 from persistent_messages.constants import Folder, is_persistent
@@ -167,9 +167,11 @@ def _write_rows(
     if message.key is not None:
         # Before the weaker lock, or two senders on MariaDB would wait for each other.
         keyed.lock(primary_rows(), batch.keys or [])
-    model, keys, size = Message, _lock(batch), _insert_size(message)
-    for start in range(0, len(keys), size):
-        messages = [model(user_id=key, **values) for key in keys[start : start + size]]
+    model, keys = Message, _lock(batch)
+    # Mail to all users of a step shares a connection, also if Django has to divide the insert.
+    for start in range(0, len(keys), MAX_BATCH_SIZE):
+        step = keys[start : start + MAX_BATCH_SIZE]
+        messages = [model(user_id=key, **values) for key in step]
         if message.key is None:
             deliver(messages, email=email)
         else:
@@ -242,10 +244,3 @@ def _checked(count: int, batch: Batch) -> int:
 
 def _address(message: Message) -> None:
     message.folder = Folder.INBOX if is_persistent(message.level) else Folder.ONE_SHOT
-
-
-def _insert_size(message: Message) -> int:
-    # SQLite limits the parameters of a statement.
-    fields = [field for field in message._meta.concrete_fields if not field.primary_key]
-    ops = connections[primary_database()].ops
-    return min(MAX_BATCH_SIZE, ops.bulk_batch_size(fields, [message] * MAX_BATCH_SIZE))

@@ -25,6 +25,19 @@ def test_mails_of_batch_share_connection(sink, people, mail_to):
     assert sink.connections == 1
 
 
+@pytest.mark.parametrize("key", [None, "disk"])
+def test_mails_of_many_users_share_connection(db, sink, mail_to, key):
+    """On SQLite, more than thirty rows may be too many for one insert."""
+    model = get_user_model()
+    users = [model(username=f"p{n}", email=f"p{n}@example.com") for n in range(100)]
+    model.objects.bulk_create(users)
+
+    mail_to(model.objects.filter(username__startswith="p"), key=key)
+
+    assert sorted(recipients(sink)) == sorted(user.email for user in users)
+    assert sink.connections == 1
+
+
 def test_mail_is_marked_as_auto_generated(sink, people, mail_to):
     mail_to(people[0])
 
