@@ -6,10 +6,10 @@ from tests.effort import is_slow
 
 ALL_RULES = {"resultTypes": ["violations"]}
 # The rules that depend on the color scheme.
-COLOURS = {**ALL_RULES, "runOnly": ["color-contrast", "link-in-text-block"]}
-STATES = [("light", 360, ALL_RULES), ("light", 1280, ALL_RULES), ("dark", 1280, COLOURS)]
+COLORS = {**ALL_RULES, "runOnly": ["color-contrast", "link-in-text-block"]}
+STATES = [("light", 360, ALL_RULES), ("light", 1280, ALL_RULES), ("dark", 1280, COLORS)]
 if is_slow():  # the colors hardly depend on the width
-    STATES.append(("dark", 360, COLOURS))
+    STATES.append(("dark", 360, COLORS))
 
 
 def open_all(page):

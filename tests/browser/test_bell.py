@@ -83,7 +83,7 @@ def test_open_bell_updates_after_change_in_another_tab(page, send, console_error
 
 @pytest.mark.parametrize("count", [1, 25, 120])
 @pytest.mark.parametrize("language", ["en", "ar"])
-def test_bell_icon_is_centred_and_badge_overlaps_nothing(page, user, live_server, count, language):
+def test_bell_icon_is_centered_and_badge_overlaps_nothing(page, user, live_server, count, language):
     page.context.add_cookies(
         [{"name": "django_language", "value": language, "url": live_server.url}]
     )

@@ -73,14 +73,14 @@ def test_folder_page_is_accessible(page, filled_folders, name):
     assert examine(page, name) == []
 
 
-def test_avatar_colours_have_contrast_in_other_site_style(page, send):
+def test_avatar_colors_have_contrast_in_other_site_style(page, send):
     people = get_user_model().objects
     for name in "ABCDEF":
         # With two initials, because axe ignores single letters.
         send("Hello", from_user=people.create(username=name, first_name="Ida", last_name=name))
     page.goto("/bootstrap/")
-    colours = page.locator(".pm-inbox .pm-avatar").evaluate_all("all => all.map(e => e.className)")
-    assert len(set(colours)) == 6
+    colors = page.locator(".pm-inbox .pm-avatar").evaluate_all("all => all.map(e => e.className)")
+    assert len(set(colors)) == 6
     assert examine(page, "people") == []
 
 
@@ -208,7 +208,7 @@ def test_row_actions_are_in_menu_on_touch_screen(open_page, user, filled_folders
     expect(row(page, "Level 140").get_by_role("checkbox")).to_be_checked()
 
 
-# Not by colour alone
+# Not by color alone
 
 
 def test_unread_row_is_labelled_and_bold(page, send):
@@ -225,10 +225,10 @@ def test_unread_row_is_labelled_and_bold(page, send):
     expect(row(page, "Read one").locator(".pm-dot")).to_have_count(0)
 
 
-def test_forced_colours_keep_indicators_visible(page, filled_folders):
+def test_forced_colors_keep_indicators_visible(page, filled_folders):
     page.emulate_media(forced_colors="active")
     page.goto(LIST)
-    # The dot and the badge are drawn by borders, which keep a colour of the system.
+    # The dot and the badge are drawn by borders, which keep a color of the system.
     for css in (".pm-dot", ".pm-badge", ".pm-input"):
         width = page.locator(css).first.evaluate("e => getComputedStyle(e).borderTopWidth")
         assert float(width.removesuffix("px")) >= 1, css
@@ -239,9 +239,9 @@ def test_forced_colours_keep_indicators_visible(page, filled_folders):
     assert outline == "solid"
     current = page.locator(".pm-filters [aria-current]")
     assert current.evaluate("e => getComputedStyle(e).borderBlockEndWidth") == "2px"
-    colour = "all => all.map((e) => getComputedStyle(e).borderBlockEndColor)"
-    [line] = current.evaluate_all(colour)
-    assert line not in page.locator(".pm-filters a:not([aria-current])").evaluate_all(colour)
+    color = "all => all.map((e) => getComputedStyle(e).borderBlockEndColor)"
+    [line] = current.evaluate_all(color)
+    assert line not in page.locator(".pm-filters a:not([aria-current])").evaluate_all(color)
     select_row(page)
     check = row(page, "Level 140").get_by_role("checkbox")
     assert check.evaluate("e => getComputedStyle(e).opacity") == "1"

@@ -10,9 +10,9 @@ const CLIENTS = [
 
 // What the mails have though some program ignores it, and what its readers then see.
 const ACCEPTED = {
-  "<body> element": "replaced by another element; the table inside has the colours, too",
-  "<style> element": "the light colours, which are inline",
-  "@media": "the light colours, which are inline",
+  "<body> element": "replaced by another element; the table inside has the colors, too",
+  "<style> element": "the light colors, which are inline",
+  "@media": "the light colors, which are inline",
   "border-radius": "square corners",
   "dir attribute": "right-to-left text that is aligned to the left",
   "height property": "nothing: what is found is line-height",
