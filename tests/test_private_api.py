@@ -213,14 +213,6 @@ def test_model_has_concrete_fields():
     assert {"user_id", "from_user_id", "message", "times"} < set(columns)
 
 
-@pytest.mark.django_db
-def test_database_has_bulk_batch_size():
-    fields = [field for field in Message._meta.concrete_fields if not field.primary_key]
-    size = connection.ops.bulk_batch_size(fields, [Message()] * 1000)
-    assert size > 1
-    assert connection.vendor != "sqlite" or size * len(fields) <= 250_000
-
-
 # Connections
 
 

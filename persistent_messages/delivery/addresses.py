@@ -38,7 +38,7 @@ class Site:
         if url.hostname and not self.url.isascii():
             # A header with other characters is encoded, so mail programs do not find the URL in it.
             port = f":{url.port}" if url.port else ""
-            self.url = url._replace(netloc=self.domain + port).geturl()
+            self.url = f"{url.scheme}://{self.domain}{port}"
 
     def page(self, name: str, *arguments: Any) -> str:
         """Return the absolute URL of a page of the app, or "" if the site does not have it."""
