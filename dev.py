@@ -218,7 +218,8 @@ def test(*arguments: str) -> None:
     if {*arguments} <= {"--slow", "--cov"}:
         run([*pytest, *arguments, "-n", "2", "--ignore=tests/browser"])
         slow = [each for each in arguments if each == "--slow"]
-        code = exit_code([*pytest, *slow, "-n", "2", "tests/browser"])
+        # Browsers often wait, so two cores are enough for three.
+        code = exit_code([*pytest, *slow, "-n", "3", "tests/browser"])
     else:
         code = exit_code([*pytest, *arguments])
     if code == NO_TESTS and not has_browser:

@@ -283,7 +283,7 @@ def test_missing_browser_is_reported_and_other_tests_run(complete_checkout):
     )
 
     assert code == 0
-    assert lines[:2] == ["pytest -n 2 --ignore=tests/browser", "pytest -n 2 tests/browser"]
+    assert lines[:2] == ["pytest -n 2 --ignore=tests/browser", "pytest -n 3 tests/browser"]
     assert lines[2].startswith("No Chromium")
     assert "CHROMIUM" in lines[2]
 
@@ -296,7 +296,7 @@ def test_slow_option_runs_slow_tests(complete_checkout):
     assert code == 0
     assert lines == [
         "pytest --slow -n 2 --ignore=tests/browser",
-        "pytest --slow -n 2 tests/browser",
+        "pytest --slow -n 3 tests/browser",
     ]
 
 
@@ -306,7 +306,7 @@ def test_cov_option_measures_coverage_except_in_browser_tests(complete_checkout)
     code, lines = dev(complete_checkout, "test", "--cov", CHROMIUM=sys.executable, **ends)
 
     assert code == 0
-    assert lines == ["pytest --cov -n 2 --ignore=tests/browser", "pytest -n 2 tests/browser"]
+    assert lines == ["pytest --cov -n 2 --ignore=tests/browser", "pytest -n 3 tests/browser"]
 
 
 def test_missing_browser_is_reported_for_browser_tests_alone(complete_checkout):

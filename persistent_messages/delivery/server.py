@@ -32,7 +32,7 @@ MAX_LOST = 3
 
 CONNECTION_LOST = (SMTPServerDisconnected, TimeoutError, ConnectionError)
 
-_header = HeaderRegistry()
+_AddressHeader: Any = HeaderRegistry()["To"]  # which creates a class at each access
 
 
 class Unreachable(Exception):  # noqa: N818 (what happened)
@@ -131,7 +131,7 @@ def _check_recipients(copy: EmailMessage, backend: Any) -> None:
 def _parsed(text: str) -> list[Any]:
     """Return the mail addresses in `text`; none if it cannot be parsed."""
     try:
-        header: Any = _header("To", text)
-        return [each for each in header.addresses if each.username or each.domain]
+        found = _AddressHeader("To", text).addresses
+        return [each for each in found if each.username or each.domain]
     except Exception:
         return []

@@ -110,8 +110,11 @@ def _sorted(messages: list[Any], name: str) -> list[Any]:
     attribute = name.removeprefix("-")
     if attribute in ("pk", "id"):  # a visitor's messages have no key; the oldest comes first
         return messages[::-1] if name != attribute else messages
-    values = {id(message): getattr(message, attribute) for message in messages}
-    key = lambda message: (values[id(message)] is not None, values[id(message)])  # noqa: E731
+
+    def key(message: Any) -> tuple[bool, Any]:
+        value = getattr(message, attribute)
+        return value is not None, value
+
     return sorted(messages, key=key, reverse=name != attribute)
 
 

@@ -497,9 +497,14 @@ def test_next_page_of_search_continues_within_window(user, settings):
     ]
 
 
+SIZES = [(2, 5), (5, 2)]
+"""Rows on a page, and in the window of a search."""
+SIZES += [pytest.param(*sizes, marks=pytest.mark.slow) for sizes in ((1, 1), (3, 3), (25, 4))]
+
+
 @pytest.mark.parametrize("box", BOXES)
 @pytest.mark.parametrize("level", ["", "info"])
-@pytest.mark.parametrize(("page_size", "window"), [(1, 1), (2, 5), (5, 2), (3, 3), (25, 4)])
+@pytest.mark.parametrize(("page_size", "window"), SIZES)
 @pytest.mark.parametrize("every", [1, 3, 50])
 def test_search_pages_cover_mailbox_without_gap_or_duplicate(
     user, other, settings, box, level, page_size, window, every
@@ -529,7 +534,7 @@ def test_search_pages_cover_mailbox_without_gap_or_duplicate(
 @pytest.mark.parametrize("level", ["", "error"])
 @pytest.mark.parametrize("topic", ["", "billing"])
 @pytest.mark.parametrize("q", ["", "needle"])
-@pytest.mark.parametrize(("page_size", "window"), [(1, 1), (2, 5), (5, 2)])
+@pytest.mark.parametrize(("page_size", "window"), SIZES)
 def test_level_and_topic_pages_have_no_gap_or_duplicate(
     user, other, settings, box, level, topic, q, page_size, window
 ):
