@@ -17,7 +17,6 @@ from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.template import Context, Template
 from django.test import RequestFactory, override_settings
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from persistent_messages import INFO, mailbox, messages_delivered, send_message
@@ -28,6 +27,7 @@ from persistent_messages.inbox.bulk_actions import BulkAction
 from persistent_messages.inbox.filters import Filter
 from persistent_messages.mailbox import delivery
 from persistent_messages.models import Message
+from persistent_messages.querysets import LEVEL_WINDOW
 from persistent_messages.storage import PersistentMessageStorage
 
 from . import measure
@@ -204,7 +204,7 @@ def _strip(site: Site, size: int) -> Iterator[Result]:
 
 def _lists(site: Site, owner, size: int) -> Iterator[Result]:
     config = get_config()
-    most = config.PAGE_SIZE + 1 + config.COUNTER_LIMIT + 1 + config.STRIP_LIMIT
+    most = config.PAGE_SIZE + 1 + config.COUNTER_LIMIT + 1 + config.STRIP_LIMIT + LEVEL_WINDOW
     keys = Message.objects.filter(user=owner).order_by("pk").values_list("pk", flat=True)
     middle = keys[size // 2]
     newest = Message.objects.filter(user=owner).latest("pk").pk
@@ -362,7 +362,7 @@ def _in_steps(owner, size: int) -> Iterator[Result]:
 def _longest(owner, name: str, size: int, task: BulkAction) -> tuple[mailbox.Change, Result]:
     seconds, queries, rest = [], 0, task
     while rest is not None:
-        with CaptureQueriesContext(connection) as captured:
+        with measure.captured_queries() as captured:
             start = time.perf_counter()
             change, rest = bulk_actions.run_step(owner, rest)
             seconds.append(time.perf_counter() - start)

@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from statistics import median
 
-from django.db import connection, transaction
+from django.db import connection, reset_queries, transaction
 from django.test.utils import CaptureQueriesContext
 
 from persistent_messages.models import Message
@@ -86,9 +86,18 @@ def peak_memory(run: Callable) -> int:
     return peak
 
 
+def captured_queries() -> CaptureQueriesContext:
+    """Return a context that captures queries, even after thousands of others.
+
+    Django keeps only the latest 9,000 queries, and captures nothing more after that.
+    """
+    reset_queries()
+    return CaptureQueriesContext(connection)
+
+
 def work_of(run: Callable, table: str = TABLE) -> Work:
     """Return the queries of `run` that use `table`, "" for any table, and their plans."""
-    with CaptureQueriesContext(connection) as captured:
+    with captured_queries() as captured:
         run()
     statements = [query["sql"] for query in captured if table in query["sql"]]
     work = Work(len(statements))
