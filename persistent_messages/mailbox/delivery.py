@@ -185,9 +185,10 @@ def _lock(batch: Batch) -> list[Any]:
     Raises `ValueError` if the caller named one who is not.
     """
     keys = batch.keys or []
-    if lock_keys(batch.people.values_list("pk"), primary_database()) == len(keys):
+    count = lock_keys(batch.people.values_list("pk"), primary_database())
+    if count == len(keys):
         return keys
-    check_all_there(batch)
+    check_all_there(batch, count)
     return list(batch.people.values_list("pk", flat=True))
 
 
@@ -233,12 +234,7 @@ def _copy(batch: Batch, message: Message, min_interval: timedelta | None) -> int
     else:
         count = keyed.copy_keyed(message, batch.keys or [], min_interval)
     send_after_commit(signals.messages_copied, user_ids=batch.keys)
-    return _checked(count, batch)
-
-
-def _checked(count: int, batch: Batch) -> int:
-    if batch.is_named and count < len(batch.keys or ()):
-        check_all_there(batch)
+    check_all_there(batch, count)
     return count
 
 

@@ -177,7 +177,10 @@ def _check_none_missing(keys: Iterable[Any]) -> None:
         raise ValueError(f"users: there is no user with the key {missing[0]}.")
 
 
-def check_all_there(batch: Batch) -> None:
-    """Raise `ValueError` if a named user is missing; one query."""
-    if batch.is_named:
+def check_all_there(batch: Batch, count: int) -> None:
+    """Raise `ValueError` if `count` users were found, but the caller named another, who is missing.
+
+    One query, or none if all were found.
+    """
+    if batch.is_named and count < len(batch.keys or ()):
         _check_none_missing({*(batch.keys or ())} - {*batch.people.values_list("pk", flat=True)})

@@ -91,8 +91,7 @@ def _by_language(users: Any, using: str) -> Iterator[dict[str | None, Any]]:
     """
     for batch in recipient_batches(users, using, BATCH_SIZE, in_order=True):
         people = list(batch.people)
-        if len(people) < len(batch.keys or ()):
-            check_all_there(batch)
+        check_all_there(batch, len(people))
         readers: dict[str | None, list[Any]] = {}
         for person in people:
             readers.setdefault(language_of(person), []).append(person)

@@ -41,6 +41,10 @@ def log_out(page):
     page.wait_for_load_state()
 
 
+def button(page, name):
+    return page.get_by_role("button", name=name, exact=True)
+
+
 def row(page, subject):
     return page.get_by_role("article", name=subject, exact=True)
 

@@ -209,3 +209,9 @@ def page(open_page, user):
 def other_page(open_page, other):
     """Return a page in which Harry is logged in."""
     return open_page(other)
+
+
+@pytest.fixture
+def three_messages(send):
+    for subject in ("First", "Second", "Third"):
+        send(f"The text of {subject}.", subject=subject)

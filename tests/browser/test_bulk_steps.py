@@ -8,7 +8,7 @@ from persistent_messages.inbox import bulk_actions
 from persistent_messages.models import Message
 from tests.pages import fill
 
-from .actions import open_menu, with_htmx
+from .actions import button, open_menu, with_htmx
 
 pytestmark = pytest.mark.django_db(transaction=True)
 without = pytest.mark.parametrize("mode", ["without"])
@@ -17,10 +17,6 @@ without = pytest.mark.parametrize("mode", ["without"])
 @pytest.fixture(autouse=True)
 def step(monkeypatch):
     monkeypatch.setattr(bulk_actions, "MAX_ROWS", 4)
-
-
-def button(page, name):
-    return page.get_by_role("button", name=name, exact=True)
 
 
 def count_trash():

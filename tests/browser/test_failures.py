@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 from persistent_messages.models import Message
 
 from .accessibility import examine
-from .actions import log_in, row, with_htmx
+from .actions import button, log_in, row, with_htmx
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -18,10 +18,6 @@ BUSY = """element => {
   const { content, height, position } = getComputedStyle(element, "::after");
   return content !== "none" && position === "absolute" && parseFloat(height) >= 2;
 }"""
-
-
-def button(page, name):
-    return page.get_by_role("button", name=name, exact=True)
 
 
 def alert(page):

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from .actions import with_htmx
+from .actions import button, with_htmx
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -23,10 +23,6 @@ def focus(page):
 
 def row(page, subject):
     return page.get_by_role("article", name=subject, exact=True)
-
-
-def button(page, name):
-    return page.get_by_role("button", name=name, exact=True)
 
 
 def tab_to(locator, *, keys="Tab", limit=60):

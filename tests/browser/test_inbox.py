@@ -10,7 +10,7 @@ import persistent_messages
 from persistent_messages.models import Message
 from tests.databases import unreachable_database
 
-from .actions import expect_subjects, in_all_modes, open_menu, with_and_without, with_htmx
+from .actions import button, expect_subjects, in_all_modes, open_menu, with_and_without, with_htmx
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -21,18 +21,8 @@ def row(page, subject):
     return page.locator(".pm-inbox").get_by_role("article", name=subject, exact=True)
 
 
-def button(page, name):
-    return page.get_by_role("button", name=name, exact=True)
-
-
 def folder_of(subject):
     return Folder(Message.objects.get(subject=subject).folder)
-
-
-@pytest.fixture
-def three_messages(send):
-    for subject in ("First", "Second", "Third"):
-        send(f"The text of {subject}.", subject=subject)
 
 
 @in_all_modes

@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 
 from persistent_messages import INFO, send_message
 
-from .actions import row, with_htmx
+from .actions import button, row, with_htmx
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -28,10 +28,6 @@ PLACES = """() => Object.fromEntries([...document.querySelectorAll(
   e.getAttribute("aria-label") ?? e.className + e.firstChild.textContent.trim(),
   e.getBoundingClientRect().top + scrollY]))"""
 TWO_FRAMES = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
-
-
-def button(page, name):
-    return page.get_by_role("button", name=name, exact=True)
 
 
 @pytest.fixture

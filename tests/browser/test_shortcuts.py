@@ -24,12 +24,6 @@ def folders():
     return {m.subject: Folder(m.folder) for m in Message.objects.all()}
 
 
-@pytest.fixture
-def three_messages(send):
-    for subject in ("First", "Second", "Third"):
-        send(f"The text of {subject}.", subject=subject)
-
-
 @with_htmx
 def test_shortcut_keys_act_on_selection_and_can_be_undone(page, three_messages, mode):
     page.goto("/messages/")

@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 
 from persistent_messages.models import Message
 
-from .actions import in_all_modes, row, with_htmx
+from .actions import button, in_all_modes, row, with_htmx
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -20,10 +20,6 @@ PARTS = {
 SPOKEN = """words => [...document.querySelectorAll(
   "[aria-live=polite], [role=status], [role=alert]")].filter(
   region => region.textContent.includes(words)).length"""
-
-
-def button(page, name):
-    return page.get_by_role("button", name=name, exact=True)
 
 
 def toasts(page):
