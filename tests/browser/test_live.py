@@ -5,6 +5,8 @@ import re
 import pytest
 from django.conf import settings as django_settings
 from django.contrib.sessions.models import Session
+from django.db import connection
+from django.db.backends.signals import connection_created
 from django.test import override_settings
 from django.urls import reverse
 from playwright.sync_api import expect
@@ -18,11 +20,24 @@ from .actions import expect_unread, notice, press, row, wait_until, with_htmx
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
+def read_without_locks(connection, **_kwargs):
+    """Let an SQLite database in memory be read while another connection writes, as a file can be.
+
+    Connections share its cache, where a read fails at once if the table is locked.
+    """
+    if connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA read_uncommitted = 1")
+
+
 @pytest.fixture(scope="session")
 def asgi_port(django_db_setup, django_db_blocker):
     middleware = [*django_settings.MIDDLEWARE, "tests.browser.site.strict_policy"]
+    connection_created.connect(read_without_locks)
     with django_db_blocker.unblock(), override_settings(MIDDLEWARE=middleware), served() as port:
+        read_without_locks(connection)
         yield port
+    connection_created.disconnect(read_without_locks)
 
 
 @pytest.fixture(autouse=True)
